@@ -1,0 +1,3 @@
+"""streamd turns cameras into live depth video on a CPU."""
+
+__version__ = "0.1.0"

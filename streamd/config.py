@@ -1,0 +1,256 @@
+"""The configuration: every key with its default, limits and meaning; `streamd schema` prints it.
+
+Sources of values, the later wins: the defaults here, the TOML file, ``STREAMD_SECTION__KEY`` in
+the environment, the command line.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from streamd.errors import ConfigError, Problem
+from streamd.redact import redact
+
+ENVIRONMENT_PREFIX = "STREAMD_"
+STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
+ModelName = Literal["midas_small", "embedded"]
+Runtime = Literal["auto", "openvino", "torch"]
+Precision = Literal["auto", "fp32", "bf16"]
+View = Literal["depth", "overlay", "side-by-side", "source", "gray", "rgbd"]
+Range = Literal["smooth", "frame"] | tuple[float, float]
+
+
+class Section(BaseModel):
+    """Unknown keys are errors; a value never changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class ServerConfig(Section):
+    """The HTTP server: page, API, metrics, WHEP."""
+
+    listen: str = "127.0.0.1:8080"
+    """HOST:PORT to listen on; port 0 takes a free one."""
+    allow_anonymous: bool = False
+    """Allow a `listen` address that others can reach although nobody has to log in."""
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_is_an_address(cls, value: str) -> str:
+        split_address(value)
+        return value
+
+    @model_validator(mode="after")
+    def _not_open_to_strangers(self) -> ServerConfig:
+        if not self.allow_anonymous and not self.loopback:
+            raise ValueError(
+                f"{self.listen} can be reached from other machines and nobody has to log in: "
+                "listen on 127.0.0.1, or set server.allow_anonymous = true"
+            )
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return split_address(self.listen)
+
+    @property
+    def loopback(self) -> bool:
+        host = self.address[0]
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+
+class WebRtcConfig(Section):
+    """Viewers in browsers."""
+
+    max_viewers: int = Field(default=64, ge=1, le=1000)
+    """Viewers at once, over all streams."""
+
+
+class ModelConfig(Section):
+    """The network and how it runs."""
+
+    name: ModelName = "midas_small"
+    """The network: `streamd models list` shows them."""
+    fallback: ModelName | Literal[""] = "embedded"
+    """What runs while the weights of `name` are not on this machine; empty for none."""
+    download: bool = True
+    """Fetch the weights of `name` in the background when they are missing."""
+    weights: Path | None = None
+    """A checkpoint to use for `name` instead of the fetched one."""
+    runtime: Runtime = "auto"
+    """What runs the network; auto takes openvino."""
+    precision: Precision = "auto"
+    """auto takes the fastest that agrees with fp32 on calibration frames on this machine."""
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    """Inference threads; auto takes one per core."""
+    input_size: int = Field(default=256, ge=64, le=1024, multiple_of=32)
+    """Longest side that the network sees, px."""
+    timeout_s: float = Field(default=3.0, gt=0, le=60)
+    """An inference that takes longer counts as hung: the worker is replaced."""
+    memory_limit_mb: int = Field(default=1024, ge=128)
+    """The worker is replaced when its resident memory passes this."""
+
+
+class RecordingConfig(Section):
+    """Recorded files: fragmented MP4, playable up to the last second even after a power cut."""
+
+    directory: Path | None = None
+    """Where segments go, in one folder per stream; empty: nothing is recorded."""
+    segment_seconds: float = Field(default=60.0, ge=1, le=86400)
+    """Length of a segment; it ends at the next keyframe."""
+    min_free_gb: float = Field(default=1.0, ge=0)
+    """Recording stops, and says so, when the disk has less than this."""
+
+
+class StreamConfig(Section):
+    """One camera or file."""
+
+    source: str = Field(min_length=1)
+    """rtsp:// rtsps:// http(s):// URL, /dev/videoN, v4l2:/dev/v4l/by-id/..., a file, demo: or lavfi:GRAPH."""
+    transport: Literal["tcp", "udp", "auto"] = "tcp"
+    """How RTSP sends its packets."""
+    read_timeout_s: float = Field(default=10.0, gt=0, le=600)
+    """A source that is silent for this long counts as lost."""
+    loop: bool = False
+    """Files: start again at the end."""
+    realtime: bool = True
+    """Files: play at their own speed as a camera would; false: every frame, as fast as it goes."""
+    max_fps: float | None = Field(default=None, gt=0, le=240)
+    """Frames beyond this rate are skipped before the network."""
+    height: int | None = Field(default=720, ge=64, le=4320, multiple_of=2)
+    """Largest height of the published picture, px; never enlarged."""
+    bitrate_kbps: int | None = Field(default=None, ge=50, le=100_000)
+    """Of each view; unset: by picture size, 1500 for 720p."""
+    record: tuple[View, ...] = ("depth",)
+    """Views to record when recording.directory is set."""
+    range: Range = "smooth"
+    """smooth: colours that do not flicker; frame: each frame by itself; [near, far]: fixed, in inverse depth."""
+    compress: Literal["linear", "log"] = "linear"
+    """log gives more colours to what is far."""
+    overlay_alpha: float = Field(default=0.5, ge=0, le=1)
+    """Share of depth in the overlay view."""
+
+    @field_validator("range")
+    @classmethod
+    def _near_is_not_far(cls, value: Range) -> Range:
+        if isinstance(value, tuple) and value[0] == value[1]:
+            raise ValueError("near and far must differ")
+        return value
+
+
+class Config(Section):
+    """The whole file."""
+
+    server: ServerConfig = ServerConfig()
+    webrtc: WebRtcConfig = WebRtcConfig()
+    model: ModelConfig = ModelConfig()
+    recording: RecordingConfig = RecordingConfig()
+    streams: dict[Annotated[str, Field(pattern=STREAM_NAME)], StreamConfig] = {}
+
+
+def split_address(listen: str) -> tuple[str, int]:
+    """"HOST:PORT" or "[::1]:PORT" to its parts. Raises ValueError."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("not HOST:PORT, as in 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+def load(
+    file: Path | None, *, environment: Mapping[str, str] = os.environ, overrides: Mapping[str, Any] | None = None
+) -> Config:
+    """Raises ConfigError with every problem found."""
+    data = _read(file) if file else {}
+    data = _merge(data, _from_environment(environment))
+    data = _merge(data, overrides or {})
+    return parse(data)
+
+
+def parse(data: Mapping[str, Any]) -> Config:
+    """Raises ConfigError with every problem found."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_problems(error)) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([Problem(str(file), "", f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(file), "", "is not UTF-8 text")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Problem(str(file), "", f"is not TOML: {error}")]) from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """STREAMD_SERVER__LISTEN=... to {"server": {"listen": ...}}; values are TOML, else plain text."""
+    data: dict[str, Any] = {}
+    for name, text in sorted(environment.items()):
+        path = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
+        if not name.startswith(ENVIRONMENT_PREFIX) or len(path) < 2:
+            continue
+        node = data
+        # A stream's name keeps its case; sections and keys are lower case.
+        keys = [part if index == 1 and path[0] == "STREAMS" else part.lower() for index, part in enumerate(path)]
+        for key in keys[:-1]:
+            node = node.setdefault(key, {})
+        node[keys[-1]] = _toml_value(text)
+    return data
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    """Pydantic's findings, one per key (a union reports each of its branches), without secrets."""
+    found: dict[str, Problem] = {}
+    for item in error.errors(include_url=False):
+        keys = [str(part) for part in item["loc"] if not str(part).startswith(("literal[", "tuple[", "constrained"))]
+        path = ".".join(key for key in keys if key not in ("[key]", "int", "float"))
+        reason = _reason(item["type"], item["msg"])
+        value = "" if item["type"] in ("missing", "extra_forbidden") else _shown(item["input"])
+        if path in found:
+            reason = f"{found[path].reason}, or {reason}" if reason not in found[path].reason else found[path].reason
+        found[path] = Problem(path, value, reason)
+    return list(found.values())
+
+
+def _reason(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "unknown key; `streamd schema` lists those that exist"
+    if kind == "missing":
+        return "is required"
+    return message.removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict | BaseModel):
+        return ""
+    text = redact(str(value))
+    return text if len(text) <= 80 else text[:77] + "..."

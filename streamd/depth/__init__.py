@@ -1,0 +1,1 @@
+"""Pictures in, relative inverse depth out, in a process of its own."""

@@ -1,0 +1,226 @@
+"""The parent's end of one depth worker process: starts it, feeds it, watches it, ends it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+
+from streamd import threads
+from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, PREPARING, READY, Reply, Request, Slots, WorkerJob
+from streamd.errors import InferenceFailed
+from streamd.media import FloatImage
+from streamd.metrics import resident_bytes
+
+log = logging.getLogger(__name__)
+
+PREPARE_S = 60.0
+"""How long a worker may take to load or compile a network before it counts as hung."""
+TICK_S = 0.25
+
+
+class _Pending:
+    """One inference under way. Written by the submitting thread, then by the reader thread."""
+
+    __slots__ = ("deadline", "future", "shape")
+
+    def __init__(self, shape: tuple[int, int], deadline: float) -> None:
+        self.future: Future[FloatImage] = Future()
+        self.shape = shape
+        self.deadline = deadline
+
+
+class DepthWorker:
+    """One process. ``submit`` from any thread; a thread of ours reads the answers and watches.
+
+    A deadline missed, a crash, or more resident memory than allowed ends the process; every
+    inference under way then fails with InferenceFailed, and ``on_exit`` is called with the reason.
+    """
+
+    def __init__(
+        self,
+        job: WorkerJob,
+        *,
+        deadline_s: float,
+        memory_limit_bytes: int,
+        on_exit: Callable[[InferenceFailed], None] = lambda _: None,
+    ) -> None:
+        self.job = job
+        self.precision = job.precision
+        self._deadline_s = deadline_s
+        self._memory_limit_bytes = memory_limit_bytes
+        self._on_exit = on_exit
+        self._pending: dict[int, _Pending] = {}
+        self._lock = threading.Lock()
+        self._free: SimpleQueue[int] = SimpleQueue()
+        for slot in range(job.slots):
+            self._free.put(slot)
+        self._closing = False
+        self.failure: InferenceFailed | None = None
+        self.ready: Future[None] = Future()
+        self._spawn()
+        self._reader = threads.start("depth-reader", self._read)
+
+    def _spawn(self) -> None:
+        job = self.job
+        memfd = os.memfd_create("streamd-depth")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            os.ftruncate(memfd, Slots.size_bytes(job.slots, job.max_side))
+            self._slots = Slots(memfd, job.slots, job.max_side)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "streamd.depth.worker", job.to_json(), str(theirs.fileno()), str(memfd)],
+                pass_fds=(theirs.fileno(), memfd),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "OMP_NUM_THREADS": str(job.threads)},
+            )
+        finally:
+            theirs.close()
+            os.close(memfd)
+        self._channel = ours
+        self._started = time.monotonic()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def max_side(self) -> int:
+        return self.job.max_side
+
+    def resident_bytes(self) -> int:
+        return resident_bytes(self.pid)
+
+    def submit(self, planes: FloatImage) -> Future[FloatImage]:
+        """(3, h, w) float32 in, (h, w) float32 out. Waits for a free slot."""
+        _, height, width = planes.shape
+        slot = self._take_slot()
+        pending = _Pending((height, width), time.monotonic() + self._deadline_s)
+        self._slots.input(slot, height, width)[0] = planes
+        with self._lock:
+            if self.failure is not None:
+                pending.future.set_exception(self.failure)
+                return pending.future
+            self._pending[slot] = pending
+        try:
+            self._channel.send(Request(slot, height, width).pack())
+        except OSError:
+            pass  # it died this moment: the reader sees it too and fails the future
+        return pending.future
+
+    def _take_slot(self) -> int:
+        while True:
+            try:
+                return self._free.get(timeout=TICK_S)
+            except Empty:
+                if self.failure is not None:
+                    raise self.failure from None
+
+    def _read(self) -> None:
+        failure = InferenceFailed("stopped", "closed")
+        try:
+            failure = self._watch()
+        finally:
+            self._end(failure)
+
+    def _watch(self) -> InferenceFailed:
+        """Until there is a reason to end; returns it."""
+        next_look = 0.0
+        while True:
+            readable, _, _ = select.select([self._channel], [], [], TICK_S)
+            if readable:
+                try:
+                    message = self._channel.recv(MESSAGE_BYTES)
+                except OSError:
+                    message = b""
+                if not message:
+                    return self._hung_up()
+                problem = self._take(Reply.unpack(message))
+                if problem is not None:
+                    return problem
+            now = time.monotonic()
+            if now >= next_look:
+                next_look = now + TICK_S
+                problem = self._too_late(now) or self._too_big()
+                if problem is not None:
+                    return problem
+
+    def _hung_up(self) -> InferenceFailed:
+        if self._closing:
+            return InferenceFailed("stopped", "closed")
+        try:
+            code = self._process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            return InferenceFailed("crashed", "it closed its channel")
+        return InferenceFailed("crashed", f"killed by signal {-code}" if code < 0 else f"exit code {code}")
+
+    def _take(self, reply: Reply) -> InferenceFailed | None:
+        if reply.kind == READY:
+            self.precision = json.loads(reply.text)["precision"]
+            self.ready.set_result(None)
+            return None
+        if reply.kind == FAILED and not self.ready.done():
+            return InferenceFailed("start", reply.text)
+        if reply.kind == PREPARING:
+            with self._lock:
+                self._pending[reply.slot].deadline = time.monotonic() + PREPARE_S
+            return None
+        with self._lock:
+            pending = self._pending.pop(reply.slot)
+        if reply.kind == DONE:
+            depth = self._slots.output(reply.slot, *pending.shape)[0].copy()
+            self._free.put(reply.slot)
+            pending.future.set_result(depth)
+        else:
+            self._free.put(reply.slot)
+            pending.future.set_exception(InferenceFailed("error", reply.text))
+        return None
+
+    def _too_late(self, now: float) -> InferenceFailed | None:
+        if not self.ready.done():
+            late = now > self._started + PREPARE_S
+            return InferenceFailed("deadline", f"not ready after {PREPARE_S:.0f} s") if late else None
+        with self._lock:
+            late = any(now > pending.deadline for pending in self._pending.values())
+        return InferenceFailed("deadline", f"no answer within {self._deadline_s:g} s") if late else None
+
+    def _too_big(self) -> InferenceFailed | None:
+        resident = self.resident_bytes()
+        if resident <= self._memory_limit_bytes:
+            return None
+        return InferenceFailed(
+            "memory", f"{resident / 1e6:.0f} MB resident, allowed are {self._memory_limit_bytes / 1e6:.0f}"
+        )
+
+    def _end(self, failure: InferenceFailed) -> None:
+        with self._lock:
+            self.failure = failure
+            lost, self._pending = list(self._pending.values()), {}
+        self._process.kill()
+        self._process.wait()
+        self._channel.close()
+        for pending in lost:
+            pending.future.set_exception(failure)
+        if not self.ready.done():
+            self.ready.set_exception(failure)
+        if not self._closing:
+            self._on_exit(failure)
+
+    def close(self) -> None:
+        """Ends the process and waits for it. Inferences under way fail. Safe to repeat."""
+        self._closing = True
+        try:
+            self._channel.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._reader.join()

@@ -1,0 +1,43 @@
+"""The networks that streamd knows, by name. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from streamd.depth.models.base import Download, ModelSpec, Preprocessing
+from streamd.errors import UsageError
+
+MODELS = {
+    spec.name: spec
+    for spec in (
+        ModelSpec(
+            name="midas_small",
+            title="MiDaS v2.1 small",
+            licence="MIT",
+            network="streamd.depth.models.midas_small",
+            preprocessing=Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+            download=Download(
+                url="https://github.com/isl-org/MiDaS/releases/download/v2_1/midas_v21_small_256.pt",
+                sha256_prefix="70d6b9c8",
+            ),
+        ),
+        ModelSpec(
+            name="embedded",
+            title="streamd embedded (coarse)",
+            licence="MIT",
+            network="streamd.depth.models.embedded",
+            preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="area"),
+            coarse=True,
+            embedded_weights="embedded.safetensors",
+        ),
+    )
+}
+
+
+def find_model(name: str) -> ModelSpec:
+    """Raises UsageError with the names that exist."""
+    try:
+        return MODELS[name]
+    except KeyError:
+        raise UsageError(f"model {name}: unknown; there are: {', '.join(MODELS)}") from None
+
+
+__all__ = ["MODELS", "Download", "ModelSpec", "Preprocessing", "find_model"]

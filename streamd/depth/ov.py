@@ -1,0 +1,16 @@
+"""The one door to OpenVINO.
+
+A plain ``import openvino`` starts a thread that reports usage to Google Analytics and writes
+~/intel, without asking (``openvino_telemetry``, seen in 2026.4). A camera box stays silent:
+with that package out of reach OpenVINO falls back to its own stub, and imports faster.
+"""
+
+from __future__ import annotations
+
+import sys
+
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not importable
+
+import openvino  # noqa: E402
+
+__all__ = ["openvino"]

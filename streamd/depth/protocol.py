@@ -1,0 +1,99 @@
+"""How the daemon and its depth worker talk: small messages on a socket, pixels in shared memory.
+
+The socket is SOCK_SEQPACKET, so a message arrives whole or not at all. The memory is a memfd that
+only the two processes hold: nothing is left behind in /dev/shm when one of them is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from streamd.media import FloatImage
+
+_REQUEST = struct.Struct("<IHH")
+_REPLY = struct.Struct("<4sI")
+MESSAGE_BYTES = 4096
+
+READY, PREPARING, DONE, FAILED = b"REDY", b"PREP", b"DONE", b"FAIL"
+
+
+@dataclass(frozen=True)
+class WorkerJob:
+    """All that a worker process is told, as JSON in its command line (it holds no secret)."""
+
+    model: str
+    runtime: str
+    precision: str
+    weights: str
+    """The runtime's file: an OpenVINO .xml, or the checkpoint itself for torch."""
+    cache: str
+    threads: int
+    parallel: int
+    """Inferences that run side by side."""
+    slots: int
+    max_side: int
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkerJob:
+        return cls(**json.loads(text))
+
+
+class Request(NamedTuple):
+    slot: int
+    height: int
+    width: int
+
+    def pack(self) -> bytes:
+        return _REQUEST.pack(*self)
+
+    @classmethod
+    def unpack(cls, message: bytes) -> Request:
+        return cls(*_REQUEST.unpack(message))
+
+
+class Reply(NamedTuple):
+    kind: bytes
+    slot: int
+    text: str = ""
+
+    def pack(self) -> bytes:
+        return (_REPLY.pack(self.kind, self.slot) + self.text.encode())[:MESSAGE_BYTES]
+
+    @classmethod
+    def unpack(cls, message: bytes) -> Reply:
+        kind, slot = _REPLY.unpack_from(message)
+        return cls(kind, slot, message[_REPLY.size :].decode(errors="replace"))
+
+
+class Slots:
+    """Shared memory, cut into equal slots: the network's input, then its output."""
+
+    def __init__(self, memfd: int, count: int, max_side: int) -> None:
+        self._map = mmap.mmap(memfd, self.size_bytes(count, max_side))
+        self._floats = np.frombuffer(self._map, np.float32)
+        self._slot_floats = 4 * max_side * max_side
+        self._input_floats = 3 * max_side * max_side
+        self.max_side = max_side
+
+    @staticmethod
+    def size_bytes(count: int, max_side: int) -> int:
+        return count * 16 * max_side * max_side
+
+    def input(self, slot: int, height: int, width: int) -> FloatImage:
+        """(1, 3, h, w) view."""
+        start = slot * self._slot_floats
+        return self._floats[start : start + 3 * height * width].reshape(1, 3, height, width)
+
+    def output(self, slot: int, height: int, width: int) -> FloatImage:
+        """(1, h, w) view."""
+        start = slot * self._slot_floats + self._input_floats
+        return self._floats[start : start + height * width].reshape(1, height, width)

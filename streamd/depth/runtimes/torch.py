@@ -1,0 +1,33 @@
+"""PyTorch, eager: the reference that the others are measured against. Runs in the worker process."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import torch
+
+from streamd.depth.models import find_model
+from streamd.depth.protocol import WorkerJob
+from streamd.depth.worker import Done
+from streamd.media import FloatImage
+
+
+class TorchRuntime:
+    def __init__(self, job: WorkerJob) -> None:
+        self.precision = job.precision
+        torch.set_num_threads(job.threads)
+        self._network = importlib.import_module(find_model(job.model).network).load(Path(job.weights))
+
+    def has_shape(self, height: int, width: int) -> bool:
+        return True
+
+    @torch.inference_mode()
+    def submit(self, slot: int, planes: FloatImage, depth: FloatImage, done: Done) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+            depth[:] = self._network(torch.from_numpy(planes)).float().numpy()
+        done(None)
+
+
+def open_runtime(job: WorkerJob) -> TorchRuntime:
+    return TorchRuntime(job)

@@ -1,0 +1,330 @@
+"""Which network runs, and that one always does: starts, replaces and changes depth workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from streamd import threads
+from streamd.backoff import Backoff
+from streamd.config import ModelConfig
+from streamd.depth.artefact import prepare
+from streamd.depth.client import DepthWorker
+from streamd.depth.estimator import ModelInfo
+from streamd.depth.models import ModelSpec, find_model
+from streamd.depth.protocol import WorkerJob
+from streamd.depth.store import ModelStore, sha256_of
+from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
+from streamd.media import FloatImage
+
+log = logging.getLogger(__name__)
+
+FETCH_BACKOFF = Backoff(first_s=60.0, factor=2.0, cap_s=3600.0)
+RESTART_BACKOFF = Backoff(first_s=0.1, factor=2.0, cap_s=30.0, healthy_after_s=30.0)
+DRAIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """What page and API tell of the model."""
+
+    state: str
+    """starting, ready or failed."""
+    info: ModelInfo | None
+    wanted: str
+    message: str | None
+
+
+@dataclass(frozen=True)
+class _Serving:
+    worker: DepthWorker
+    info: ModelInfo
+
+
+class ServiceEvents:
+    """Told of changes, from the service's thread. Does nothing unless overridden."""
+
+    def model_running(self, info: ModelInfo) -> None: ...
+
+    def worker_lost(self, failure: InferenceFailed) -> None: ...
+
+
+class DepthService:
+    """One running network at a time, for all streams and stills.
+
+    ``strict`` is for commands that name a model: no fall-back, no download, the first failure is
+    final. The daemon starts on the fall-back when the wanted weights are missing, fetches them,
+    and changes over when the new worker is ready; frames under way are still answered by the old.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        store: ModelStore,
+        *,
+        parallel: int = 1,
+        slots: int = 4,
+        strict: bool = False,
+        events: ServiceEvents | None = None,
+        restart_backoff: Backoff = RESTART_BACKOFF,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._parallel = parallel
+        self._slots = slots
+        self._strict = strict
+        self._events = events or ServiceEvents()
+        self._restart_backoff = restart_backoff
+        self._changed = threading.Condition()
+        self._serving: _Serving | None = None
+        self._failure: StreamdError | None = None
+        self._message: str | None = None
+        self._stopping = threading.Event()
+        self._lost = threading.Event()
+        """Set when there is something for the service's thread to do."""
+        self._arrived = threading.Event()
+        """Set by the fetch thread: the wanted weights are here."""
+        self._threads: list[threads.Worker] = []
+
+    # -- for those who need depth: any thread -------------------------------------------------
+
+    def start(self) -> None:
+        self._threads.append(threads.start("depth-service", self._run))
+
+    def wait_ready(self, timeout_s: float | None = None) -> ModelInfo:
+        """Raises what went wrong when it cannot become ready, InferenceFailed on time-out."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._serving or self._failure or self._stopping.is_set(), timeout_s)
+            if self._serving:
+                return self._serving.info
+            raise self._failure or InferenceFailed("stopped", "no model is ready")
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """The network that answers now; None while none does."""
+        serving = self._serving
+        return serving.info if serving else None
+
+    @property
+    def status(self) -> ServiceStatus:
+        serving, failure = self._serving, self._failure
+        state = "ready" if serving else "failed" if failure else "starting"
+        message = self._message or (str(failure) if failure else None)
+        return ServiceStatus(state, serving.info if serving else None, self._config.name, message)
+
+    def worker_memory(self) -> int:
+        """Resident bytes of the worker; 0 without one."""
+        serving = self._serving
+        return serving.worker.resident_bytes() if serving else 0
+
+    @property
+    def worker_pid(self) -> int | None:
+        serving = self._serving
+        return serving.worker.pid if serving else None
+
+    def submit(self, info: ModelInfo, planes: FloatImage) -> Future[FloatImage]:
+        """Network input made for ``info``. Raises InferenceFailed when that network has gone:
+        make the input again for the one that runs now."""
+        serving = self._serving
+        if serving is None or serving.info != info:
+            raise InferenceFailed("changed", "another model runs now")
+        return serving.worker.submit(planes)
+
+    def close(self) -> None:
+        """Ends everything and waits for it."""
+        self._stopping.set()
+        self._lost.set()
+        with self._changed:
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        serving, self._serving = self._serving, None
+        if serving:
+            serving.worker.close()
+
+    # -- the service's own thread -------------------------------------------------------------
+
+    def _run(self) -> None:
+        delays = self._restart_backoff.delays()
+        started = time.monotonic()
+        while not self._stopping.is_set():
+            try:
+                if self._serving is None:
+                    self._lost.clear()
+                    self._serve(self._launch_best())
+                    started = time.monotonic()
+                elif self._arrived.is_set():
+                    self._change_over()
+                self._lost.wait()
+                self._lost.clear()
+                if self._serving is None and time.monotonic() - started > self._restart_backoff.healthy_after_s:
+                    delays = self._restart_backoff.delays()
+            except StreamdError as error:
+                if self._fail(error):
+                    return
+            if self._serving is None:
+                self._stopping.wait(next(delays))
+
+    def _launch_best(self) -> _Serving:
+        """The wanted model, else the fall-back."""
+        wanted = find_model(self._config.name)
+        try:
+            return self._launch(wanted)
+        except (ModelMissing, DepthError) as error:
+            if self._strict or not self._config.fallback or self._config.fallback == wanted.name:
+                raise
+            if isinstance(error, InferenceFailed) and error.reason == "stopped":
+                raise
+            self._tell_fallback(wanted, error)
+        serving = self._launch(find_model(self._config.fallback))
+        if self._config.download and wanted.download and not self._config.weights and not self._fetching():
+            self._threads.append(threads.start("model-fetch", self._fetch))
+        return serving
+
+    def _tell_fallback(self, wanted: ModelSpec, error: StreamdError) -> None:
+        if self._message is None:
+            log.warning("%s; running on the %s model meanwhile", error, self._config.fallback)
+        self._message = f"{wanted.title} is not running: {error}"
+
+    def _launch(self, spec: ModelSpec) -> _Serving:
+        """Blocks until the worker is ready."""
+        weights, sha256 = self._weights(spec)
+        job = self._job(spec, weights, sha256)
+        worker = DepthWorker(
+            job,
+            deadline_s=self._config.timeout_s,
+            memory_limit_bytes=self._config.memory_limit_mb * 1_000_000,
+            on_exit=self._worker_gone,
+        )
+        try:
+            worker.ready.result()
+        except InferenceFailed:
+            worker.close()
+            raise
+        if self._stopping.is_set():
+            worker.close()
+            raise InferenceFailed("stopped", "closing")
+        spec = replace(spec, preprocessing=replace(spec.preprocessing, input_size=self._config.input_size))
+        return _Serving(worker, ModelInfo(spec, sha256, job.runtime, worker.precision))
+
+    def _weights(self, spec: ModelSpec) -> tuple[Path, str]:
+        own = self._config.weights
+        if own is not None and spec.name == self._config.name:
+            if not own.is_file():
+                raise ModelMissing(spec.name, f"{own} is not a file")
+            return own, sha256_of(own)
+        return self._store.weights(spec.name)
+
+    def _job(self, spec: ModelSpec, weights: Path, sha256: str) -> WorkerJob:
+        config = self._config
+        runtime = "openvino" if config.runtime == "auto" else config.runtime
+        precision: str = config.precision
+        file = weights
+        if runtime == "openvino":
+            artefact = prepare(spec, weights, sha256, self._store.cache)
+            file = artefact.xml
+            precision = artefact.chosen if precision == "auto" else precision
+        elif precision == "auto":
+            precision = "fp32"
+        cores = len(os.sched_getaffinity(0))
+        return WorkerJob(
+            model=spec.name,
+            runtime=runtime,
+            precision=precision,
+            weights=str(file),
+            cache=str(self._store.cache),
+            threads=cores if config.threads == "auto" else config.threads,
+            parallel=self._parallel,
+            slots=self._slots,
+            max_side=config.input_size,
+        )
+
+    def _serve(self, serving: _Serving) -> None:
+        with self._changed:
+            self._serving = serving
+            self._failure = None
+            self._changed.notify_all()
+        info = serving.info
+        log.info("model %s runs on %s in %s", info.spec.name, info.runtime, info.precision)
+        self._events.model_running(info)
+        if serving.worker.failure is not None:  # it died before we published it
+            self._worker_gone(serving.worker.failure)
+
+    def _change_over(self) -> None:
+        self._arrived.clear()
+        old = self._serving
+        try:
+            new = self._launch(find_model(self._config.name))
+        except StreamdError as error:
+            log.error("%s; staying on the %s model", error, self._config.fallback)
+            self._message = f"{self._config.name}: {error}"
+            return
+        self._message = None
+        self._serve(new)
+        if old is not None:
+            self._stopping.wait(DRAIN_S)
+            old.worker.close()
+
+    def _worker_gone(self, failure: InferenceFailed) -> None:
+        """From a worker's reader thread."""
+        with self._changed:
+            serving = self._serving
+            if serving is None or serving.worker.failure is None:
+                return  # one that never served, or was replaced already
+            self._serving = None
+        log.error("%s; starting another", failure)
+        self._events.worker_lost(failure)
+        self._lost.set()
+
+    def _fail(self, error: StreamdError) -> bool:
+        """Whether to give up."""
+        if self._stopping.is_set():
+            return True
+        with self._changed:
+            if str(error) != str(self._failure):
+                log.error("%s", error)
+            if self._serving is None:
+                self._failure = error
+            self._changed.notify_all()
+        return self._strict
+
+    # -- the fetch thread ---------------------------------------------------------------------
+
+    def _fetching(self) -> bool:
+        return any(thread.name == "model-fetch" for thread in self._threads)
+
+    def _fetch(self) -> None:
+        wanted = find_model(self._config.name)
+        told = False
+        for delay in FETCH_BACKOFF.delays():
+            try:
+                self._store.fetch(wanted.name, self._progress(wanted.title))
+            except StreamdError as error:
+                self._message = f"{wanted.title} could not be fetched: {error}"
+                (log.debug if told else log.warning)(
+                    "%s; staying on the %s model, trying again now and then", self._message, self._config.fallback
+                )
+                told = True
+            else:
+                self._message = f"starting {wanted.title}"
+                log.info("%s is here; changing over", wanted.title)
+                self._arrived.set()
+                self._lost.set()
+                return
+            if self._stopping.wait(delay):
+                return
+
+    def _progress(self, title: str) -> Callable[[int, int | None], None]:
+        def progress(done: int, total: int | None) -> None:
+            if self._stopping.is_set():
+                raise InferenceFailed("stopped", "closing")
+            share = f"{100 * done // total} %" if total else f"{done / 1e6:.0f} MB"
+            self._message = f"downloading {title}: {share}"
+
+        return progress

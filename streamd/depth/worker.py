@@ -1,0 +1,83 @@
+"""The depth worker: a process that owns the network. Run as ``python -m streamd.depth.worker``.
+
+It knows no streams: it takes slots of shared memory, fills in their output, and says so. It is
+killed and replaced from outside when it hangs or grows, so it has no state worth saving.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, PREPARING, READY, Reply, Request, Slots, WorkerJob
+from streamd.media import FloatImage
+
+Done = Callable[[str | None], None]
+"""Called once per request, from any thread: None, or what went wrong."""
+
+
+class Runtime(Protocol):
+    """A network in memory. Built by ``open_runtime(job)`` of streamd.depth.runtimes.NAME."""
+
+    precision: str
+
+    def has_shape(self, height: int, width: int) -> bool:
+        """Whether this size runs at once, without compiling first."""
+        ...
+
+    def submit(self, slot: int, planes: FloatImage, depth: FloatImage, done: Done) -> None:
+        """(1, 3, h, w) in, (1, h, w) out, both float32 and in place. Never two at a time per slot."""
+        ...
+
+
+def serve(channel: socket.socket, slots: Slots, runtime: Runtime) -> None:
+    """Until the other side hangs up."""
+
+    def reply(kind: bytes, slot: int, text: str = "") -> None:
+        try:
+            channel.send(Reply(kind, slot, text).pack())
+        except OSError:
+            os._exit(0)  # the daemon is gone
+
+    def finish(slot: int, problem: str | None) -> None:
+        reply(FAILED if problem else DONE, slot, problem or "")
+
+    while message := channel.recv(MESSAGE_BYTES):
+        slot, height, width = Request.unpack(message)
+        if not runtime.has_shape(height, width):
+            reply(PREPARING, slot)
+        try:
+            runtime.submit(
+                slot,
+                slots.input(slot, height, width),
+                slots.output(slot, height, width),
+                lambda problem, slot=slot: finish(slot, problem),  # type: ignore[misc]
+            )
+        except RuntimeError as error:
+            finish(slot, str(error).strip().splitlines()[-1])
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then hangs up
+    job = WorkerJob.from_json(sys.argv[1])
+    channel = socket.socket(fileno=int(sys.argv[2]))
+    slots = Slots(int(sys.argv[3]), job.slots, job.max_side)
+    try:
+        runtime: Runtime = importlib.import_module(f"streamd.depth.runtimes.{job.runtime}").open_runtime(job)
+    except Exception as error:
+        channel.send(Reply(FAILED, 0, f"{type(error).__name__}: {str(error).strip()[:500]}").pack())
+        sys.exit(1)
+    channel.send(Reply(READY, 0, json.dumps({"precision": runtime.precision})).pack())
+    serve(channel, slots, runtime)
+    # Not sys.exit: OpenVINO's threads may be in a callback, and nothing here needs saving.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Every error that streamd raises on purpose.
+
+StreamdError
+├── UsageError            the command line asks for something impossible     exit 2
+├── ConfigError           problems in the configuration, all at once         exit 78
+├── SourceError           a camera or file
+│   ├── SourceUnreachable     nothing there, or nobody answers
+│   ├── SourceStalled         it went silent in mid-stream
+│   ├── SourceRejected        credentials or permissions
+│   ├── SourceUnsupported     not a video, or one that we cannot decode
+│   └── SourceEnded           a live source that stopped delivering
+├── DepthError            the network or its process
+│   ├── ModelMissing          the weights are not on this machine
+│   ├── WeightsRejected       the weights are not what they should be
+│   └── InferenceFailed       the worker crashed, hung or was replaced
+├── Busy                  too much is waiting already
+├── PictureError          a picture that cannot be read or made
+├── EncodeError           the video encoder
+└── SinkError             a viewer, a recording
+    ├── DiskFull
+    └── OfferRejected         an SDP offer without a codec in common
+
+Each class carries data; ``str(error)`` is the one line that a person reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class StreamdError(Exception):
+    """Base of all. ``exit_code`` is what a command ends with."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(StreamdError):
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault in a configuration: where, what was found, and why it is wrong."""
+
+    path: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.value}: {self.reason}" if self.value else f"{self.path}: {self.reason}"
+
+
+class ConfigError(StreamdError):
+    """``problems`` lists every fault found, not just the first."""
+
+    exit_code = 78
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class SourceError(StreamdError):
+    """``source`` is the redacted name, ``reason`` a phrase, ``code`` the metric label."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, source: str, reason: str) -> None:
+        self.source, self.reason = source, reason
+        super().__init__(f"{source}: {reason}")
+
+
+class SourceUnreachable(SourceError):
+    code = "unreachable"
+
+
+class SourceStalled(SourceError):
+    code = "stalled"
+
+
+class SourceRejected(SourceError):
+    code = "rejected"
+
+
+class SourceUnsupported(SourceError):
+    code = "unsupported"
+
+
+class SourceEnded(SourceError):
+    code = "ended"
+
+
+class DepthError(StreamdError):
+    """The network or its process."""
+
+
+class ModelMissing(DepthError):
+    def __init__(self, model: str, hint: str) -> None:
+        self.model, self.hint = model, hint
+        super().__init__(f"model {model}: no weights on this machine: {hint}")
+
+
+class WeightsRejected(DepthError):
+    def __init__(self, file: str, reason: str) -> None:
+        self.file, self.reason = file, reason
+        super().__init__(f"{file}: weights refused: {reason}")
+
+
+class InferenceFailed(DepthError):
+    """``reason`` is one of crashed, deadline, memory, start, stopped: the metric label."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"depth worker {reason}: {detail}")
+
+
+class Busy(StreamdError):
+    def __init__(self) -> None:
+        super().__init__("busy: too many pictures wait already; try again")
+
+
+class PictureError(StreamdError):
+    """A picture that cannot be read, or a format that cannot hold it."""
+
+
+class EncodeError(StreamdError):
+    """The video encoder refused its settings or a picture."""
+
+
+class SinkError(StreamdError):
+    """A viewer, a recording."""
+
+
+class DiskFull(SinkError):
+    def __init__(self, path: str, free_bytes: int) -> None:
+        self.path, self.free_bytes = path, free_bytes
+        super().__init__(f"{path}: recording stopped: {free_bytes / 1e9:.1f} GB free")
+
+
+class OfferRejected(SinkError):
+    """``code`` is the API's error code: bad_offer or no_codec."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        self.code, self.reason = code, reason
+        super().__init__(reason)

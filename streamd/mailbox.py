@@ -1,0 +1,75 @@
+"""The hand-over between two threads of a stream: at most ``capacity`` items, never more."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Closed(Exception):
+    """The other side is done: nothing more will come."""
+
+
+class Mailbox(Generic[T]):
+    """Latest-wins by default: a new item replaces the one that waits, which is counted as skipped.
+
+    ``every=True`` is for file jobs: ``put`` waits for room, nothing is skipped. Any thread may
+    call any method.
+    """
+
+    def __init__(
+        self, *, every: bool = False, capacity: int = 1, on_skip: Callable[[T], None] = lambda _: None
+    ) -> None:
+        self._items: deque[T] = deque()
+        self._every = every
+        self._capacity = capacity
+        self._on_skip = on_skip
+        self._changed = threading.Condition()
+        self._closed = False
+        self._woken = False
+
+    def put(self, item: T) -> None:
+        """Raises Closed. In ``every`` mode waits for room (backpressure)."""
+        skipped = None
+        with self._changed:
+            if self._every:
+                self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
+            if self._closed:
+                raise Closed
+            if len(self._items) >= self._capacity:
+                skipped = self._items.popleft()
+            self._items.append(item)
+            self._changed.notify_all()
+        if skipped is not None:
+            self._on_skip(skipped)
+
+    def get(self, timeout_s: float | None = None) -> T | None:
+        """The oldest item; None after the timeout or a ``wake``. Raises Closed when drained."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed or self._woken, timeout_s)
+            self._woken = False
+            if self._items:
+                item = self._items.popleft()
+                self._changed.notify_all()
+                return item
+            if self._closed:
+                raise Closed
+            return None
+
+    def wake(self) -> None:
+        """Makes a waiting ``get`` return None: there is something else to do."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def close(self, *, discard: bool = False) -> None:
+        """No more items. What waits is still delivered, unless discarded. Safe to repeat."""
+        with self._changed:
+            self._closed = True
+            if discard:
+                self._items.clear()
+            self._changed.notify_all()

@@ -1,0 +1,16 @@
+"""Passwords out of everything that people or programs may read."""
+
+from __future__ import annotations
+
+import re
+
+_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s'\"]*@")
+_QUERY_SECRETS = re.compile(r"(?i)(?P<key>[?&;](?:[a-z_-]*(?:pass|pwd|token|key|secret|auth|sig)[a-z_-]*))=[^&;#\s'\"]*")
+
+
+def redact(text: str) -> str:
+    """``rtsp://user:pw@host/x?token=t`` to ``rtsp://***@host/x?token=***``, anywhere in a text.
+
+    FFmpeg's own messages carry the URL with its password, so messages go through here too.
+    """
+    return _QUERY_SECRETS.sub(r"\g<key>=***", _CREDENTIALS.sub(r"\g<scheme>***@", text))
