@@ -28,6 +28,14 @@ View = Literal["depth", "overlay", "side-by-side", "source", "gray", "rgbd"]
 Range = Literal["smooth", "frame"] | tuple[float, float]
 
 
+def split_address(listen: str) -> tuple[str, int]:
+    """"HOST:PORT" or "[::1]:PORT" to its parts. Raises ValueError."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("not HOST:PORT, as in 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
 class Section(BaseModel):
     """Unknown keys are errors; a value never changes after loading."""
 
@@ -157,14 +165,6 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     recording: RecordingConfig = RecordingConfig()
     streams: dict[Annotated[str, Field(pattern=STREAM_NAME)], StreamConfig] = {}
-
-
-def split_address(listen: str) -> tuple[str, int]:
-    """"HOST:PORT" or "[::1]:PORT" to its parts. Raises ValueError."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError("not HOST:PORT, as in 127.0.0.1:8080")
-    return host.strip("[]"), int(port)
 
 
 def load(

@@ -18,7 +18,8 @@ StreamdError
 ├── EncodeError           the video encoder
 └── SinkError             a viewer, a recording
     ├── DiskFull
-    └── OfferRejected         an SDP offer without a codec in common
+    ├── OfferRejected         an SDP offer that cannot be answered
+    └── ViewersFull           no seat left
 
 Each class carries data; ``str(error)`` is the one line that a person reads.
 """
@@ -139,8 +140,14 @@ class DiskFull(SinkError):
 
 
 class OfferRejected(SinkError):
-    """``code`` is the API's error code: bad_offer or no_codec."""
+    """``code`` is the API's error code: bad_offer, no_codec or no_ice_restart."""
 
     def __init__(self, code: str, reason: str) -> None:
         self.code, self.reason = code, reason
         super().__init__(reason)
+
+
+class ViewersFull(SinkError):
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"all {limit} viewer seats are taken; try again")

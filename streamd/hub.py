@@ -105,7 +105,10 @@ class Subscription:
 
     async def get(self) -> EncodedPacket | None:
         """The next packet; None when closed."""
-        self._started = True
+        if not self._started:
+            self._started = True
+            if self._needs_keyframe:  # the one asked for at joining overflowed meanwhile, or is still to come
+                self._hub.request_keyframe("join")
         while not self._queue:
             if self.closed:
                 return None

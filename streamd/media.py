@@ -71,6 +71,8 @@ class DepthFrame:
     picture: av.VideoFrame
     inverse_depth: FloatImage
     """(h, w) at the network's size: relative inverse depth, larger is nearer."""
+    luma: ByteImage
+    """(h, w) at the same size: what the picture looked like (its green channel stands for luma)."""
     model: str
 
 

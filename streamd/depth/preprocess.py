@@ -54,8 +54,8 @@ class VideoPreprocessor:
         self._reformatter = VideoReformatter()
         self._tables: dict[Preprocessing, FloatImage] = {}
 
-    def __call__(self, picture: av.VideoFrame, how: Preprocessing) -> FloatImage:
-        """(3, h, w) float32."""
+    def __call__(self, picture: av.VideoFrame, how: Preprocessing) -> tuple[FloatImage, ByteImage]:
+        """The network's input, (3, h, w) float32, and (h, w) uint8 luma (the green channel)."""
         width, height = network_size(picture.width, picture.height, how)
         small = self._reformatter.reformat(
             picture, width, height, format="rgb24", interpolation=_SWS[how.interpolation]
@@ -65,7 +65,7 @@ class VideoPreprocessor:
         planes = np.empty((3, height, width), np.float32)
         for channel in range(3):
             np.take(tables[channel], rgb[..., channel], out=planes[channel], mode="clip")
-        return planes
+        return planes, np.ascontiguousarray(rgb[..., 1])
 
     def _table(self, how: Preprocessing) -> FloatImage:
         """(3, 256) float32: what each byte of each channel becomes."""

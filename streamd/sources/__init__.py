@@ -1,0 +1,31 @@
+"""Where frames come from: one file per kind, found by the form of ``source =``."""
+
+from __future__ import annotations
+
+import threading
+
+from streamd.config import StreamConfig
+from streamd.sources.base import Source
+from streamd.sources.file import DemoSource, FileSource
+from streamd.sources.lavfi import LavfiSource
+from streamd.sources.network import HttpSource, RtspSource
+from streamd.sources.webcam import WebcamSource
+
+KINDS: tuple[tuple[tuple[str, ...], type[Source]], ...] = (
+    (("rtsp://", "rtsps://"), RtspSource),
+    (("http://", "https://"), HttpSource),
+    (("/dev/", "v4l2:"), WebcamSource),
+    (("demo:",), DemoSource),
+    (("lavfi:",), LavfiSource),
+)
+
+
+def open_source(config: StreamConfig, stop: threading.Event) -> Source:
+    """The source for ``config.source``; what fits no other form is a file. Opens nothing yet."""
+    for prefixes, kind in KINDS:
+        if config.source.startswith(prefixes):
+            return kind(config, stop)
+    return FileSource(config, stop)
+
+
+__all__ = ["Source", "open_source"]

@@ -74,10 +74,16 @@ def _mismatch(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], floats:
     """What keeps ``state`` from being the weights of this network; empty when nothing does."""
     missing, extra = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing or extra:
-        found = [f"{len(keys)} keys {what} ({_some(keys)})" for keys, what in ((missing, "missing"), (extra, "unexpected")) if keys]
+        found = [
+            f"{len(keys)} keys {what} ({_some(keys)})"
+            for keys, what in ((missing, "missing"), (extra, "unexpected"))
+            if keys
+        ]
         return f"{', '.join(found)} of {len(wanted)}"
     wrong = [
-        f"{key} is {_size(state[key])}, not {_size(value)}" for key, value in wanted.items() if state[key].shape != value.shape
+        f"{key} is {_size(state[key])}, not {_size(value)}"
+        for key, value in wanted.items()
+        if state[key].shape != value.shape
     ]
     if wrong:
         return f"{len(wrong)} tensors of the wrong shape: {_some(wrong)}"

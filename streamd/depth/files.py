@@ -1,0 +1,84 @@
+"""Files that must be whole or absent, also after a power cut."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from streamd.errors import DepthError
+
+_POLL_S = 0.1
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def one_line(path: Path) -> Iterator[None]:
+    """An OSError inside becomes a DepthError that names the file, ``path`` when it tells of none."""
+    try:
+        yield
+    except OSError as error:
+        reason = "no space left on the disk" if error.errno in _FULL else (error.strerror or str(error)).lower()
+        raise DepthError(f"{error.filename or path}: {reason}") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of the content. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Replaces the file in one step. Raises OSError."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        try:
+            json.dump(content, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def sync(path: Path) -> None:
+    """What was written to this file, or renamed in this directory, is on the disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(path: Path, timeout_s: float, stop: threading.Event | None = None) -> Iterator[int]:
+    """Holds a lock that no other process or thread holds meanwhile; yields its file descriptor.
+
+    A child that inherits the descriptor keeps the lock alive. Raises DepthError when the wait takes
+    too long or ``stop`` is set, OSError when the file cannot be made.
+    """
+    give_up_at = time.monotonic() + timeout_s
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if stop is not None and stop.is_set():
+                    raise DepthError(f"{path}: interrupted while another process is at work here") from None
+                if time.monotonic() > give_up_at:
+                    raise DepthError(f"{path}: another process has been at work here for {timeout_s:.0f} s") from None
+                time.sleep(_POLL_S)
+        yield handle
+    finally:
+        os.close(handle)

@@ -1,0 +1,119 @@
+"""From relative inverse depth to shares of a range that does not flicker.
+
+Scale and shift of the network's output differ per frame; normalising each frame by its own
+minimum and maximum makes the brightness pump (MiDaS#174, Depth-Anything-V2#85).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from streamd.media import ByteImage, FloatImage
+
+LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.0
+ATTACK_S, RELEASE_S = 0.25, 3.0
+"""Time constants: the range opens fast, so that nothing is clipped for long, and closes slowly."""
+CUT_CORRELATION = 0.5
+"""Below this the picture before and this one show different scenes."""
+LOG_STRENGTH = 9.0
+STILL_LUMA = 2
+"""Code values that a pixel may change by and still count as unchanged."""
+
+Mode = Literal["smooth", "frame"] | tuple[float, float]
+
+
+class DepthRange:
+    """Causal: looks only back. One per stream; one thread."""
+
+    def __init__(self, mode: Mode = "smooth", compress: Literal["linear", "log"] = "linear") -> None:
+        self._mode = mode
+        self._compress = compress
+        self._bounds: tuple[float, float] | None = None
+        self._previous: FloatImage | None = None
+        self._model = ""
+
+    def normalise(self, inverse_depth: FloatImage, time_s: float, model: str = "") -> FloatImage:
+        """(h, w) inverse depth at ``time_s`` to (h, w) float32 in [0, 1], 1 nearest."""
+        low, high = self._range(inverse_depth, time_s, model)
+        share = (inverse_depth - np.float32(low)) * np.float32(1 / (high - low))
+        np.clip(share, 0.0, 1.0, out=share)
+        if self._compress == "log":
+            share = np.log1p(LOG_STRENGTH * share) / np.float32(math.log1p(LOG_STRENGTH))
+        return share
+
+    def _range(self, depth: FloatImage, time_s: float, model: str) -> tuple[float, float]:
+        if isinstance(self._mode, tuple):
+            near, far = self._mode
+            return min(near, far), max(near, far)
+        if self._mode == "frame":
+            return _apart(float(depth.min()), float(depth.max()))
+        now = percentiles(depth)
+        if self._bounds is None or model != self._model or self._is_cut(depth):
+            self._bounds = now
+        else:
+            elapsed_s = max(0.0, time_s - self._time_s)
+            low, high = self._bounds
+            self._bounds = (
+                low + (now[0] - low) * _gain(elapsed_s, opens=now[0] < low),
+                high + (now[1] - high) * _gain(elapsed_s, opens=now[1] > high),
+            )
+        self._previous, self._time_s, self._model = depth, time_s, model
+        return _apart(*self._bounds)
+
+    def _is_cut(self, depth: FloatImage) -> bool:
+        """A cut between scenes with alike depth is none that anyone would see in the colours."""
+        before = self._previous
+        if before is None or before.shape != depth.shape:
+            return True
+        return _correlation(before[::4, ::4], depth[::4, ::4]) < CUT_CORRELATION
+
+
+def percentiles(depth: FloatImage) -> tuple[float, float]:
+    """Robust bounds of one frame: a few wild pixels do not count."""
+    flat = depth.ravel()
+    last = flat.size - 1
+    ranks = (int(last * LOW_PERCENTILE / 100), int(last * HIGH_PERCENTILE / 100))
+    ordered = np.partition(flat, ranks)
+    return float(ordered[ranks[0]]), float(ordered[ranks[1]])
+
+
+def _gain(elapsed_s: float, *, opens: bool) -> float:
+    return 1 - math.exp(-elapsed_s / (ATTACK_S if opens else RELEASE_S))
+
+
+def _apart(low: float, high: float) -> tuple[float, float]:
+    """A flat picture has no range; do not divide by nothing."""
+    least = max(1e-6, 1e-3 * abs(high))
+    return (low, high) if high - low >= least else (low, low + least)
+
+
+def _correlation(a: FloatImage, b: FloatImage) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    power = float((a * a).sum()) * float((b * b).sum())
+    return float((a * b).sum()) / math.sqrt(power) if power > 0 else 1.0
+
+
+class FlickerMeter:
+    """Mean change of the shown depth where the picture did not change, as a share of the range."""
+
+    def __init__(self, smoothing: float = 0.05) -> None:
+        self._smoothing = smoothing
+        self._share: FloatImage | None = None
+        self._luma: ByteImage | None = None
+        self.ratio = 0.0
+
+    def update(self, share: FloatImage, luma: ByteImage) -> float:
+        """Takes (h, w) of what was shown and of what was seen; returns the smoothed ratio."""
+        before, self._share = self._share, share
+        seen, self._luma = self._luma, luma
+        if before is None or seen is None or before.shape != share.shape:
+            return self.ratio
+        # uint8 subtraction wraps, so the smaller of the two differences is the distance.
+        still = np.minimum(luma - seen, seen - luma) < STILL_LUMA
+        if still.any():
+            change = float(np.abs(share - before)[still].mean())
+            self.ratio += self._smoothing * (change - self.ratio)
+        return self.ratio

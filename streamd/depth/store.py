@@ -1,0 +1,262 @@
+"""The weights on this machine: built in, fetched or imported, each with a manifest of what it is.
+
+``data/NAME/`` holds ``manifest.json`` and the file that it names. The file's name holds its digest,
+and it is in place before the manifest names it: whatever is cut short leaves the last good state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import streamd
+from streamd.depth.artefact import check_weights
+from streamd.depth.download import Progress, discard, download
+from streamd.depth.files import locked, one_line, sha256_of, sync, write_json
+from streamd.depth.models import MODELS, ModelSpec, find_model
+from streamd.errors import DepthError, ModelMissing, UsageError, WeightsRejected
+from streamd.redact import redact
+
+Check = Callable[[ModelSpec, Path], None]
+"""Raises WeightsRejected unless the file holds the network's weights."""
+
+_LOCK_WAIT_S = 2.0
+_PART = "download.part"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of an installed file."""
+
+    file: str
+    sha256: str
+    size: int
+    origin: str
+    """URL or path that it came from."""
+    installed_at: str
+    """ISO 8601, UTC."""
+    official: bool | None
+    """Whether the digest is the published one; None where none is published."""
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One line of ``streamd models list``."""
+
+    spec: ModelSpec
+    path: Path | None
+    """None when there are no usable weights."""
+    manifest: Manifest | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """One line of ``streamd models verify``."""
+
+    model: str
+    ok: bool
+    detail: str
+
+
+def default_directories(environment: Mapping[str, str] = os.environ) -> tuple[Path, Path]:
+    """(models, cache): below STREAMD_HOME, else where systemd says, else by the XDG rules."""
+    if home := environment.get("STREAMD_HOME"):
+        return Path(home, "models"), Path(home, "cache")
+    state = environment.get("STATE_DIRECTORY", "").split(":")[0]
+    cache = environment.get("CACHE_DIRECTORY", "").split(":")[0]
+    xdg_data = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    xdg_cache = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(state or Path(xdg_data, "streamd")) / "models", Path(cache or Path(xdg_cache, "streamd"))
+
+
+class ModelStore:
+    """Any thread, any number of processes: those that change something take turns."""
+
+    def __init__(
+        self, data: Path, cache: Path, *, models: Mapping[str, ModelSpec] = MODELS, check: Check = check_weights
+    ) -> None:
+        self.data = data
+        self.cache = cache
+        """For runtime artefacts: safe to delete."""
+        self._models = models
+        self._check = check
+
+    def weights(self, name: str) -> tuple[Path, str]:
+        """The file and its sha256. Raises ModelMissing, WeightsRejected when it is damaged, UsageError."""
+        spec = self._spec(name)
+        if spec.embedded_weights:
+            path = _asset(spec.embedded_weights)
+            with one_line(path):
+                return path, sha256_of(path)
+        manifest = self._manifest(name)
+        if manifest is None:
+            raise ModelMissing(name, _hint(spec))
+        path = self.data / name / manifest.file
+        with one_line(path):
+            found = path.stat().st_size if path.exists() else 0
+        if found != manifest.size:
+            raise WeightsRejected(str(path), f"{found:,} bytes are left of {manifest.size:,}; {_hint(spec)}")
+        return path, manifest.sha256
+
+    def status(self) -> list[ModelStatus]:
+        """Every model that streamd knows. Reads no weights."""
+        return [self._status(spec) for spec in self._models.values()]
+
+    def fetch(self, name: str, progress: Progress) -> Manifest:
+        """Downloads the official weights, carrying on what was begun, and installs them once they load.
+
+        Returns at once when they are here and whole. An exception from ``progress`` ends it and keeps
+        what has come. Raises DepthError (offline, refused, disk full), WeightsRejected (wrong digest, does not load).
+        """
+        spec = self._spec(name)
+        if spec.download is None:
+            raise UsageError(f"model {name}: there is nothing to fetch; {_hint(spec)}")
+        if (here := self._manifest(name)) and here.official and self._intact(name, here):
+            return here
+        url = spec.download.url
+        with self._changing(name) as home:
+            part = home / _PART
+            download(url, part, progress)
+            digest = sha256_of(part)
+            try:
+                wanted = spec.download.sha256_prefix
+                if not digest.startswith(wanted):
+                    raise WeightsRejected(
+                        redact(url), f"its sha256 is {digest[:8]}..., that of the official file {wanted}..."
+                    )
+                self._try(spec, part, redact(url))
+            except WeightsRejected:
+                discard(part)
+                raise
+            manifest = self._install(spec, part, digest, redact(url), Path(urlsplit(url).path).suffix)
+            discard(part)
+            return manifest
+
+    def import_file(self, name: str, file: Path) -> Manifest:
+        """Installs a copy of a local file once it loads; ``official`` of the manifest says what it is.
+
+        Raises DepthError (unreadable, disk full), WeightsRejected, UsageError for a built-in model.
+        """
+        spec = self._spec(name)
+        if spec.embedded_weights:
+            raise UsageError(f"model {name}: {_hint(spec)}")
+        with self._changing(name) as home, tempfile.TemporaryDirectory(prefix=".import-", dir=home) as temporary:
+            copy = Path(temporary, "weights")
+            digest = _copy(file, copy)
+            self._try(spec, copy, str(file))
+            return self._install(spec, copy, digest, str(file.resolve()), file.suffix)
+
+    def verify(self) -> list[Verification]:
+        """Reads every file on this machine again: its digest against the manifest, and whether it loads."""
+        present = [status.spec for status in self.status() if status.path or status.manifest]
+        return [self._verification(spec) for spec in present]
+
+    def _status(self, spec: ModelSpec) -> ModelStatus:
+        manifest = None
+        try:
+            manifest = self._manifest(spec.name)
+            path, _ = self.weights(spec.name)
+        except ModelMissing as error:
+            return ModelStatus(spec, None, None, f"missing: {error.hint}")
+        except DepthError as error:
+            return ModelStatus(spec, None, manifest, f"damaged: {error}")
+        return ModelStatus(spec, path, manifest, _origin_note(manifest))
+
+    def _verification(self, spec: ModelSpec) -> Verification:
+        try:
+            path, sha256 = self.weights(spec.name)
+            with one_line(path):
+                if sha256_of(path) != sha256:
+                    raise WeightsRejected(str(path), f"its sha256 is no longer {sha256[:8]}...; {_hint(spec)}")
+            self._check(spec, path)
+        except DepthError as error:
+            return Verification(spec.name, False, str(error))
+        return Verification(spec.name, True, f"sha256 {sha256}, loads, {_origin_note(self._manifest(spec.name))}")
+
+    def _spec(self, name: str) -> ModelSpec:
+        return self._models.get(name) or find_model(name)
+
+    def _manifest(self, name: str) -> Manifest | None:
+        """None also when it is unreadable: the model is to be installed again. Raises DepthError."""
+        path = self.data / name / "manifest.json"
+        with one_line(path):
+            try:
+                return Manifest(**json.loads(path.read_text()))
+            except (FileNotFoundError, ValueError, TypeError):
+                return None
+
+    def _intact(self, name: str, manifest: Manifest) -> bool:
+        path = self.data / name / manifest.file
+        return path.exists() and path.stat().st_size == manifest.size and sha256_of(path) == manifest.sha256
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[Path]:
+        """The model's directory, for us alone."""
+        home = self.data / name
+        with one_line(home):
+            home.mkdir(parents=True, exist_ok=True)
+            with locked(home / ".lock", _LOCK_WAIT_S):
+                yield home
+
+    def _try(self, spec: ModelSpec, file: Path, called: str) -> None:
+        try:
+            self._check(spec, file)
+        except WeightsRejected as error:
+            raise WeightsRejected(called, error.reason) from error
+
+    def _install(self, spec: ModelSpec, file: Path, sha256: str, origin: str, suffix: str) -> Manifest:
+        """Moves the file in, names it in the manifest, removes what was there before."""
+        home = self.data / spec.name
+        official = sha256.startswith(spec.download.sha256_prefix) if spec.download else None
+        target = home / f"{spec.name}-{sha256[:16]}{suffix}"
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = Manifest(target.name, sha256, file.stat().st_size, origin, now, official)
+        sync(file)
+        file.replace(target)
+        target.chmod(0o644)
+        sync(home)
+        write_json(home / "manifest.json", asdict(manifest))
+        for old in home.glob(f"{spec.name}-*"):
+            if old != target:
+                old.unlink()
+        return manifest
+
+
+def _origin_note(manifest: Manifest | None) -> str:
+    if manifest is None:
+        return "built in"
+    origin = f"from {manifest.origin}"
+    return origin if manifest.official is not False else f"not the official file, {origin}"
+
+
+def _hint(spec: ModelSpec) -> str:
+    if spec.embedded_weights:
+        return "it is built in"
+    by_hand = f"streamd models import {spec.name} FILE"
+    return f"streamd models fetch {spec.name}, or {by_hand}" if spec.download else by_hand
+
+
+def _asset(name: str) -> Path:
+    return Path(streamd.__file__).parent / "assets" / name
+
+
+def _copy(source: Path, target: Path) -> str:
+    """Returns the sha256 of what was copied."""
+    digest = hashlib.sha256()
+    with source.open("rb") as file, target.open("xb") as copy:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            copy.write(block)
+    return digest.hexdigest()
+
+
+__all__ = ["Manifest", "ModelStatus", "ModelStore", "Progress", "Verification", "default_directories", "sha256_of"]

@@ -1,0 +1,116 @@
+"""The infer thread of a stream, and of a file job: captured frames in, depth frames out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from streamd.depth.estimator import ModelInfo, as_inverse_depth
+from streamd.depth.preprocess import VideoPreprocessor
+from streamd.depth.service import DepthService
+from streamd.errors import InferenceFailed, StreamdError
+from streamd.mailbox import Closed, Mailbox
+from streamd.media import ByteImage, CapturedFrame, DepthFrame, FloatImage
+
+log = logging.getLogger(__name__)
+
+Observe = Callable[[str, float], None]
+"""Told (stage, seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    frame: CapturedFrame
+    info: ModelInfo
+    luma: ByteImage
+    future: Future[FloatImage]
+    started: float
+
+
+class Inference:
+    """Takes from ``inbox``, puts to ``outbox``, in order; ends when the inbox is closed.
+
+    Live, one frame is under way at a time and a frame that fails is skipped. With ``every``,
+    ``in_flight`` frames are, and one that fails (its worker was replaced) is tried again.
+    """
+
+    def __init__(
+        self,
+        service: DepthService,
+        inbox: Mailbox[CapturedFrame],
+        outbox: Mailbox[DepthFrame],
+        *,
+        every: bool = False,
+        in_flight: int = 1,
+        observe: Observe = lambda stage, seconds: None,
+        on_error: Callable[[CapturedFrame], None] = lambda frame: None,
+    ) -> None:
+        self._service = service
+        self._inbox = inbox
+        self._outbox = outbox
+        self._every = every
+        self._in_flight = in_flight
+        self._observe = observe
+        self._on_error = on_error
+        self._preprocess = VideoPreprocessor()
+        self._under_way: deque[_UnderWay] = deque()
+
+    def run(self) -> None:
+        """The thread's body. Raises, with ``every``, what makes a frame impossible."""
+        try:
+            while True:
+                frame = self._inbox.get()
+                if frame is None:
+                    continue
+                self._observe("wait", frame.stamp.age_s())
+                self._begin(frame)
+                while len(self._under_way) >= self._in_flight:
+                    self._finish(self._under_way.popleft())
+        except Closed:
+            while self._under_way:
+                self._finish(self._under_way.popleft())
+        finally:
+            self._inbox.close(discard=True)
+            self._outbox.close()
+
+    def _begin(self, frame: CapturedFrame, tries: int = 3) -> None:
+        for left in reversed(range(tries)):
+            try:
+                self._under_way.append(self._submit(frame))
+                return
+            except StreamdError:
+                if self._every and not left:
+                    raise
+                if not self._every:
+                    break
+        self._on_error(frame)
+
+    def _submit(self, frame: CapturedFrame) -> _UnderWay:
+        info = self._service.info or self._service.wait_ready(1.0 if not self._every else None)
+        started = time.monotonic()
+        planes, luma = self._preprocess(frame.picture, info.spec.preprocessing)
+        self._observe("preprocess", time.monotonic() - started)
+        started = time.monotonic()
+        return _UnderWay(frame, info, luma, self._service.submit(info, planes), started)
+
+    def _finish(self, item: _UnderWay) -> None:
+        try:
+            output = item.future.result()
+        except InferenceFailed:
+            if not self._every:
+                self._on_error(item.frame)
+                return
+            item = self._again(item.frame)
+            output = item.future.result()
+        self._observe("infer", time.monotonic() - item.started)
+        depth = as_inverse_depth(output, item.info.spec)
+        self._outbox.put(DepthFrame(item.frame.stamp, item.frame.picture, depth, item.luma, item.info.spec.name))
+
+    def _again(self, frame: CapturedFrame) -> _UnderWay:
+        """After the worker was replaced. A second loss of the same frame is given up on."""
+        self._begin(frame)
+        return self._under_way.pop()

@@ -1,0 +1,165 @@
+"""The publish thread of a stream: range, render, encode once per watched view, hand to the hubs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+
+import cv2
+
+from streamd.config import StreamConfig, View
+from streamd.depth.range import DepthRange, FlickerMeter
+from streamd.encode import LiveEncoder
+from streamd.errors import Busy, PictureError
+from streamd.hub import PacketHub
+from streamd.mailbox import Closed, Mailbox
+from streamd.media import DepthFrame, FloatImage
+from streamd.metrics import StreamMetrics
+from streamd.render.pictures import PictureFormat, Still, encode_still, rgb_of
+from streamd.render.views import Renderer
+from streamd.statistics import Latencies, Rate
+
+log = logging.getLogger(__name__)
+
+STALE_S = 0.1
+"""With no new frame for this long, a viewer who joins gets the last picture again."""
+MAX_SNAPSHOTS = 8
+
+
+class Publisher:
+    """Owned by one Stream; ``run`` is the thread's body.
+
+    Touched by other threads: ``request_keyframe``, ``snapshot``, ``fps``, ``latencies``, ``size``.
+    """
+
+    def __init__(
+        self,
+        config: StreamConfig,
+        inbox: Mailbox[DepthFrame],
+        metrics: StreamMetrics,
+        on_first_frame: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._inbox = inbox
+        self._metrics = metrics
+        self._on_first_frame = on_first_frame
+        self._range = DepthRange(config.range, config.compress)
+        self._flicker = FlickerMeter()
+        self._renderer = Renderer(config.overlay_alpha)
+        self._encoders: dict[View, LiveEncoder] = {}
+        self._wanted: set[View] = set()
+        self._requests: deque[tuple[View, PictureFormat, Future[bytes]]] = deque()
+        self._newest: tuple[DepthFrame, FloatImage] | None = None
+        self.hubs: Mapping[View, PacketHub] = {}
+        self.fps = Rate()
+        self.latencies = Latencies()
+        self.size: tuple[int, int] | None = None
+
+    def request_keyframe(self, view: View, reason: str) -> None:
+        """Any thread."""
+        self._metrics.keyframe_requested(reason)
+        self._wanted.add(view)
+        self._inbox.wake()
+
+    def snapshot(self, view: View, format: PictureFormat) -> Future[bytes]:
+        """The newest frame as a still. Any thread. Raises Busy; the future may fail with PictureError."""
+        if len(self._requests) >= MAX_SNAPSHOTS:
+            raise Busy
+        future: Future[bytes] = Future()
+        self._requests.append((view, format, future))
+        self._inbox.wake()
+        return future
+
+    def run(self) -> None:
+        try:
+            while True:
+                # Someone asked for a keyframe too soon after the last one: look again when it is due.
+                frame = self._inbox.get(timeout_s=STALE_S if self._wanted else None)
+                if frame is not None:
+                    self._take(frame)
+                self._answer_snapshots()
+                if frame is not None or self._is_stale():
+                    self._publish(again=frame is None)
+        except Closed:
+            pass
+        finally:
+            self._inbox.close(discard=True)
+            while self._requests:
+                self._requests.popleft()[2].set_exception(PictureError("the stream has stopped"))
+
+    def _take(self, frame: DepthFrame) -> None:
+        started = time.monotonic()
+        share = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.model)
+        self._metrics.flicker.set(self._flicker.update(share, frame.luma))
+        self._renderer.begin(share, frame.picture, self._config.height)
+        self.size = (frame.picture.width, frame.picture.height)
+        self._begin_s = time.monotonic() - started
+        first, self._newest = self._newest is None, (frame, share)
+        if first:
+            self._on_first_frame()
+
+    def _is_stale(self) -> bool:
+        return self._newest is not None and self._newest[0].stamp.age_s() > STALE_S
+
+    def _publish(self, *, again: bool) -> None:
+        """Encode for every view that somebody watches; ``again`` only for a keyframe that is due."""
+        if self._newest is None:
+            return
+        for view, hub in self.hubs.items():
+            if not hub.watched:
+                self._encoders.pop(view, None)
+                self._wanted.discard(view)
+            elif not again or view in self._wanted:
+                self._publish_view(view, hub)
+        if not again:
+            age_s = self._newest[0].stamp.age_s()
+            self._metrics.capture_to_publish.observe(age_s)
+            self.latencies.add(age_s)
+            self.fps.tick()
+
+    def _publish_view(self, view: View, hub: PacketHub) -> None:
+        assert self._newest is not None
+        stamp = self._newest[0].stamp
+        started = time.monotonic()
+        picture = self._renderer.draw(view)
+        drawn = time.monotonic()
+        encoder = self._encoder(view, picture.width, picture.height)
+        if view in self._wanted:
+            encoder.request_keyframe()
+        if encoder.keyframe_due:
+            self._wanted.discard(view)
+        packets = encoder.encode(picture, stamp)
+        self._metrics.stages["render"].observe(drawn - started + self._begin_s)
+        self._metrics.stages["encode"].observe(time.monotonic() - drawn)
+        self._metrics.published(view)
+        hub.publish_threadsafe(packets)
+
+    def _encoder(self, view: View, width: int, height: int) -> LiveEncoder:
+        encoder = self._encoders.get(view)
+        if encoder is None or encoder.size != (width, height):
+            kbps = self._config.bitrate_kbps
+            encoder = self._encoders[view] = LiveEncoder(width, height, kbps=kbps, fps=self.fps.per_second() or 30.0)
+        return encoder
+
+    def _answer_snapshots(self) -> None:
+        while self._requests:
+            view, format, future = self._requests.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(self._still(view, format))
+            except PictureError as error:
+                future.set_exception(error)
+
+    def _still(self, view: View, format: PictureFormat) -> bytes:
+        if self._newest is None:
+            raise PictureError("no frame yet")
+        frame, share = self._newest
+        rgb = rgb_of(frame.picture)
+        size = (rgb.shape[1], rgb.shape[0])
+        share = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
+        depth = cv2.resize(frame.inverse_depth, size, interpolation=cv2.INTER_CUBIC)
+        return encode_still(Still(rgb, depth, share), view, format)

@@ -1,0 +1,127 @@
+"""What viewers see: depth, the picture, or both, drawn straight into YUV 4:2:0."""
+
+from __future__ import annotations
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+
+from streamd.config import View
+from streamd.media import ByteImage, FloatImage
+from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y, NEUTRAL
+
+VIEWS: tuple[View, ...] = ("depth", "overlay", "side-by-side", "source", "gray", "rgbd")
+_WIDE = ("side-by-side", "rgbd")
+
+Planes = tuple[ByteImage, ByteImage, ByteImage]
+
+
+def published_size(width: int, height: int, max_height: int | None) -> tuple[int, int]:
+    """Even sides, as 4:2:0 needs, never enlarged, the aspect kept."""
+    if max_height is not None and height > max_height:
+        width, height = round(width * max_height / height), max_height
+    return max(2, width & ~1), max(2, height & ~1)
+
+
+class Renderer:
+    """Draws the views of one stream. One thread; a canvas is drawn over at the next frame."""
+
+    def __init__(self, overlay_alpha: float = 0.5) -> None:
+        self._alpha = overlay_alpha
+        self._reformatter = VideoReformatter()
+        self._canvases: dict[View, av.VideoFrame] = {}
+        self._codes: ByteImage = np.zeros((1, 1), np.uint8)
+        self._half_codes = self._codes
+        self._picture: av.VideoFrame | None = None
+
+    def begin(self, share: FloatImage, picture: av.VideoFrame, max_height: int | None) -> None:
+        """The frame to draw: (h, w) float32 in [0, 1] at the network's size, and its picture."""
+        self._picture = picture
+        self._size = published_size(picture.width, picture.height, max_height)
+        small = cv2.convertScaleAbs(share, alpha=255.0)
+        width, height = self._size
+        self._codes = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+        self._half_codes = cv2.resize(small, (width // 2, height // 2), interpolation=cv2.INTER_LINEAR)
+
+    def draw(self, view: View) -> av.VideoFrame:
+        """yuv420p, BT.601 limited range. Valid until the next ``draw`` of the same view."""
+        width, height = self._size
+        canvas = self._canvas(view, 2 * width if view in _WIDE else width, height)
+        planes = planes_of(canvas)
+        if view == "depth":
+            self._draw_depth(planes)
+        elif view == "gray":
+            self._draw_gray(planes)
+        elif view == "source":
+            _copy(self._source(), planes)
+        elif view == "overlay":
+            self._draw_depth(planes)
+            for source, plane in zip(self._source(), planes, strict=True):
+                cv2.addWeighted(plane, self._alpha, source, 1 - self._alpha, 0, dst=plane)
+        else:
+            left, right = _halves(planes)
+            _copy(self._source(), left)
+            (self._draw_depth if view == "side-by-side" else self._draw_gray)(right)
+        return canvas
+
+    def _canvas(self, view: View, width: int, height: int) -> av.VideoFrame:
+        canvas = self._canvases.get(view)
+        if canvas is None or (canvas.width, canvas.height) != (width, height):
+            canvas = self._canvases[view] = av.VideoFrame(width, height, "yuv420p")
+        return canvas
+
+    def _draw_depth(self, planes: Planes) -> None:
+        cv2.LUT(self._codes, INFERNO_Y, dst=planes[0])
+        cv2.LUT(self._half_codes, INFERNO_U, dst=planes[1])
+        cv2.LUT(self._half_codes, INFERNO_V, dst=planes[2])
+
+    def _draw_gray(self, planes: Planes) -> None:
+        cv2.LUT(self._codes, GRAY_Y, dst=planes[0])
+        planes[1][:] = planes[2][:] = NEUTRAL
+
+    def _source(self) -> Planes:
+        assert self._picture is not None
+        width, height = self._size
+        return planes_of(
+            self._reformatter.reformat(
+                self._picture,
+                width,
+                height,
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU601,
+                dst_color_range=ColorRange.MPEG,
+            )
+        )
+
+
+def planes_of(frame: av.VideoFrame) -> Planes:
+    """The three planes of a yuv420p frame as arrays on its own memory, (h, w) and twice (h/2, w/2)."""
+    return tuple(  # type: ignore[return-value]
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in frame.planes
+    )
+
+
+def _halves(planes: Planes) -> tuple[Planes, Planes]:
+    halves = [(plane[:, : plane.shape[1] // 2], plane[:, plane.shape[1] // 2 :]) for plane in planes]
+    return tuple(left for left, _ in halves), tuple(right for _, right in halves)  # type: ignore[return-value]
+
+
+def _copy(source: Planes, target: Planes) -> None:
+    for a, b in zip(source, target, strict=True):
+        b[:] = a
+
+
+def still_view(view: View, share: FloatImage, rgb: ByteImage, overlay_alpha: float = 0.5) -> ByteImage:
+    """One picture in full colour: (h, w) share and (h, w, 3) RGB of one size to (h, w or 2w, 3) RGB."""
+    codes = cv2.convertScaleAbs(share, alpha=255.0)
+    if view == "source":
+        return rgb
+    if view in ("gray", "rgbd"):
+        depth = np.repeat(codes[..., None], 3, axis=2)
+    else:
+        depth = INFERNO_RGB[codes]
+    if view == "overlay":
+        return cv2.addWeighted(depth, overlay_alpha, rgb, 1 - overlay_alpha, 0)
+    return np.hstack([rgb, depth]) if view in _WIDE else depth

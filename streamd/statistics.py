@@ -1,0 +1,40 @@
+"""Rates and percentiles over the last moments, for page and API; Prometheus computes its own."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+WINDOW_S = 3.0
+
+
+class Rate:
+    """Events per second. One writer thread; anyone may read."""
+
+    def __init__(self, window_s: float = WINDOW_S, most: int = 1000) -> None:
+        self._window_s = window_s
+        self._times: deque[float] = deque(maxlen=most)
+
+    def tick(self) -> None:
+        self._times.append(time.monotonic())
+
+    def per_second(self) -> float:
+        since = time.monotonic() - self._window_s
+        times = [moment for moment in tuple(self._times) if moment >= since]
+        if len(times) < 2:
+            return 0.0
+        return (len(times) - 1) / max(times[-1] - times[0], 1e-9)
+
+
+class Latencies:
+    """The newest few hundred values in seconds. One writer thread; anyone may read."""
+
+    def __init__(self, most: int = 300) -> None:
+        self._values: deque[float] = deque(maxlen=most)
+
+    def add(self, seconds: float) -> None:
+        self._values.append(seconds)
+
+    def percentile_ms(self, share: float) -> float | None:
+        values = sorted(tuple(self._values))
+        return 1000 * values[min(len(values) - 1, int(share * len(values)))] if values else None

@@ -1,0 +1,74 @@
+"""Errors over HTTP: ``{"error": {"code": "...", "message": "..."}}`` with the right status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from streamd.errors import (
+    Busy,
+    ConfigError,
+    DepthError,
+    DiskFull,
+    OfferRejected,
+    PictureError,
+    StreamdError,
+    UsageError,
+    ViewersFull,
+)
+
+RETRY_AFTER_S = 5
+
+# The first that fits counts.
+_STREAMD: tuple[tuple[type[StreamdError], int, str], ...] = (
+    (UsageError, 422, "bad_value"),
+    (ConfigError, 422, "bad_value"),
+    (PictureError, 422, "bad_picture"),
+    (ViewersFull, 503, "full"),
+    (Busy, 503, "busy"),
+    (DiskFull, 503, "disk_full"),
+    (DepthError, 503, "not_ready"),
+    (StreamdError, 500, "failed"),
+)
+_HTTP = {400: "bad_request", 413: "too_large", 415: "wrong_type", 422: "bad_value"}
+
+
+class Refusal(Exception):
+    """Raised by a handler to end the request with this error."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status, self.code, self.message, self.headers = status, code, message, headers
+        super().__init__(message)
+
+
+def error_response(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": {"code": code, "message": message}}, status=status, headers=headers)
+
+
+def response_for(error: Refusal | StreamdError | web.HTTPException) -> web.Response:
+    """The answer to a request that ended like this. 503 says when to try again."""
+    if isinstance(error, Refusal):
+        return error_response(error.status, error.code, error.message, error.headers)
+    if isinstance(error, OfferRejected):
+        return error_response(400 if error.code == "bad_offer" else 422, error.code, str(error))
+    if isinstance(error, web.HTTPException):
+        code = _HTTP.get(error.status, error.reason.lower().replace(" ", "_"))
+        headers = {name: value for name, value in error.headers.items() if not name.startswith("Content-")}
+        return error_response(error.status, code, error.text or error.reason, headers)
+    status, code = next((status, code) for kind, status, code in _STREAMD if isinstance(error, kind))
+    return error_response(status, code, str(error), {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None)
+
+
+@web.middleware
+async def json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Makes every refusal JSON. Redirects pass, and faults of our own stay a logged 500."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return response_for(error)
+    except (Refusal, StreamdError) as error:
+        return response_for(error)

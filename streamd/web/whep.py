@@ -1,0 +1,169 @@
+"""WHEP (draft-ietf-wish-whep-03): a viewer posts an SDP offer and gets the answer and a session URL.
+
+The handlers hold no state: sessions live in the WebRtcSink, streams with the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from aiohttp import web
+
+from streamd.errors import StreamdError, UsageError
+from streamd.hub import PacketHub
+from streamd.metrics import StreamMetrics
+from streamd.sinks.webrtc import Session, WebRtcSink
+from streamd.web.errors import RETRY_AFTER_S, Refusal, response_for
+
+ENDPOINT = "/whep/{name}"
+SESSION = "/whep/{name}/{session}"
+SDP = "application/sdp"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+DEFAULT_VIEW = "depth"
+NOT_RUNNING = ("ended", "failed", "stopping")
+"""The other states have a picture, or will: NO SIGNAL while a source is away, and looking wakes an idle stream."""
+
+MAX_BODY = 64 * 1024
+BODY_TIMEOUT_S = 10.0
+
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Location, ETag, Link, Accept-Post, Retry-After",
+}
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "OPTIONS, GET, HEAD, POST, PATCH, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
+    "Access-Control-Max-Age": "3600",
+    "Accept-Post": SDP,
+    "Accept-Patch": FRAGMENT,
+}
+
+WhepHandler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class WatchableStream(Protocol):
+    """What WHEP needs of a stream."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def state(self) -> str:
+        """One of ``metrics.STATES``."""
+
+    @property
+    def metrics(self) -> StreamMetrics: ...
+
+    def hub(self, view: str) -> PacketHub:
+        """Raises KeyError or UsageError for a view that does not exist."""
+
+
+def routes(streams: Callable[[str], WatchableStream | None], sink: WebRtcSink) -> list[web.RouteDef]:
+    """``streams`` finds a stream by its name."""
+    whep = _Whep(streams, sink)
+    table: list[tuple[str, str, WhepHandler]] = [
+        ("POST", ENDPOINT, whep.open),
+        ("HEAD", ENDPOINT, whep.describe),
+        ("GET", ENDPOINT, whep.nothing),
+        ("OPTIONS", ENDPOINT, whep.options),
+        ("PATCH", SESSION, whep.trickle),
+        ("DELETE", SESSION, whep.close),
+        ("GET", SESSION, whep.nothing),
+        ("OPTIONS", SESSION, whep.options),
+    ]
+    return [web.route(method, path, _for_any_page(handler)) for method, path, handler in table]
+
+
+def _for_any_page(handler: WhepHandler) -> WhepHandler:
+    """Lets pages from other origins read the answer, errors too."""
+
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            response = await handler(request)
+        except (Refusal, StreamdError, web.HTTPException) as error:
+            response = response_for(error)
+        response.headers.update(CORS)
+        return response
+
+    return handle
+
+
+class _Whep:
+    def __init__(self, streams: Callable[[str], WatchableStream | None], sink: WebRtcSink) -> None:
+        self._streams = streams
+        self._sink = sink
+
+    async def open(self, request: web.Request) -> web.Response:
+        stream = self._stream(request)
+        offer = await _body(request, SDP)
+        view = request.query.get("view", DEFAULT_VIEW)
+        try:
+            hub = stream.hub(view)
+        except (KeyError, UsageError):
+            raise Refusal(422, "unknown_view", f"no such view: {view}") from None
+        if stream.state in NOT_RUNNING:
+            wait = {"Retry-After": str(RETRY_AFTER_S)}
+            raise Refusal(409, "not_running", f"stream {stream.name} is not running: {stream.state}", wait)
+        session = await self._sink.open(offer, hub, stream.metrics, stream=stream.name, view=view)
+        location = request.rel_url.with_query(None) / session.id
+        return web.Response(
+            status=201, body=session.answer.encode(), content_type=SDP, headers={"Location": str(location)}
+        )
+
+    async def trickle(self, request: web.Request) -> web.Response:
+        fragment = await _body(request, FRAGMENT)
+        await self._sink.trickle(self._session(request).id, fragment)
+        return web.Response(status=204)
+
+    async def close(self, request: web.Request) -> web.Response:
+        await self._sink.close(self._session(request).id, "DELETE")
+        return web.Response(status=200)
+
+    async def describe(self, request: web.Request) -> web.Response:
+        """HEAD tells a player that this is a WHEP endpoint."""
+        self._stream(request)
+        return web.Response(status=200, content_type=SDP)
+
+    async def nothing(self, request: web.Request) -> web.Response:
+        """GET has no content, by the draft."""
+        if "session" in request.match_info:
+            self._session(request)
+        else:
+            self._stream(request)
+        return web.Response(status=204)
+
+    async def options(self, request: web.Request) -> web.Response:
+        return web.Response(status=200, headers=PREFLIGHT)
+
+    def _stream(self, request: web.Request) -> WatchableStream:
+        name = request.match_info["name"]
+        stream = self._streams(name)
+        if stream is None:
+            raise Refusal(404, "unknown_stream", f"no stream is called {name}")
+        return stream
+
+    def _session(self, request: web.Request) -> Session:
+        session = self._sink.session(request.match_info["session"])
+        if session is None or session.stream != request.match_info["name"]:
+            raise Refusal(404, "unknown_session", "no such session: it has ended, or never was")
+        return session
+
+
+async def _body(request: web.Request, media_type: str) -> str:
+    if request.content_type != media_type:
+        raise Refusal(415, "wrong_type", f"expected Content-Type: {media_type}, not {request.content_type}")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise Refusal(413, "too_large", f"more than {MAX_BODY} bytes")
+    except TimeoutError:
+        raise Refusal(408, "timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise Refusal(400, "bad_offer", "not UTF-8 text") from None
