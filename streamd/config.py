@@ -29,7 +29,7 @@ Range = Literal["smooth", "frame"] | tuple[float, float]
 
 
 def split_address(listen: str) -> tuple[str, int]:
-    """"HOST:PORT" or "[::1]:PORT" to its parts. Raises ValueError."""
+    """ "HOST:PORT" or "[::1]:PORT" to its parts. Raises ValueError."""
     host, colon, port = listen.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         raise ValueError("not HOST:PORT, as in 127.0.0.1:8080")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from fractions import Fraction
@@ -12,7 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from streamd.errors import EncodeError
-from streamd.media import TIME_BASE, EncodedPacket, Stamp
+from streamd.media import TIME_BASE, EncodedPacket, Picture, Stamp
 
 KEYFRAME_EVERY_S = 10.0
 MIN_KEYFRAME_INTERVAL_S = 0.5
@@ -23,7 +24,7 @@ _FILE = {"preset": "superfast", "crf": "20", "aq-mode": "0"}
 
 def bitrate_kbps(width: int, height: int) -> int:
     """What a depth picture of this size needs: 500 at 640x360, 1500 at 1280x720."""
-    return max(200, round(1500 * (width * height / (1280 * 720)) ** 0.8))
+    return max(200, round(1500 * math.pow(width * height / (1280 * 720), 0.8)))
 
 
 def _context(width: int, height: int) -> VideoCodecContext:
@@ -76,14 +77,14 @@ class LiveEncoder:
         """Whether the next frame will be a keyframe because somebody asked."""
         return self._wanted.is_set() and time.monotonic() - self._last_keyframe >= MIN_KEYFRAME_INTERVAL_S
 
-    def encode(self, picture: av.VideoFrame, stamp: Stamp) -> list[EncodedPacket]:
+    def encode(self, picture: Picture, stamp: Stamp) -> list[EncodedPacket]:
         """Times come from the stamp; a picture shown again gets the next free tick. Raises EncodeError."""
         pts = self._last_pts = max(stamp.pts, self._last_pts + 1)
         picture.pts, picture.time_base = pts, TIME_BASE
         picture.pict_type = PictureType.I if self.keyframe_due else PictureType.NONE
         try:
             packets = [
-                EncodedPacket(bytes(packet), packet.pts or 0, packet.is_keyframe, stamp.captured_at)
+                EncodedPacket(bytes(packet), packet.pts or 0, packet.is_keyframe, stamp.captured_at, self.size)
                 for packet in self._context.encode(picture)
             ]
         except av.error.FFmpegError as error:

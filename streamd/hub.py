@@ -26,15 +26,9 @@ class Seat(Protocol):
 class PacketHub:
     """The packets of one view of one stream."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        request_keyframe: Callable[[str], None],
-        on_change: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, request_keyframe: Callable[[str], None]) -> None:
         self._loop = loop
         self._seats: set[Seat] = set()
-        self._on_change = on_change
         self.request_keyframe = request_keyframe
         """Any thread; takes the reason: join, pli, overflow."""
 
@@ -43,15 +37,16 @@ class PacketHub:
         """Whether anyone subscribes. Any thread."""
         return bool(self._seats)
 
+    def __len__(self) -> int:
+        return len(self._seats)
+
     def join(self, seat: Seat) -> None:
         self._seats.add(seat)
-        self._on_change()
         self.request_keyframe("join")
 
     def leave(self, seat: Seat) -> None:
         """Safe to repeat."""
         self._seats.discard(seat)
-        self._on_change()
 
     def publish_threadsafe(self, packets: list[EncodedPacket]) -> None:
         """Any thread. After the loop has closed, packets go nowhere."""
@@ -81,22 +76,25 @@ class Subscription:
         self._queue: deque[EncodedPacket] = deque()
         self._ready = asyncio.Event()
         self._needs_keyframe = True
+        self._overflowed = False
         self._started = False
         self.closed = False
         hub.join(self)
 
     def push(self, packet: EncodedPacket) -> None:
         if self._needs_keyframe and not packet.is_keyframe:
+            if self._overflowed:
+                self._on_drop(1)
             return
         if packet.is_keyframe and not self._started:
             self._queue.clear()  # nobody reads yet (DTLS is under way): only the newest GOP is of use
-        self._needs_keyframe = False
+        self._needs_keyframe = self._overflowed = False
         if len(self._queue) >= self._capacity:
             self._on_drop(len(self._queue))
             self._queue.clear()
             if not packet.is_keyframe:
                 self._on_drop(1)
-                self._needs_keyframe = True
+                self._needs_keyframe = self._overflowed = True
                 if self._started:  # a viewer stuck in connecting must not ask for ever
                     self._hub.request_keyframe("overflow")
                 return

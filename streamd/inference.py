@@ -108,7 +108,7 @@ class Inference:
             output = item.future.result()
         self._observe("infer", time.monotonic() - item.started)
         depth = as_inverse_depth(output, item.info.spec)
-        self._outbox.put(DepthFrame(item.frame.stamp, item.frame.picture, depth, item.luma, item.info.spec.name))
+        self._outbox.put(DepthFrame(item.frame.stamp, item.frame.picture, depth, item.luma, output, item.info.origin))
 
     def _again(self, frame: CapturedFrame) -> _UnderWay:
         """After the worker was replaced. A second loss of the same frame is given up on."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 CLOCK_RATE = 90_000
@@ -15,6 +17,9 @@ TIME_BASE = Fraction(1, CLOCK_RATE)
 
 FloatImage = NDArray[np.float32]
 ByteImage = NDArray[np.uint8]
+Picture = av.VideoFrame
+Planes = tuple[ByteImage, ByteImage, ByteImage]
+"""Y, U and V of 4:2:0: (h, w) and twice (h/2, w/2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,19 @@ class CapturedFrame:
     """A decoded picture, still in the decoder's pixel format and memory."""
 
     stamp: Stamp
-    picture: av.VideoFrame
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which network made a depth map, and how: what an npz tells of it."""
+
+    model: str
+    sha256: str
+    polarity: str
+    """inverse_depth or depth: what the network itself gives."""
+    runtime: str
+    precision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +85,14 @@ class DepthFrame:
     """A picture and its depth."""
 
     stamp: Stamp
-    picture: av.VideoFrame
+    picture: Picture
     inverse_depth: FloatImage
     """(h, w) at the network's size: relative inverse depth, larger is nearer."""
     luma: ByteImage
     """(h, w) at the same size: what the picture looked like (its green channel stands for luma)."""
-    model: str
+    network_output: FloatImage
+    """The same as the network gave it, in its own polarity."""
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +104,44 @@ class EncodedPacket:
     """90 kHz."""
     is_keyframe: bool
     captured_at: float
+    size: tuple[int, int] = (0, 0)
+    """(width, height), px."""
+
+
+class Scaler:
+    """Changes size and pixel format in one swscale pass. One per thread and purpose, kept for good:
+    PyAV 17 and later hold about 15 MB per fresh one (PyAV#2320)."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def rgb(self, picture: Picture, width: int, height: int, interpolation: Literal["cubic", "area"]) -> ByteImage:
+        """(h, w, 3)."""
+        how = Interpolation.BICUBIC if interpolation == "cubic" else Interpolation.AREA
+        small = self._reformatter.reformat(picture, width, height, format="rgb24", interpolation=how)
+        return np.asarray(small.to_ndarray())
+
+    def yuv420(self, picture: Picture, width: int, height: int) -> Picture:
+        """BT.601, limited range. The picture itself when it is so already."""
+        return self._reformatter.reformat(
+            picture,
+            width,
+            height,
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=ColorRange.MPEG,
+        )
+
+
+def canvas(width: int, height: int) -> Picture:
+    """An empty yuv420p picture to draw on; both sides even."""
+    return av.VideoFrame(width, height, "yuv420p")
+
+
+def planes_of(picture: Picture) -> Planes:
+    """The planes of a yuv420p picture as arrays on its own memory."""
+    y, u, v = (
+        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in picture.planes
+    )
+    return y, u, v

@@ -13,12 +13,12 @@ import cv2
 from streamd.config import StreamConfig, View
 from streamd.depth.range import DepthRange, FlickerMeter
 from streamd.encode import LiveEncoder
-from streamd.errors import Busy, PictureError
+from streamd.errors import Busy, EncodeError, PictureError
 from streamd.hub import PacketHub
 from streamd.mailbox import Closed, Mailbox
 from streamd.media import DepthFrame, FloatImage
 from streamd.metrics import StreamMetrics
-from streamd.render.pictures import PictureFormat, Still, encode_still, rgb_of
+from streamd.render.pictures import PictureFormat, Still, encode_still
 from streamd.render.views import Renderer
 from streamd.statistics import Latencies, Rate
 
@@ -58,6 +58,10 @@ class Publisher:
         self.latencies = Latencies()
         self.size: tuple[int, int] | None = None
 
+    @property
+    def flicker(self) -> float:
+        return self._flicker.ratio
+
     def request_keyframe(self, view: View, reason: str) -> None:
         """Any thread."""
         self._metrics.keyframe_requested(reason)
@@ -92,7 +96,7 @@ class Publisher:
 
     def _take(self, frame: DepthFrame) -> None:
         started = time.monotonic()
-        share = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.model)
+        share = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.origin.model)
         self._metrics.flicker.set(self._flicker.update(share, frame.luma))
         self._renderer.begin(share, frame.picture, self._config.height)
         self.size = (frame.picture.width, frame.picture.height)
@@ -126,12 +130,17 @@ class Publisher:
         started = time.monotonic()
         picture = self._renderer.draw(view)
         drawn = time.monotonic()
-        encoder = self._encoder(view, picture.width, picture.height)
-        if view in self._wanted:
-            encoder.request_keyframe()
-        if encoder.keyframe_due:
-            self._wanted.discard(view)
-        packets = encoder.encode(picture, stamp)
+        try:
+            encoder = self._encoder(view, picture.width, picture.height)
+            if view in self._wanted:
+                encoder.request_keyframe()
+            if encoder.keyframe_due:
+                self._wanted.discard(view)
+            packets = encoder.encode(picture, stamp)
+        except EncodeError as error:
+            log.error("view %s: %s", view, error)
+            self._encoders.pop(view, None)
+            return
         self._metrics.stages["render"].observe(drawn - started + self._begin_s)
         self._metrics.stages["encode"].observe(time.monotonic() - drawn)
         self._metrics.published(view)
@@ -158,8 +167,8 @@ class Publisher:
         if self._newest is None:
             raise PictureError("no frame yet")
         frame, share = self._newest
-        rgb = rgb_of(frame.picture)
+        rgb = self._renderer.rgb()
         size = (rgb.shape[1], rgb.shape[0])
         share = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
         depth = cv2.resize(frame.inverse_depth, size, interpolation=cv2.INTER_CUBIC)
-        return encode_still(Still(rgb, depth, share), view, format)
+        return encode_still(Still(rgb, depth, share, frame.network_output, frame.origin), view, format)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 _CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s'\"]*@")
-_QUERY_SECRETS = re.compile(r"(?i)(?P<key>[?&;](?:[a-z_-]*(?:pass|pwd|token|key|secret|auth|sig)[a-z_-]*))=[^&;#\s'\"]*")
+_QUERY_SECRETS = re.compile(
+    r"(?i)(?P<key>[?&;](?:[a-z_-]*(?:pass|pwd|token|key|secret|auth|sig)[a-z_-]*))=[^&;#\s'\"]*"
+)
 
 
 def redact(text: str) -> str:

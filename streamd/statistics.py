@@ -36,5 +36,5 @@ class Latencies:
         self._values.append(seconds)
 
     def percentile_ms(self, share: float) -> float | None:
-        values = sorted(tuple(self._values))
+        values = sorted(self._values.copy())
         return 1000 * values[min(len(values) - 1, int(share * len(values)))] if values else None

@@ -85,11 +85,11 @@ def convert(spec: ModelSpec, weights: Path, sha256: str, directory: Path) -> Non
 
     Raises WeightsRejected, or DepthError when OpenVINO does not compute what torch does.
     """
+    if sha256_of(weights) != sha256:
+        raise WeightsRejected(str(weights), f"the file has changed: its sha256 is no longer {sha256[:16]}...")
     from streamd.depth.models.export import TorchNetwork
 
     _note("imported torch")
-    if sha256_of(weights) != sha256:
-        raise WeightsRejected(str(weights), f"the file has changed: its sha256 is no longer {sha256[:16]}...")
     network = TorchNetwork(spec, weights)
     _note("loaded the network")
     inputs = calibration_inputs(spec.preprocessing)
@@ -124,7 +124,9 @@ def calibration_inputs(how: Preprocessing) -> FloatImage:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         step = max(stream.frames // _FRAMES, 1)
-        frames = [preprocess(frame, how) for index, frame in enumerate(container.decode(stream)) if index % step == 0]
+        frames = [
+            preprocess(frame, how)[0] for index, frame in enumerate(container.decode(stream)) if index % step == 0
+        ]
     return np.stack(frames[:_FRAMES])
 
 

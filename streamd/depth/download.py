@@ -39,7 +39,8 @@ def download(url: str, part: Path, progress: Progress) -> None:
     for attempt in range(1, _ATTEMPTS + 1):
         before = _size(part)
         try:
-            return _transfer(url, part, progress)
+            _transfer(url, part, progress)
+            return
         except _Cut as cut:
             if attempt == _ATTEMPTS or _size(part) <= before:
                 raise DepthError(

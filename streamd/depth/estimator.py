@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamd.depth.models import ModelSpec
-from streamd.media import FloatImage
+from streamd.media import FloatImage, Origin
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,10 @@ class ModelInfo:
     sha256: str
     runtime: str
     precision: str
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.spec.name, self.sha256, self.spec.polarity, self.runtime, self.precision)
 
 
 class Estimator(Protocol):

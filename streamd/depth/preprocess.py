@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import av
 import cv2
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from streamd.depth.models.base import Preprocessing
-from streamd.media import ByteImage, FloatImage
+from streamd.media import ByteImage, FloatImage, Picture, Scaler
 
 _CV2 = {"cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
-_SWS = {"cubic": Interpolation.BICUBIC, "area": Interpolation.AREA}
 
 
 def network_size(width: int, height: int, how: Preprocessing) -> tuple[int, int]:
@@ -44,23 +41,16 @@ def still_input(rgb: ByteImage, how: Preprocessing) -> FloatImage:
 
 
 class VideoPreprocessor:
-    """Decoded YUV straight to the network's size in one swscale pass. One per stream and thread.
-
-    One VideoReformatter is kept for good: PyAV 17 and later hold about 15 MB per fresh one
-    (PyAV#2320).
-    """
+    """Decoded YUV straight to the network's size in one swscale pass. One per thread."""
 
     def __init__(self) -> None:
-        self._reformatter = VideoReformatter()
+        self._scaler = Scaler()
         self._tables: dict[Preprocessing, FloatImage] = {}
 
-    def __call__(self, picture: av.VideoFrame, how: Preprocessing) -> tuple[FloatImage, ByteImage]:
+    def __call__(self, picture: Picture, how: Preprocessing) -> tuple[FloatImage, ByteImage]:
         """The network's input, (3, h, w) float32, and (h, w) uint8 luma (the green channel)."""
         width, height = network_size(picture.width, picture.height, how)
-        small = self._reformatter.reformat(
-            picture, width, height, format="rgb24", interpolation=_SWS[how.interpolation]
-        )
-        rgb = small.to_ndarray()
+        rgb = self._scaler.rgb(picture, width, height, how.interpolation)
         tables = self._table(how)
         planes = np.empty((3, height, width), np.float32)
         for channel in range(3):

@@ -34,6 +34,7 @@ class DepthRange:
         self._bounds: tuple[float, float] | None = None
         self._previous: FloatImage | None = None
         self._model = ""
+        self._time_s = 0.0
 
     def normalise(self, inverse_depth: FloatImage, time_s: float, model: str = "") -> FloatImage:
         """(h, w) inverse depth at ``time_s`` to (h, w) float32 in [0, 1], 1 nearest."""

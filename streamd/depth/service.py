@@ -17,9 +17,10 @@ from streamd.config import ModelConfig
 from streamd.depth.artefact import prepare
 from streamd.depth.client import DepthWorker
 from streamd.depth.estimator import ModelInfo
+from streamd.depth.files import sha256_of
 from streamd.depth.models import ModelSpec, find_model
 from streamd.depth.protocol import WorkerJob
-from streamd.depth.store import ModelStore, sha256_of
+from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
 from streamd.media import FloatImage
 
@@ -176,7 +177,7 @@ class DepthService:
         wanted = find_model(self._config.name)
         try:
             return self._launch(wanted)
-        except (ModelMissing, DepthError) as error:
+        except DepthError as error:
             if self._strict or not self._config.fallback or self._config.fallback == wanted.name:
                 raise
             if isinstance(error, InferenceFailed) and error.reason == "stopped":
@@ -227,9 +228,11 @@ class DepthService:
         precision: str = config.precision
         file = weights
         if runtime == "openvino":
-            artefact = prepare(spec, weights, sha256, self._store.cache)
+            artefact = prepare(spec, weights, sha256, self._store.cache, stop=self._stopping)
             file = artefact.xml
             precision = artefact.chosen if precision == "auto" else precision
+            if precision not in artefact.profile.precisions:
+                raise DepthError(f"precision {precision}: this CPU does not have it")
         elif precision == "auto":
             precision = "fp32"
         cores = len(os.sched_getaffinity(0))

@@ -257,6 +257,3 @@ def _copy(source: Path, target: Path) -> str:
             digest.update(block)
             copy.write(block)
     return digest.hexdigest()
-
-
-__all__ = ["Manifest", "ModelStatus", "ModelStore", "Progress", "Verification", "default_directories", "sha256_of"]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 # Read once, when OpenCV loads: a small file can claim to be a huge picture.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(64 * 1024 * 1024))
 
-import av  # noqa: E402
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
-from streamd.config import View  # noqa: E402
-from streamd.errors import PictureError  # noqa: E402
-from streamd.media import ByteImage, FloatImage  # noqa: E402
-from streamd.render.pointcloud import ply  # noqa: E402
-from streamd.render.views import still_view  # noqa: E402
+from streamd.config import View
+from streamd.errors import PictureError
+from streamd.media import ByteImage, FloatImage, Origin
+from streamd.render.pointcloud import ply
+from streamd.render.views import still_view
 
 PictureFormat = Literal["jpg", "png", "png16", "npz", "ply"]
 FORMATS: tuple[PictureFormat, ...] = get_args(PictureFormat)
@@ -33,19 +32,6 @@ CONTENT_TYPES: dict[PictureFormat, str] = {
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """What an npz tells of where its depth comes from."""
-
-    network_output: FloatImage
-    """Exactly as the network gave it: own size, own polarity."""
-    model: str
-    sha256: str
-    polarity: str
-    runtime: str
-    precision: str
-
-
-@dataclass(frozen=True)
 class Still:
     """One picture and its depth, all of one size."""
 
@@ -55,7 +41,9 @@ class Still:
     """(h, w), larger is nearer."""
     share: FloatImage
     """(h, w) in [0, 1]: inverse depth within the range shown."""
-    provenance: Provenance | None = None
+    network_output: FloatImage
+    """Exactly as the network gave it: own size, own polarity."""
+    origin: Origin
 
 
 def read_picture(data: bytes) -> ByteImage:
@@ -67,11 +55,6 @@ def read_picture(data: bytes) -> ByteImage:
     if bgr is None:
         raise PictureError("is not a picture that can be read")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
-
-
-def rgb_of(picture: av.VideoFrame) -> ByteImage:
-    """A decoded video picture to (h, w, 3) RGB."""
-    return np.asarray(picture.to_ndarray(format="rgb24"))
 
 
 def share_of(inverse_depth: FloatImage) -> FloatImage:
@@ -101,17 +84,8 @@ def _encode(extension: str, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> b
 
 
 def _npz(still: Still) -> bytes:
-    arrays: dict[str, object] = {"inverse_depth": still.inverse_depth}
-    origin = still.provenance
-    if origin is not None:
-        arrays |= {
-            "network_output": origin.network_output,
-            "model": origin.model,
-            "sha256": origin.sha256,
-            "polarity": origin.polarity,
-            "runtime": origin.runtime,
-            "precision": origin.precision,
-        }
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(
+        buffer, inverse_depth=still.inverse_depth, network_output=still.network_output, **asdict(still.origin)
+    )
     return buffer.getvalue()

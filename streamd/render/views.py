@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from streamd.config import View
-from streamd.media import ByteImage, FloatImage
+from streamd.media import ByteImage, FloatImage, Picture, Planes, Scaler, canvas, planes_of
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y, NEUTRAL
 
 VIEWS: tuple[View, ...] = ("depth", "overlay", "side-by-side", "source", "gray", "rgbd")
 _WIDE = ("side-by-side", "rgbd")
-
-Planes = tuple[ByteImage, ByteImage, ByteImage]
 
 
 def published_size(width: int, height: int, max_height: int | None) -> tuple[int, int]:
@@ -29,13 +25,13 @@ class Renderer:
 
     def __init__(self, overlay_alpha: float = 0.5) -> None:
         self._alpha = overlay_alpha
-        self._reformatter = VideoReformatter()
-        self._canvases: dict[View, av.VideoFrame] = {}
+        self._scaler = Scaler()
+        self._canvases: dict[View, Picture] = {}
         self._codes: ByteImage = np.zeros((1, 1), np.uint8)
         self._half_codes = self._codes
-        self._picture: av.VideoFrame | None = None
+        self._picture: Picture | None = None
 
-    def begin(self, share: FloatImage, picture: av.VideoFrame, max_height: int | None) -> None:
+    def begin(self, share: FloatImage, picture: Picture, max_height: int | None) -> None:
         """The frame to draw: (h, w) float32 in [0, 1] at the network's size, and its picture."""
         self._picture = picture
         self._size = published_size(picture.width, picture.height, max_height)
@@ -44,11 +40,11 @@ class Renderer:
         self._codes = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
         self._half_codes = cv2.resize(small, (width // 2, height // 2), interpolation=cv2.INTER_LINEAR)
 
-    def draw(self, view: View) -> av.VideoFrame:
+    def draw(self, view: View) -> Picture:
         """yuv420p, BT.601 limited range. Valid until the next ``draw`` of the same view."""
         width, height = self._size
-        canvas = self._canvas(view, 2 * width if view in _WIDE else width, height)
-        planes = planes_of(canvas)
+        target = self._canvas(view, 2 * width if view in _WIDE else width, height)
+        planes = planes_of(target)
         if view == "depth":
             self._draw_depth(planes)
         elif view == "gray":
@@ -63,13 +59,13 @@ class Renderer:
             left, right = _halves(planes)
             _copy(self._source(), left)
             (self._draw_depth if view == "side-by-side" else self._draw_gray)(right)
-        return canvas
+        return target
 
-    def _canvas(self, view: View, width: int, height: int) -> av.VideoFrame:
-        canvas = self._canvases.get(view)
-        if canvas is None or (canvas.width, canvas.height) != (width, height):
-            canvas = self._canvases[view] = av.VideoFrame(width, height, "yuv420p")
-        return canvas
+    def _canvas(self, view: View, width: int, height: int) -> Picture:
+        target = self._canvases.get(view)
+        if target is None or (target.width, target.height) != (width, height):
+            target = self._canvases[view] = canvas(width, height)
+        return target
 
     def _draw_depth(self, planes: Planes) -> None:
         cv2.LUT(self._codes, INFERNO_Y, dst=planes[0])
@@ -82,25 +78,12 @@ class Renderer:
 
     def _source(self) -> Planes:
         assert self._picture is not None
-        width, height = self._size
-        return planes_of(
-            self._reformatter.reformat(
-                self._picture,
-                width,
-                height,
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU601,
-                dst_color_range=ColorRange.MPEG,
-            )
-        )
+        return planes_of(self._scaler.yuv420(self._picture, *self._size))
 
-
-def planes_of(frame: av.VideoFrame) -> Planes:
-    """The three planes of a yuv420p frame as arrays on its own memory, (h, w) and twice (h/2, w/2)."""
-    return tuple(  # type: ignore[return-value]
-        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
-        for plane in frame.planes
-    )
+    def rgb(self) -> ByteImage:
+        """The picture at its own size, (h, w, 3)."""
+        assert self._picture is not None
+        return self._scaler.rgb(self._picture, self._picture.width, self._picture.height, "cubic")
 
 
 def _halves(planes: Planes) -> tuple[Planes, Planes]:
@@ -118,10 +101,7 @@ def still_view(view: View, share: FloatImage, rgb: ByteImage, overlay_alpha: flo
     codes = cv2.convertScaleAbs(share, alpha=255.0)
     if view == "source":
         return rgb
-    if view in ("gray", "rgbd"):
-        depth = np.repeat(codes[..., None], 3, axis=2)
-    else:
-        depth = INFERNO_RGB[codes]
+    depth = np.repeat(codes[..., None], 3, axis=2) if view in ("gray", "rgbd") else INFERNO_RGB[codes]
     if view == "overlay":
-        return cv2.addWeighted(depth, overlay_alpha, rgb, 1 - overlay_alpha, 0)
+        return np.asarray(cv2.addWeighted(depth, overlay_alpha, rgb, 1 - overlay_alpha, 0))
     return np.hstack([rgb, depth]) if view in _WIDE else depth

@@ -94,11 +94,13 @@ class Session:
         self._offer = [line for line in offer_sdp.splitlines() if self._is_wanted(line)]
         if sum(line.startswith("m=") for line in self._offer) > MAX_SECTIONS:
             raise OfferRejected("bad_offer", f"more than {MAX_SECTIONS} media sections")
+        if not any(line.startswith("a=fingerprint:") for line in self._offer):
+            raise OfferRejected("bad_offer", "no a=fingerprint: streamd sends encrypted media only")
         try:
             await self._peer.setRemoteDescription(RTCSessionDescription("\r\n".join(self._offer) + "\r\n", "offer"))
             # The keyframe asked for here is encoded while the viewer shakes hands.
             track = _ViewerTrack(Subscription(hub, on_drop=on_drop))
-            track.on("ended", functools.partial(self.end, "sender stopped"))
+            track.on("ended", functools.partial(self.end, "the viewer left"))
             sender = self._transceiver.sender
             sender.replaceTrack(track)
             track.hooked = _hook_sender(sender, functools.partial(hub.request_keyframe, "pli"))
@@ -153,7 +155,7 @@ class Session:
 
     def _on_state(self) -> None:
         if self._peer.connectionState in ("failed", "closed"):
-            self.end(self._peer.connectionState)
+            self.end(f"connection {self._peer.connectionState}")
 
     def end(self, reason: str) -> None:
         """The first reason counts."""
@@ -170,6 +172,8 @@ class Session:
                 await self._peer.close()
         except TimeoutError:
             log.warning("%s: viewer %s: aiortc did not close in %g s", self.stream, self.id[:6], CLOSE_TIMEOUT_S)
+        except _MALFORMED as error:  # nothing is open yet after an offer that bundles sections it does not have
+            log.debug("%s: viewer %s: %r at closing", self.stream, self.id[:6], error)
 
 
 class WebRtcSink:
@@ -241,8 +245,8 @@ class WebRtcSink:
         metrics.viewers(session.view, +1)
         log.info("%s: viewer %s opened: %s, %d in all", name, short, session.view, self.count)
         try:
-            reason = await self._until_over(session)
-            log.info("%s: viewer %s closed: %s", name, short, reason)
+            session.end(await self._until_over(session))
+            log.info("%s: viewer %s closed: %s", name, short, session.over.result())
         finally:
             metrics.viewers(session.view, -1)
             await self._discard(session)

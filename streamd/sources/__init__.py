@@ -28,4 +28,4 @@ def open_source(config: StreamConfig, stop: threading.Event) -> Source:
     return FileSource(config, stop)
 
 
-__all__ = ["Source", "open_source"]
+__all__ = ["FileSource", "Source", "open_source"]

@@ -16,7 +16,7 @@ import av.filter
 from av.container import InputContainer
 
 from streamd.config import StreamConfig
-from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
+from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
 from streamd.redact import redact
 
 OPEN_TIMEOUT_S = 10.0
@@ -52,6 +52,9 @@ class Source(ABC):
                 url, format=format, options=options or {}, timeout=(OPEN_TIMEOUT_S, self.config.read_timeout_s)
             ) as container:
                 opening = False
+                for stream in container.streams.video:
+                    # Frame threads would hold back as many pictures as there are threads.
+                    stream.thread_type = "SLICE" if self.live else "AUTO"
                 yield container
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise source_error(self.name, error, opening=opening, elapsed_s=time.monotonic() - started) from error
@@ -61,8 +64,6 @@ class Source(ABC):
         if not container.streams.video:
             raise SourceUnsupported(self.name, "has no video")
         stream = container.streams.video[0]
-        # Frame threads would hold back as many pictures as there are threads.
-        stream.thread_type = "SLICE" if self.live else "AUTO"
         upright = Upright()
         for packet in container.demux(stream):
             if self.stop.is_set():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from importlib import resources
 
 import av
@@ -13,6 +15,16 @@ from streamd.sources.base import Source
 
 LATE_S = 1.0
 """Behind by more than this, play on from now instead of catching up."""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a file says of itself; a hint, not a promise."""
+
+    width: int
+    height: int
+    rate: Fraction | None
+    frames: int | None
 
 
 class FileSource(Source):
@@ -25,6 +37,17 @@ class FileSource(Source):
     @property
     def loop(self) -> bool:
         return self.config.loop
+
+    def probe(self) -> FileInfo:
+        """Opens the file and looks. Raises SourceError unless it has video."""
+        with self.opened(self.url) as container:
+            if not container.streams.video:
+                raise SourceUnsupported(self.name, "has no video")
+            video = container.streams.video[0]
+            frames = video.frames
+            if not frames and container.duration and video.average_rate:
+                frames = round(container.duration / av.time_base * video.average_rate)
+            return FileInfo(video.width, video.height, video.average_rate, frames or None)
 
     def frames(self) -> Iterator[av.VideoFrame]:
         pace = Pace()

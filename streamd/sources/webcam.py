@@ -10,7 +10,7 @@ from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnrea
 from streamd.sources.base import Source
 
 # Motion JPEG first: raw pictures of this size do not fit through USB 2 at 30 fps.
-WISHES = ({"input_format": "mjpeg", "video_size": "1280x720", "framerate": "30"}, {})
+WISHES: tuple[dict[str, str], ...] = ({"input_format": "mjpeg", "video_size": "1280x720", "framerate": "30"}, {})
 
 
 class WebcamSource(Source):

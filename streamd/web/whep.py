@@ -11,7 +11,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from streamd.errors import StreamdError, UsageError
+from streamd.errors import StreamdError
 from streamd.hub import PacketHub
 from streamd.metrics import StreamMetrics
 from streamd.sinks.webrtc import Session, WebRtcSink
@@ -57,7 +57,7 @@ class WatchableStream(Protocol):
     def metrics(self) -> StreamMetrics: ...
 
     def hub(self, view: str) -> PacketHub:
-        """Raises KeyError or UsageError for a view that does not exist."""
+        """Raises UsageError for a view that does not exist."""
 
 
 def routes(streams: Callable[[str], WatchableStream | None], sink: WebRtcSink) -> list[web.RouteDef]:
@@ -65,12 +65,11 @@ def routes(streams: Callable[[str], WatchableStream | None], sink: WebRtcSink) -
     whep = _Whep(streams, sink)
     table: list[tuple[str, str, WhepHandler]] = [
         ("POST", ENDPOINT, whep.open),
-        ("HEAD", ENDPOINT, whep.describe),
-        ("GET", ENDPOINT, whep.nothing),
+        ("GET", ENDPOINT, whep.describe),  # aiohttp adds HEAD
         ("OPTIONS", ENDPOINT, whep.options),
         ("PATCH", SESSION, whep.trickle),
         ("DELETE", SESSION, whep.close),
-        ("GET", SESSION, whep.nothing),
+        ("GET", SESSION, whep.describe),
         ("OPTIONS", SESSION, whep.options),
     ]
     return [web.route(method, path, _for_any_page(handler)) for method, path, handler in table]
@@ -99,10 +98,7 @@ class _Whep:
         stream = self._stream(request)
         offer = await _body(request, SDP)
         view = request.query.get("view", DEFAULT_VIEW)
-        try:
-            hub = stream.hub(view)
-        except (KeyError, UsageError):
-            raise Refusal(422, "unknown_view", f"no such view: {view}") from None
+        hub = stream.hub(view)
         if stream.state in NOT_RUNNING:
             wait = {"Retry-After": str(RETRY_AFTER_S)}
             raise Refusal(409, "not_running", f"stream {stream.name} is not running: {stream.state}", wait)
@@ -122,17 +118,12 @@ class _Whep:
         return web.Response(status=200)
 
     async def describe(self, request: web.Request) -> web.Response:
-        """HEAD tells a player that this is a WHEP endpoint."""
-        self._stream(request)
-        return web.Response(status=200, content_type=SDP)
-
-    async def nothing(self, request: web.Request) -> web.Response:
-        """GET has no content, by the draft."""
+        """By the draft GET has no content, and HEAD tells players that this is WHEP."""
         if "session" in request.match_info:
             self._session(request)
         else:
             self._stream(request)
-        return web.Response(status=204)
+        return web.Response(status=200, content_type=SDP)
 
     async def options(self, request: web.Request) -> web.Response:
         return web.Response(status=200, headers=PREFLIGHT)

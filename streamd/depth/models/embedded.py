@@ -1,7 +1,7 @@
 """streamd's own small network, shipped inside the package: EfficientNet-Lite0 under a light decoder.
 
-Trained by this project on procedural scenes from an ImageNet encoder (MIT, see MODEL_CARD). The
-encoder's batch norms are folded into its convolutions, and the weights are stored as float16.
+Trained by this project on procedural scenes, from timm's ImageNet weights (Apache-2.0) of the
+encoder. Batch norms are folded into the convolutions, and the file holds float16.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from streamd.depth.models.layers import ResidualUnit, double, same_padding
+from streamd.depth.models.layers import ResidualUnit, double
 from streamd.depth.models.weights import load_network
 
 _LEVELS = ((24, 32), (40, 48), (112, 64), (320, 96))
@@ -66,11 +66,12 @@ class Embedded(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> nn.Module:
-    """With TensorFlow's SAME padding; at stride 2 it is lopsided and a layer of its own."""
+    """With TensorFlow's SAME padding: at stride 2 it is lopsided, and constant since every side is even."""
     if stride == 1:
         return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups)
+    before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
     conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups)
-    return nn.Sequential(OrderedDict(pad=nn.ZeroPad2d(same_padding(kernel, stride)), conv=conv))
+    return nn.Sequential(OrderedDict(pad=nn.ZeroPad2d((before, after, before, after)), conv=conv))
 
 
 class _Block(nn.Module):

@@ -8,14 +8,13 @@ MiDaS used; a timm that ever names or shapes them otherwise fails the strict loa
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
-from timm.layers import Conv2dSame
 from torch import Tensor, nn
-from torch.nn import functional
 
-from streamd.depth.models.layers import ResidualUnit, double, same_padding
+from streamd.depth.models.layers import ResidualUnit, double
 from streamd.depth.models.weights import load_network
 
 _ENCODER_WIDTHS = (32, 48, 136, 384)
@@ -49,8 +48,7 @@ class MidasSmall(nn.Module):
 
 def _encoder() -> nn.Module:
     """Four stages, to 1/4, 1/8, 1/16 and 1/32 of the size."""
-    net = timm.create_model("tf_efficientnet_lite3", pretrained=False)
-    _fix_padding(net)
+    net: Any = timm.create_model("tf_efficientnet_lite3", pretrained=False)
     stages = nn.Module()
     # timm's bn1 holds the activation that was a module of its own in the reference, at index 2.
     stages.layer1 = nn.Sequential(net.conv_stem, net.bn1, nn.Identity(), *net.blocks[0:2])
@@ -58,23 +56,6 @@ def _encoder() -> nn.Module:
     stages.layer3 = nn.Sequential(*net.blocks[3:5])
     stages.layer4 = nn.Sequential(*net.blocks[5:7])
     return stages
-
-
-class _SameConv2d(nn.Conv2d):
-    """timm's Conv2dSame, which works out its padding from each input, with a constant one: it traces well."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(functional.pad(x, same_padding(self.kernel_size[0], self.stride[0])))
-
-
-def _fix_padding(net: nn.Module) -> None:
-    for parent in list(net.modules()):
-        for name, conv in parent.named_children():
-            if isinstance(conv, Conv2dSame):
-                fixed = _SameConv2d(
-                    conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, groups=conv.groups, bias=False
-                )
-                setattr(parent, name, fixed)
 
 
 class _Decoder(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -45,7 +45,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsRejected(str(path), "not a checkpoint: no named tensors in it")
     odd = [str(key) for key, value in state.items() if not isinstance(key, str) or not _is_plain(value)]
     if odd:
-        raise WeightsRejected(str(path), f"not a checkpoint: {len(odd)} entries are no plain tensors ({_some(odd)})")
+        raise WeightsRejected(str(path), f"not a checkpoint: {_some(odd, 'value', 'other than plain tensors')}")
     return dict(state)
 
 
@@ -74,46 +74,33 @@ def _mismatch(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], floats:
     """What keeps ``state`` from being the weights of this network; empty when nothing does."""
     missing, extra = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing or extra:
-        found = [
-            f"{len(keys)} keys {what} ({_some(keys)})"
-            for keys, what in ((missing, "missing"), (extra, "unexpected"))
-            if keys
-        ]
+        found = [_some(keys, "key", what) for keys, what in ((missing, "missing"), (extra, "unexpected")) if keys]
         return f"{', '.join(found)} of {len(wanted)}"
-    wrong = [
-        f"{key} is {_size(state[key])}, not {_size(value)}"
-        for key, value in wanted.items()
-        if state[key].shape != value.shape
-    ]
-    if wrong:
-        return f"{len(wrong)} tensors of the wrong shape: {_some(wrong)}"
-    wrong = [
-        f"{key} is {_type(state[key])}"
-        for key, value in wanted.items()
-        if state[key].dtype not in (floats if value.is_floating_point() else (value.dtype,))
-    ]
-    if wrong:
-        return f"{len(wrong)} tensors of the wrong type: {_some(wrong)}"
-    wrong = [key for key, value in state.items() if not torch.isfinite(value).all()]
-    if wrong:
-        return f"{len(wrong)} tensors hold NaN or infinite numbers: {_some(wrong)}"
+    kinds = {key: f"{key}: {_kind(state[key])} for {_kind(wanted[key])}" for key in wanted}
+    if wrong := [kinds[key] for key in wanted if state[key].shape != wanted[key].shape]:
+        return _some(wrong, "tensor", "of the wrong shape")
+    if wrong := [kinds[key] for key in wanted if not _fits(state[key].dtype, wanted[key].dtype, floats)]:
+        return _some(wrong, "tensor", "of the wrong type")
+    if wrong := [key for key in wanted if not torch.isfinite(state[key]).all()]:
+        return _some(wrong, "tensor", "with NaN or infinite numbers")
     return ""
+
+
+def _fits(given: torch.dtype, wanted: torch.dtype, floats: Collection[torch.dtype]) -> bool:
+    return given in floats if wanted.is_floating_point else given == wanted
 
 
 def _full_precision(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() else value
 
 
-def _size(value: Tensor) -> str:
-    return "x".join(map(str, value.shape)) or "a single number"
+def _kind(value: Tensor) -> str:
+    """``float32 64x32x3x3``"""
+    return f"{value.dtype} {'x'.join(map(str, value.shape))}".removeprefix("torch.").strip()
 
 
-def _type(value: Tensor) -> str:
-    return str(value.dtype).removeprefix("torch.")
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first three, on one line whatever they hold."""
-    names = sorted(names)
-    shown = [ascii(name)[1:-1][:90] for name in names[:3]]
-    return ", ".join(shown) + (", ..." if len(names) > 3 else "")
+def _some(names: Collection[str], noun: str, what: str) -> str:
+    """How many, and the first three, on one line whatever they hold."""
+    shown = [ascii(name)[1:-1][:90] for name in sorted(names)[:3]]
+    shown += ["..."] * (len(names) > 3)
+    return f"{len(names)} {noun}{'s' * (len(names) != 1)} {what} ({', '.join(shown)})"

@@ -6,8 +6,7 @@ import hashlib
 from collections import OrderedDict
 from pathlib import Path
 
-import openvino as ov
-
+from streamd.depth.ov import openvino as ov
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.worker import Done
 from streamd.media import FloatImage

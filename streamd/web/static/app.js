@@ -1,7 +1,7 @@
 // The viewer page: one state, read from the API each second and from the player, drawn by render().
-// Everything that comes from the API is put in as text, never as markup.
+// What the API says is put in as text, never as markup.
 
-import { WhepViewer } from './whep.js';
+import { WhepViewer, errorFrom } from './whep.js';
 
 const VIEWS = { depth: 'Depth', overlay: 'Overlay', 'side-by-side': 'Side by side', source: 'Source', gray: 'Gray' };
 const POLL_MS = 1000;
@@ -30,16 +30,19 @@ const state = {
 
 const viewer = new WhepViewer({ onStream: show, onState: playerChanged, headers: authorization });
 
-// ---------------------------------------------------------------- small helpers
+// --- small helpers
 
 const current = () => state.api?.streams.find((stream) => stream.name === state.stream) ?? null;
 const serverGone = () => state.failures >= (state.api ? 2 : 1);
+const wordFor = (stream) => (serverGone() ? 'no answer' : stream?.state);
 const isNumber = (value) => typeof value === 'number' && Number.isFinite(value);
 const fixed = (value, digits = 0) => (isNumber(value) ? value.toFixed(digits) : '–');
 const whole = (value) => (isNumber(value) ? value.toLocaleString('en-US') : '–');
-const joined = (...parts) => parts.filter(Boolean).join(' · ');
+const joined = (separator, ...parts) => parts.filter(Boolean).join(separator);
 const hashFor = (stream, view) => `#${new URLSearchParams({ stream, view })}`;
-const apiPath = (name, rest) => `api/v1/streams/${encodeURIComponent(name)}/${rest}`;
+
+/** The item `by` places after `item`, round and round. */
+const next = (items, item, by = 1) => items[(items.indexOf(item) + by + items.length) % items.length];
 
 /** Set text only when it differs, so that live regions speak once. */
 function write(node, text) {
@@ -51,6 +54,8 @@ function authorization() {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
+const get = (url, signal) => fetch(url, { headers: authorization(), cache: 'no-store', signal });
+
 let toastTimer;
 function toast(text) {
   write($('toast'), text);
@@ -58,7 +63,7 @@ function toast(text) {
   toastTimer = setTimeout(() => write($('toast'), ''), 4000);
 }
 
-// ---------------------------------------------------------------- what to show: the address decides
+// --- what to show: the address decides
 
 function viewsOf(stream) {
   return stream?.views ?? Object.keys(VIEWS);
@@ -89,25 +94,24 @@ function play(key) {
   state.playing = key;
   state.picture = false;
   state.pathless = 0;
+  state.player.error = null;
   if (!key) return viewer.stop();
   const query = new URLSearchParams({ view: state.view });
-  viewer.play(new URL(`whep/${encodeURIComponent(state.stream)}?${query}`, document.baseURI).href);
+  viewer.play(`whep/${encodeURIComponent(state.stream)}?${query}`);
 }
 
-function step(by) {
-  const names = state.api?.streams.map((stream) => stream.name) ?? [];
-  if (names.length < 2) return;
-  const at = names.indexOf(state.stream);
-  go(names[(at + by + names.length) % names.length], state.view);
+function step(by = 1) {
+  go(next(state.api.streams.map(({ name }) => name), state.stream, by), state.view);
 }
 
-function stepView(by) {
+const stepBack = () => step(-1);
+
+function nextView() {
   const views = Object.keys(VIEWS).filter((view) => viewsOf(current()).includes(view));
-  const at = views.indexOf(state.view);
-  if (state.stream && views.length) go(state.stream, views[(at + by + views.length) % views.length], 'replaceState');
+  if (state.stream) go(state.stream, next(views, state.view), 'replaceState');
 }
 
-// ---------------------------------------------------------------- the player
+// --- the player
 
 function playerChanged({ phase, error }) {
   if (phase === 'connected') state.pathless = 0;
@@ -115,8 +119,8 @@ function playerChanged({ phase, error }) {
   if (error?.status === 401) state.tokenNeeded = true;
   if (phase !== 'connected') state.measured = null;
   state.frames = { count: -1, at: performance.now() };
-  // Between two attempts the last failure stays on the screen.
-  state.player = { phase, error: phase === 'connecting' && !state.picture ? state.player.error : error };
+  // While the next attempt runs, the last failure stays on the screen.
+  state.player = { phase, error: phase === 'connecting' ? state.player.error : error };
   render();
 }
 
@@ -155,24 +159,25 @@ function pictureArrived() {
 async function measure() {
   state.measured = await viewer.measure();
   if (!state.measured) return;
-  const { frames } = state;
+  const { frames } = state.measured;
   const now = performance.now();
-  if (state.measured.frames !== frames.count) state.frames = { count: state.measured.frames, at: now };
-  else if (now - frames.at > STALL_MS && current()?.fps_out >= 1) viewer.reconnect('No pictures arrive.');
+  if (frames !== state.frames.count) state.frames = { count: frames, at: now };
+  else if (now - state.frames.at > STALL_MS && current()?.fps_out >= 1) viewer.reconnect('No pictures arrive.');
 }
 
-// ---------------------------------------------------------------- the API
+// --- the API
 
 async function poll() {
   const wasGone = state.failures > 0;
   try {
-    const signal = AbortSignal.timeout(POLL_TIMEOUT_MS);
-    const response = await fetch('api/v1/streams', { headers: authorization(), cache: 'no-store', signal });
+    const response = await get('api/v1/streams', AbortSignal.timeout(POLL_TIMEOUT_MS));
     state.tokenNeeded = response.status === 401 || response.status === 403;
     if (!state.tokenNeeded) {
       if (!response.ok) throw new Error(`status ${response.status}`);
       const before = current()?.state;
-      state.api = await response.json();
+      const api = await response.json();
+      if (!Array.isArray(api.streams)) throw new Error('no list of streams');
+      state.api = api;
       if (wasGone || (before !== 'running' && current()?.state === 'running')) viewer.retry();
     }
     state.failures = 0;
@@ -185,23 +190,23 @@ let pollTimer;
 async function tick() {
   clearTimeout(pollTimer);
   const started = performance.now();
-  await Promise.all([poll(), measure()]);
-  follow();
-  clearTimeout(pollTimer);
-  const rest = Math.max(POLL_MS - (performance.now() - started), 250);
-  if (!document.hidden) pollTimer = setTimeout(tick, state.failures > 5 ? 3 * rest : rest);
+  try {
+    await Promise.all([poll(), measure()]);
+    follow();
+  } finally {
+    clearTimeout(pollTimer);
+    const rest = Math.max(POLL_MS - (performance.now() - started), 250);
+    if (!document.hidden) pollTimer = setTimeout(tick, rest);
+  }
 }
 
 async function saveSnapshot() {
   const { stream, view } = state;
   if (!stream) return;
   try {
-    const response = await fetch($('snapshot').href, { headers: authorization(), cache: 'no-store' });
-    if (!response.ok) {
-      const { error } = await response.json().catch(() => ({}));
-      throw new Error(error?.message ?? `the server answered ${response.status}`);
-    }
-    const time = new Date().toISOString().slice(0, 19).replace(/[-:]/g, '').replace('T', '-');
+    const response = await get($('snapshot').href);
+    if (!response.ok) throw await errorFrom(response);
+    const time = new Date().toISOString().slice(0, 19).replace(/\D/g, '');
     const link = document.createElement('a');
     link.href = URL.createObjectURL(await response.blob());
     link.download = `${stream}-${view}-${time}.png`;
@@ -213,7 +218,7 @@ async function saveSnapshot() {
   }
 }
 
-// ---------------------------------------------------------------- drawing
+// --- drawing
 
 function render() {
   renderStreams();
@@ -235,34 +240,29 @@ function renderStreams() {
     const [dot, , detail] = link.children;
     link.href = hashFor(stream.name, state.view);
     link.title = stream.reason ?? '';
-    if (stream.name === state.stream) link.setAttribute('aria-current', 'true');
-    else link.removeAttribute('aria-current');
-    dot.dataset.state = serverGone() ? 'unknown' : stream.state;
-    const rate = stream.state === 'running' && isNumber(stream.fps_out) && `${fixed(stream.fps_out)} fps`;
-    write(detail, serverGone() ? 'no answer' : joined(stream.state, rate));
+    const chosen = stream.name === state.stream;
+    if (chosen && link.ariaCurrent !== 'true') link.scrollIntoView({ block: 'nearest' });
+    link.ariaCurrent = String(chosen);
+    dot.dataset.state = wordFor(stream);
+    write(detail, wordFor(stream));
   });
   write($('version'), state.api?.version ? `version ${state.api.version}` : '');
 }
 
 function streamItem({ name }) {
-  const item = document.createElement('li');
-  const link = document.createElement('a');
+  const item = $('stream').content.firstElementChild.cloneNode(true);
   item.dataset.name = name;
-  link.dataset.testid = `stream-${name}`;
-  const [dot, label, detail] = ['i', 'b', 'small'].map((tag) => document.createElement(tag));
-  dot.className = 'dot';
-  label.textContent = name;
-  link.append(dot, label, detail);
-  item.append(link);
+  item.firstElementChild.dataset.testid = `stream-${name}`;
+  item.querySelector('b').textContent = name;
   return item;
 }
 
 function renderHead() {
   const stream = current();
-  const word = serverGone() ? 'no answer' : stream?.state ?? (state.api ? 'no stream' : 'connecting');
+  const word = state.tokenNeeded ? 'token needed' : wordFor(stream) ?? (state.api ? 'no stream' : 'connecting');
   write($('name'), state.stream ?? 'Live depth');
   write($('state'), word);
-  $('dot').dataset.state = serverGone() ? 'unknown' : word;
+  $('dot').dataset.state = word;
   write($('reason'), serverGone() ? '' : stream?.reason ?? '');
   document.title = state.stream ? `${state.stream}, ${VIEWS[state.view] ?? state.view} – streamd` : 'streamd';
 }
@@ -270,14 +270,13 @@ function renderHead() {
 function renderControls() {
   const available = viewsOf(current());
   for (const button of $('views').children) {
-    button.setAttribute('aria-pressed', String(button.dataset.view === state.view));
+    button.ariaPressed = String(button.dataset.view === state.view);
     button.disabled = !state.stream || !available.includes(button.dataset.view);
   }
   $('stage').dataset.view = state.view;
-  $('full').disabled = !state.stream;
+  $('snapshot').hidden = $('full').hidden = !state.stream;
   const query = new URLSearchParams({ view: state.view, format: 'png' });
-  if (state.stream) $('snapshot').href = apiPath(state.stream, `snapshot?${query}`);
-  $('snapshot').toggleAttribute('aria-disabled', !state.stream);
+  if (state.stream) $('snapshot').href = `api/v1/streams/${encodeURIComponent(state.stream)}/snapshot?${query}`;
 }
 
 function readout(id, value) {
@@ -288,16 +287,18 @@ function readout(id, value) {
 
 function renderReadouts() {
   const stream = serverGone() ? null : current();
-  const seen = state.measured;
+  const seen = serverGone() ? null : state.measured;
   readout('fps', fixed(seen?.fps, 1));
-  const rates = [['source', stream?.fps_in], ['depth', stream?.fps_out]].filter(([, value]) => isNumber(value));
-  write($('fps-more'), rates.map(([what, value]) => `${what} ${fixed(value, 1)}`).join(' → '));
+  write($('fps-more'), isNumber(stream?.fps_in) ? `source ${fixed(stream.fps_in, 1)} → depth ${fixed(stream.fps_out, 1)}` : '');
 
   const { p50, p95 } = stream?.latency_ms ?? {};
-  const parts = [p50, seen?.networkMs, seen?.browserMs];
-  readout('latency', parts.every(isNumber) ? `≈ ${fixed(parts.reduce((sum, part) => sum + part, 0))}` : '–');
-  write($('latency-server'), isNumber(p50) ? `server ${fixed(p50)}, p95 ${fixed(p95)}` : '');
-  write($('latency-browser'), seen ? `network ${fixed(seen.networkMs)} + browser ${fixed(seen.browserMs)}` : '');
+  const parts = [['server', p50], ['network', seen?.networkMs], ['browser', seen?.browserMs]];
+  const known = parts.filter(([, ms]) => isNumber(ms));
+  const total = known.reduce((sum, [, ms]) => sum + ms, 0);
+  const complete = isNumber(p50) && isNumber(seen?.browserMs); // a browser may not tell the network's share
+  readout('latency', complete ? `${known.length === 3 ? '≈' : '≥'} ${fixed(total)}` : '–');
+  write($('latency-parts'), known.map(([what, ms]) => `${what} ${fixed(ms)}`).join(' + '));
+  write($('latency-p95'), isNumber(p95) ? `server p95 ${fixed(p95)}` : '');
 
   const skipped = Object.entries(stream?.skipped ?? {}).filter(([, count]) => count > 0);
   readout('skipped', stream?.skipped ? whole(skipped.reduce((sum, [, count]) => sum + count, 0)) : '–');
@@ -306,47 +307,48 @@ function renderReadouts() {
   readout('viewers', whole(stream?.viewers));
   readout('size', isNumber(stream?.width) ? `${stream.width} × ${fixed(stream.height)}` : '–');
   write($('source'), stream?.source ?? '');
-  $('source').title = stream?.source ?? '';
 }
 
 function renderModel() {
   const model = serverGone() ? null : state.api?.model;
   const flicker = current()?.flicker;
   readout('model', model?.title ?? model?.name ?? '–');
-  const unready = model && model.state !== 'ready' && model.state;
-  write($('model-more'), model ? joined(unready, model.runtime, model.precision, isNumber(flicker) && `flicker ${fixed(flicker * 100, 1)} %`) : '');
-  const note = $('model-note');
-  note.hidden = !model?.coarse && !model?.message;
-  write(note, joined(model?.coarse && 'coarse built-in model', model?.message));
+  const unready = model?.state !== 'ready' && model?.state;
+  const steadiness = model && isNumber(flicker) && `flicker ${fixed(flicker * 100, 1)} %`;
+  write($('model-more'), joined(' · ', unready, model?.runtime, model?.precision, steadiness));
+  write($('model-note'), joined('\n', model?.coarse && 'coarse built-in model', model?.message));
 }
 
-// ---------------------------------------------------------------- the notice over the picture: what is wrong, what to do
+// --- the notice over the picture: what is wrong, what to do
 
-const TRY_AGAIN = { button: 'Try now', act: () => viewer.retry() };
+const TRY = { button: 'Try now', act: () => viewer.retry() };
 
 function noticeNow() {
   const stream = current();
   const { phase, error } = state.player;
-  if (state.tokenNeeded) return { title: 'This streamd asks for a token', text: 'It is one of view_tokens in its configuration.', token: true };
+  if (state.tokenNeeded) {
+    return { title: 'This streamd asks for a token', text: 'It is one of view_tokens in its configuration.', token: true };
+  }
   if (serverGone()) {
-    return { title: 'streamd does not answer; trying again', text: 'If it stays away, look at its service:', code: 'systemctl status streamd', busy: true };
+    const text = 'If it stays away, look at its service:';
+    return { title: 'streamd does not answer; trying again', text, code: 'systemctl status streamd', busy: true };
   }
   if (state.api && !state.api.streams.length) {
-    return { title: 'No streams yet', text: 'Add [streams.NAME] to the configuration, or start one:', code: 'streamd run rtsp://camera.local/stream' };
+    const text = 'Add [streams.NAME] to the configuration, or start one:';
+    return { title: 'No streams yet', text, code: 'streamd run rtsp://camera.local/stream' };
   }
   if (state.api && !stream) return { title: `There is no stream “${state.stream}”`, text: 'Choose one from the list.' };
   if (state.blocked) return { title: 'Ready', button: 'Play', act: () => video.play() };
   if (phase === 'connected' && state.picture) return null;
-  if (phase === 'failed') return { title: 'This stream cannot be played here', text: error.message, ...TRY_AGAIN };
+  if (phase === 'failed') return { title: 'This stream cannot be played here', text: error.message, ...TRY };
   if (state.pathless > 0) {
-    const text = 'The server answers, but the video path (UDP) does not open. A firewall may block it: see udp_ports and advertise under [webrtc].';
-    const mjpeg = apiPath(state.stream, `mjpeg?${new URLSearchParams({ view: state.view })}`);
-    return { title: 'No video path', text, busy: true, link: 'Open as MJPEG', href: mjpeg, ...TRY_AGAIN };
+    const text = 'streamd answers, but no video gets through (UDP). See udp_ports and advertise under [webrtc], or the firewall.';
+    return { title: 'No video path', text, busy: true, ...TRY };
   }
   if (error) {
-    const over = stream && stream.state !== 'running' && { failed: 'has failed', ended: 'has ended' }[stream.state];
+    const over = { failed: 'has failed', ended: 'has ended' }[stream?.state];
     const title = over ? `${state.stream} ${over}` : 'No picture; trying again';
-    return { title, text: stream?.reason ?? error.message, busy: !over, ...TRY_AGAIN };
+    return { title, text: stream?.reason ?? error.message, busy: !over, ...TRY };
   }
   return { title: 'Connecting', busy: true, quiet: true };
 }
@@ -362,15 +364,14 @@ function renderNotice() {
   box.classList.toggle('quiet', Boolean(notice.quiet));
   $('notice-busy').hidden = !notice.busy;
   $('token-form').hidden = !notice.token;
-  for (const part of ['title', 'text', 'code', 'button', 'link']) {
+  for (const part of ['title', 'text', 'code', 'button']) {
     const node = $(`notice-${part}`);
     node.hidden = !notice[part];
     write(node, notice[part] ?? '');
   }
-  if (notice.href) $('notice-link').href = notice.href;
 }
 
-// ---------------------------------------------------------------- hands: buttons, keys, coming and going
+// --- hands: buttons, keys, coming and going
 
 function toggleFullScreen() {
   if (document.fullscreenElement) document.exitFullscreen();
@@ -379,12 +380,11 @@ function toggleFullScreen() {
 }
 
 const KEYS = {
-  ArrowLeft: () => step(-1),
-  ArrowUp: () => step(-1),
-  ArrowRight: () => step(1),
-  ArrowDown: () => step(1),
-  v: () => stepView(1),
-  V: () => stepView(-1),
+  ArrowLeft: stepBack,
+  ArrowUp: stepBack,
+  ArrowRight: step,
+  ArrowDown: step,
+  v: nextView,
   f: toggleFullScreen,
   s: saveSnapshot,
   '?': () => $('help').showModal(),
@@ -431,7 +431,6 @@ function wire() {
     tick();
   });
   window.addEventListener('hashchange', follow);
-  window.addEventListener('online', () => viewer.retry());
   window.addEventListener('pagehide', () => play(null)); // ends the session at once (DELETE with keepalive)
   window.addEventListener('pageshow', (event) => event.persisted && follow());
 }

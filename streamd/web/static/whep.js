@@ -1,4 +1,4 @@
-// A WHEP viewer (draft-ietf-wish-whep-03): one video over WebRTC, kept alive until it is left.
+// A WHEP draft-03 viewer: one video over WebRTC, kept alive until it is left.
 // Session is one offer and answer, never used twice. WhepViewer has the patience: back-off, jitter, Retry-After.
 
 const CONNECT_TIMEOUT_MS = 10_000; // from the offer to an open media path
@@ -16,11 +16,12 @@ export class WhepError extends Error {
   }
 }
 
-async function errorFrom(response) {
+/** The WhepError for an answer that says no: {"error": {code, message}} and Retry-After. */
+export async function errorFrom(response) {
   const { error = {} } = await response.json().catch(() => ({}));
   const retryAfter = response.headers.get('Retry-After');
   const seconds = retryAfter === null ? NaN : Number(retryAfter);
-  const ms = Number.isNaN(seconds) ? Date.parse(retryAfter) - Date.now() : seconds * 1000;
+  const ms = Number.isNaN(seconds) ? Date.parse(retryAfter) - Date.now() : seconds * 1000; // or a date
   return new WhepError(error.message ?? `The server answered ${response.status}.`, {
     status: response.status,
     code: error.code ?? 'http',
@@ -30,10 +31,8 @@ async function errorFrom(response) {
 
 function preferH264(transceiver) {
   const codecs = RTCRtpReceiver.getCapabilities?.('video')?.codecs ?? [];
-  const rank = (codec) => (codec.mimeType.toLowerCase() === 'video/h264' ? 0 : 1);
-  if (codecs.some((codec) => rank(codec) === 0)) {
-    transceiver.setCodecPreferences?.([...codecs].sort((a, b) => rank(a) - rank(b)));
-  }
+  const rank = ({ mimeType }) => (/h264/i.test(mimeType) ? 0 : 1);
+  transceiver.setCodecPreferences?.([...codecs].sort((a, b) => rank(a) - rank(b)));
 }
 
 class Session {
@@ -46,7 +45,7 @@ class Session {
     this.pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     this.pc.ontrack = ({ streams, track }) => onStream(streams[0] ?? new MediaStream([track]));
     this.pc.onconnectionstatechange = () => this.#follow(this.pc.connectionState);
-    this.#arm(CONNECT_TIMEOUT_MS, new WhepError('No media path to the server.', { code: 'no_media_path' }));
+    this.#follow('new');
     this.#negotiate().catch((error) => this.#lose(error));
   }
 
@@ -65,12 +64,9 @@ class Session {
     const transceiver = this.pc.addTransceiver('video', { direction: 'recvonly' });
     preferH264(transceiver);
     await this.pc.setLocalDescription();
-    const request = {
-      method: 'POST',
-      headers: { ...this.headers(), 'Content-Type': 'application/sdp' },
-      body: this.pc.localDescription.sdp,
-    };
-    const response = await fetch(this.url, request).catch(() => {
+    const headers = { ...this.headers(), 'Content-Type': 'application/sdp' };
+    const body = this.pc.localDescription.sdp;
+    const response = await fetch(this.url, { method: 'POST', headers, body }).catch(() => {
       throw new WhepError('streamd does not answer.');
     });
     if (response.status !== 201) throw await errorFrom(response);
@@ -80,11 +76,9 @@ class Session {
     if (this.#closed) return this.#delete(); // left while the offer was under way
     await this.pc.setRemoteDescription({ type: 'answer', sdp });
     const transport = this.#transport();
-    if (transport) {
-      transport.onstatechange = () => {
-        if (transport.state === 'closed') this.#lose(new WhepError('The server ended the session.', { code: 'ended' }));
-      };
-    }
+    transport?.addEventListener('statechange', () => {
+      if (transport.state === 'closed') this.#lose(new WhepError('The server ended the session.', { code: 'ended' }));
+    });
   }
 
   #transport() {
@@ -143,12 +137,12 @@ export class WhepViewer {
     this.#connect();
   }
 
-  /** Cut a wait short, or start again after a failure. */
+  /** Cut a wait short, or try again after a failure. */
   retry() {
     if (this.phase === 'waiting' || this.phase === 'failed') this.#connect();
   }
 
-  /** Give this session up (no pictures arrive, say) and get another with the usual patience. */
+  /** Give this session up, because no pictures arrive, say, and get another. */
   reconnect(reason) {
     if (this.phase !== 'connected') return;
     this.#leave();

@@ -1,0 +1,269 @@
+"""The commands. Each imports what it needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import urlsplit
+
+from streamd import __version__, logs
+from streamd.config import Config, ModelConfig, ModelName, Precision, Runtime, View, load
+from streamd.errors import PictureError, StreamdError, UsageError
+from streamd.redact import redact
+
+if TYPE_CHECKING:
+    from streamd.depth.service import DepthService
+    from streamd.depth.store import ModelStore
+
+log = logging.getLogger(__name__)
+
+MODELS, VIEWS = get_args(ModelName), get_args(View)
+STILL_FORMATS = ("jpg", "png", "png16", "npz", "ply")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0 done, 1 failed, 2 usage, 78 bad configuration."""
+    options = _parser().parse_args(arguments)
+    logs.set_up(debug=options.debug, plain=options.command != "run")
+    try:
+        options.act(options)
+    except StreamdError as error:
+        log.debug("traceback", exc_info=True)
+        for line in str(error).splitlines():
+            print(f"streamd: {redact(line)}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="streamd", description="Turns cameras into live depth video on a CPU.")
+    parser.add_argument("--version", action="version", version=f"streamd {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, act: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(act=act)
+        added.add_argument("--debug", action="store_true", help="log everything, with tracebacks")
+        return added
+
+    run = command("run", _run, "Publish live depth of cameras and files; without any, of the built-in clip.")
+    run.add_argument("source", nargs="*", metavar="SOURCE", help="URL, /dev/videoN, file, demo: or lavfi:GRAPH")
+    run.add_argument("--config", type=Path, metavar="FILE", help="TOML file; `streamd schema` explains it")
+    run.add_argument("--listen", metavar="HOST:PORT", help="where page and API answer (127.0.0.1:8080)")
+    run.add_argument("--record", type=Path, metavar="DIR", help="record depth into DIR")
+    _model_options(run)
+
+    convert = command("convert", _convert, "Depth of every frame of a video file, its audio copied.")
+    convert.add_argument("input", metavar="INPUT")
+    convert.add_argument("output", metavar="OUTPUT", type=Path)
+    convert.add_argument("--view", choices=VIEWS, default="depth")
+    _model_options(convert)
+
+    depth = command("depth", _depth, "Depth of one picture.")
+    depth.add_argument("image", metavar="IMAGE", type=Path)
+    depth.add_argument("--output", metavar="FILE", type=Path, required=True)
+    depth.add_argument("--view", choices=VIEWS, default="depth")
+    depth.add_argument("--format", choices=STILL_FORMATS, help="default: by the ending of FILE")
+    _model_options(depth)
+
+    models = command("models", _models, "The networks on this machine.")
+    models.add_argument("action", choices=("list", "fetch", "import", "verify"))
+    models.add_argument("name", nargs="?", metavar="NAME")
+    models.add_argument("file", nargs="?", metavar="FILE", type=Path)
+
+    check = command("check", _check, "Validate a configuration file; all its problems at once.")
+    check.add_argument("file", metavar="FILE", type=Path)
+
+    schema = command("schema", _schema, "The configuration reference.")
+    schema.add_argument("--json", action="store_true", help="as JSON Schema")
+    return parser
+
+
+def _model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", choices=MODELS, help="the network")
+    parser.add_argument("--runtime", choices=get_args(Runtime), help="what runs it")
+    parser.add_argument("--precision", choices=get_args(Precision), help="what it computes in")
+
+
+def _run(options: argparse.Namespace) -> None:
+    overrides: dict[str, Any] = {"model": _model_overrides(options)}
+    if options.listen:
+        overrides["server"] = {"listen": options.listen}
+    if options.record:
+        overrides["recording"] = {"directory": str(options.record)}
+    sources = options.source or ([] if options.config else ["demo:"])
+    overrides["streams"] = {name: {"source": source} for name, source in _named(sources).items()}
+    config = load(options.config, overrides=overrides)
+    _look_at_files(config, overrides["streams"])
+    asyncio.run(_serve(config))
+
+
+async def _serve(config: Config) -> None:
+    from streamd.daemon import Daemon
+
+    daemon = Daemon(config, _store())
+    daemon.install_signals()
+    await daemon.run(on_listening=lambda url: print(f"Watch live depth at {url}", flush=True))
+
+
+def _named(sources: list[str]) -> dict[str, str]:
+    """A short name for each source, without its password."""
+    named: dict[str, str] = {}
+    for source in sources:
+        if source.startswith(("rtsp://", "rtsps://", "http://", "https://")):
+            url = urlsplit(source)
+            text = f"{url.hostname or ''}{url.path}"
+        else:
+            text = source.partition("=")[0] if source.startswith("lavfi:") else Path(source.rstrip(":")).stem
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-_.")[:48] or "stream"
+        name, number = stem, 2
+        while name in named:
+            name, number = f"{stem}-{number}", number + 1
+        named[name] = source
+    return named
+
+
+def _look_at_files(config: Config, names: Iterable[str]) -> None:
+    """A file named on the command line that is missing or no video is a typing error: say so now."""
+    import threading
+
+    from streamd.sources import FileSource, open_source
+
+    for name in names:
+        source = open_source(config.streams[name], threading.Event())
+        if isinstance(source, FileSource):
+            source.probe()
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from streamd.convert import convert
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    service = _service(options, parallel=2)
+    try:
+        done = convert(options.input, options.output, service, view=options.view)
+    finally:
+        service.close()
+    print(f"{options.output}: {done.frames} frames in {done.seconds:.1f} s, {done.fps:.1f} fps, model {done.model}")
+
+
+def _depth(options: argparse.Namespace) -> None:
+    from streamd.still import depth_of_picture
+
+    format = options.format or options.output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
+    if format not in STILL_FORMATS:
+        raise UsageError(f"{options.output}: which format? Name one: --format {'|'.join(STILL_FORMATS)}")
+    try:
+        data = options.image.read_bytes()
+    except OSError as error:
+        raise StreamdError(f"{options.image}: {(error.strerror or str(error)).lower()}") from None
+    # One picture is in no hurry: take the exact precision unless told otherwise.
+    service = _service(options, precision="fp32")
+    try:
+        result = depth_of_picture(data, service, options.view, format)
+    except PictureError as error:
+        raise PictureError(f"{options.image}: {error}") from None
+    finally:
+        service.close()
+    try:
+        options.output.write_bytes(result)
+    except OSError as error:
+        raise StreamdError(f"{options.output}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _models(options: argparse.Namespace) -> None:
+    store = _store()
+    act = {"list": _list, "fetch": _fetch, "import": _import, "verify": _verify}[options.action]
+    act(store, options)
+
+
+def _list(store: ModelStore, options: argparse.Namespace) -> None:
+    for status in store.status():
+        digest = status.manifest.sha256[:12] if status.manifest else ""
+        print(f"{status.spec.name:14} {status.spec.title:28} {status.spec.licence:6} {digest:12} {status.note}")
+
+
+def _fetch(store: ModelStore, options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    name = _name(options)
+    with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
+
+        def progress(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        manifest = store.fetch(name, progress)
+    print(f"{name}: {manifest.size / 1e6:.1f} MB, sha256 {manifest.sha256}")
+
+
+def _import(store: ModelStore, options: argparse.Namespace) -> None:
+    name = _name(options)
+    if options.file is None:
+        raise UsageError("models import: name a FILE too")
+    manifest = store.import_file(name, options.file)
+    note = " (not the official file)" if manifest.official is False else ""
+    print(f"{name}: {manifest.size / 1e6:.1f} MB, sha256 {manifest.sha256}{note}")
+
+
+def _verify(store: ModelStore, options: argparse.Namespace) -> None:
+    results = store.verify()
+    for result in results:
+        print(f"{result.model}: {'ok' if result.ok else 'BAD'}: {result.detail}")
+    bad = [result.model for result in results if not result.ok]
+    if bad:
+        raise StreamdError(f"damaged: {', '.join(bad)}")
+
+
+def _check(options: argparse.Namespace) -> None:
+    config = load(options.file)
+    print(f"{options.file}: good: {len(config.streams)} stream{'s' * (len(config.streams) != 1)}")
+
+
+def _schema(options: argparse.Namespace) -> None:
+    from streamd import schema
+
+    print(schema.json_schema() if options.json else schema.reference())
+
+
+def _name(options: argparse.Namespace) -> str:
+    if options.name is None:
+        raise UsageError(f"models {options.action}: name one of: {', '.join(MODELS)}")
+    return str(options.name)
+
+
+def _store() -> ModelStore:
+    from streamd.depth.store import ModelStore, default_directories
+
+    return ModelStore(*default_directories())
+
+
+def _model_overrides(options: argparse.Namespace) -> dict[str, str]:
+    given = {"name": options.model, "runtime": options.runtime, "precision": options.precision}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _service(options: argparse.Namespace, *, parallel: int = 1, **defaults: str) -> DepthService:
+    """For one job: a model that is named must be there, else the fall-back stands in."""
+    from streamd.depth.service import DepthService
+
+    given = load(None, overrides={"model": {**defaults, **_model_overrides(options), "download": False}})
+    config: ModelConfig = given.model
+    service = DepthService(config, _store(), parallel=parallel, slots=8, strict=options.model is not None)
+    service.start()
+    return service

@@ -1,0 +1,118 @@
+"""The daemon: wires the parts together, runs them in one task group, stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import signal
+from collections.abc import Callable
+
+import cv2
+
+from streamd import __version__, threads
+from streamd.config import Config
+from streamd.depth.estimator import ModelInfo
+from streamd.depth.service import DepthService, ServiceEvents
+from streamd.depth.store import ModelStore
+from streamd.errors import InferenceFailed, StreamdError
+from streamd.metrics import Metrics
+from streamd.sinks.webrtc import WebRtcSink
+from streamd.stream import Stream
+from streamd.threads import Caller
+from streamd.web.app import build_app, listen
+from streamd.web.context import WebContext
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 0.5
+
+
+class Daemon:
+    """Built and run on an event loop. ``stop`` from a signal handler or a test."""
+
+    def __init__(self, config: Config, store: ModelStore) -> None:
+        self.config = config
+        self.metrics = build_metrics()
+        self.service = build_service(config, store, self.metrics)
+        self.streams = build_streams(config, self.service, self.metrics)
+        self.viewers = WebRtcSink(config.webrtc.max_viewers, loopback=config.server.loopback)
+        self.stills = Caller("stills", capacity=4)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Safe to repeat."""
+        self._stop.set()
+
+    async def run(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
+        """Until ``stop``. Raises StreamdError when it cannot listen."""
+        cv2.setNumThreads(1)  # the CPU budget is shared out by us, not by a pool per library
+        context = WebContext(self.streams, self.service, self.metrics, self.viewers, self.stills)
+        try:
+            server = await listen(build_app(context), self.config.server.address)
+        except StreamdError:
+            self.stills.close()
+            raise
+        on_listening(server.url)
+        self.service.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                heartbeat = group.create_task(self._heartbeat())
+                for stream in self.streams.values():
+                    group.create_task(stream.run(self._stop), name=f"stream-{stream.name}")
+                await self._stop.wait()
+                heartbeat.cancel()
+                await self.viewers.shutdown()
+        finally:
+            await server.close()
+            # From a thread: it waits for a process, and the loop must go on answering meanwhile.
+            await asyncio.wrap_future(threads.start("closing", self._close).finished)
+
+    def _close(self) -> None:
+        self.service.close()
+        self.stills.close()
+
+    def install_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+
+    async def _heartbeat(self) -> None:
+        """How late the loop is, and how full the disk."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + HEARTBEAT_S
+            await asyncio.sleep(HEARTBEAT_S)
+            self.metrics.loop_lag.set(max(0.0, loop.time() - due))
+            directory = self.config.recording.directory
+            if directory is not None and directory.exists():
+                self.metrics.disk_free.set(shutil.disk_usage(directory).free)
+
+
+class _ModelMetrics(ServiceEvents):
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def model_running(self, info: ModelInfo) -> None:
+        self._metrics.show_model(info.spec.name, info.runtime, info.precision, info.sha256)
+
+    def worker_lost(self, failure: InferenceFailed) -> None:
+        self._metrics.worker_restarts.labels(failure.reason).inc()
+
+
+def build_metrics() -> Metrics:
+    metrics = Metrics()
+    metrics.build.info({"version": __version__})
+    return metrics
+
+
+def build_service(config: Config, store: ModelStore, metrics: Metrics) -> DepthService:
+    metrics.memory_limit.set(config.model.memory_limit_mb * 1_000_000)
+    return DepthService(config.model, store, slots=max(4, 2 * len(config.streams)), events=_ModelMetrics(metrics))
+
+
+def build_streams(config: Config, service: DepthService, metrics: Metrics) -> dict[str, Stream]:
+    return {
+        name: Stream(name, stream, service, metrics.of_stream(name), config.recording)
+        for name, stream in config.streams.items()
+    }

@@ -1,0 +1,30 @@
+"""One picture in, its depth out: `streamd depth` and ``POST /api/v1/depth``."""
+
+from __future__ import annotations
+
+import cv2
+
+from streamd.config import View
+from streamd.depth.estimator import as_inverse_depth
+from streamd.depth.preprocess import still_input
+from streamd.depth.service import DepthService
+from streamd.errors import PictureError
+from streamd.render.pictures import PictureFormat, Still, encode_still, read_picture, share_of
+
+READY_TIMEOUT_S = 60.0
+
+
+def depth_of_picture(data: bytes, service: DepthService, view: View, format: PictureFormat) -> bytes:
+    """The bytes of a picture file to those of a depth file. Blocks: not for the event loop.
+
+    Preprocessing and enlarging are the reference's (MiDaS ``run.py``): both cubic with a = -0.75.
+    Raises PictureError, DepthError.
+    """
+    rgb = read_picture(data)
+    height, width = rgb.shape[:2]
+    if min(width, height) < 2:
+        raise PictureError(f"is too small: {width}x{height}")
+    info = service.wait_ready(READY_TIMEOUT_S)
+    output = service.submit(info, still_input(rgb, info.spec.preprocessing)).result()
+    depth = cv2.resize(as_inverse_depth(output, info.spec), (width, height), interpolation=cv2.INTER_CUBIC)
+    return encode_still(Still(rgb, depth, share_of(depth), output, info.origin), view, format)

@@ -1,0 +1,32 @@
+"""What the handlers may use. They hold no state of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from streamd.depth.service import DepthService
+from streamd.metrics import Metrics
+from streamd.sinks.webrtc import WebRtcSink
+from streamd.stream import Stream
+from streamd.threads import Caller
+
+
+@dataclass(frozen=True)
+class WebContext:
+    """Everything a request can reach."""
+
+    streams: Mapping[str, Stream]
+    service: DepthService
+    metrics: Metrics
+    viewers: WebRtcSink
+    stills: Caller
+
+    def refresh_metrics(self) -> None:
+        """What is read when somebody asks, not kept up to date."""
+        self.metrics.worker_memory.set(self.service.worker_memory())
+
+
+CONTEXT = web.AppKey("context", WebContext)
