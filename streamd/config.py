@@ -148,6 +148,8 @@ class StreamConfig(Section):
     """log gives more colours to what is far."""
     overlay_alpha: float = Field(default=0.5, ge=0, le=1)
     """Share of depth in the overlay view."""
+    horizontal_fov_degrees: float = Field(default=60.0, gt=1, lt=175)
+    """What the camera sees from left to right; shapes the point cloud of a snapshot."""
 
     @field_validator("range")
     @classmethod

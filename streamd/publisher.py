@@ -171,4 +171,5 @@ class Publisher:
         size = (rgb.shape[1], rgb.shape[0])
         share = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
         depth = cv2.resize(frame.inverse_depth, size, interpolation=cv2.INTER_CUBIC)
-        return encode_still(Still(rgb, depth, share, frame.network_output, frame.origin), view, format)
+        fov = self._config.horizontal_fov_degrees
+        return encode_still(Still(rgb, depth, share, frame.network_output, frame.origin, fov), view, format)

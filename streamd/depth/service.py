@@ -183,15 +183,24 @@ class DepthService:
             if isinstance(error, InferenceFailed) and error.reason == "stopped":
                 raise
             self._tell_fallback(wanted, error)
+            fetch = self._downloads(wanted, error) and not self._fetching()
         serving = self._launch(find_model(self._config.fallback))
-        if self._config.download and wanted.download and not self._config.weights and not self._fetching():
+        if fetch:
             self._threads.append(threads.start("model-fetch", self._fetch))
         return serving
 
     def _tell_fallback(self, wanted: ModelSpec, error: StreamdError) -> None:
-        if self._message is None:
-            log.warning("%s; running on the %s model meanwhile", error, self._config.fallback)
+        stand_in = find_model(self._config.fallback)
+        quality = ", whose depth is coarse" if stand_in.coarse else ""
+        if self._message is None and self._downloads(wanted, error):
+            log.info("%s is not here yet: fetching it, on the %s model meanwhile", wanted.title, stand_in.name)
+        elif self._message is None:
+            log.warning("%s; using the %s model%s", error, stand_in.name, quality)
         self._message = f"{wanted.title} is not running: {error}"
+
+    def _downloads(self, wanted: ModelSpec, error: StreamdError) -> bool:
+        can = self._config.download and wanted.download is not None and self._config.weights is None
+        return can and isinstance(error, ModelMissing)
 
     def _launch(self, spec: ModelSpec) -> _Serving:
         """Blocks until the worker is ready."""

@@ -44,6 +44,7 @@ class Still:
     network_output: FloatImage
     """Exactly as the network gave it: own size, own polarity."""
     origin: Origin
+    horizontal_fov_degrees: float = 60.0
 
 
 def read_picture(data: bytes) -> ByteImage:
@@ -71,7 +72,7 @@ def encode_still(still: Still, view: View, format: PictureFormat) -> bytes:
     if format == "png16":
         return _encode(".png", np.rint(share_of(still.inverse_depth) * 65535).astype(np.uint16))
     if format == "ply":
-        return ply(still.inverse_depth, still.rgb)
+        return ply(still.inverse_depth, still.rgb, still.horizontal_fov_degrees)
     return _npz(still)
 
 

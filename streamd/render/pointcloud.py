@@ -12,7 +12,7 @@ NEAREST, FARTHEST = 1.0, 10.0
 """Made-up units: the network knows no metres, so the range is mapped to a pleasant one."""
 
 
-def ply(inverse_depth: FloatImage, rgb: ByteImage, horizontal_fov_degrees: float = 60.0) -> bytes:
+def ply(inverse_depth: FloatImage, rgb: ByteImage, horizontal_fov_degrees: float) -> bytes:
     """(h, w) and (h, w, 3) to a file of h * w points: x right, y up, z towards the viewer.
 
     Pinhole camera. Distance is 1 / inverse depth after the range of the picture is mapped to

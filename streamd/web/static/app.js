@@ -6,7 +6,7 @@ import { WhepViewer, errorFrom } from './whep.js';
 const VIEWS = { depth: 'Depth', overlay: 'Overlay', 'side-by-side': 'Side by side', source: 'Source', gray: 'Gray' };
 const POLL_MS = 1000;
 const POLL_TIMEOUT_MS = 5000;
-const STALL_MS = 10_000; // connected, frames published, none seen here
+const STALL_MS = 10_000; // frames are published, none is seen here
 const TOKEN_KEY = 'streamd.token';
 
 const $ = (id) => document.getElementById(id);
@@ -63,7 +63,7 @@ function toast(text) {
   toastTimer = setTimeout(() => write($('toast'), ''), 4000);
 }
 
-// --- what to show: the address decides
+// --- the address decides what is shown
 
 function viewsOf(stream) {
   return stream?.views ?? Object.keys(VIEWS);
@@ -176,7 +176,7 @@ async function poll() {
       if (!response.ok) throw new Error(`status ${response.status}`);
       const before = current()?.state;
       const api = await response.json();
-      if (!Array.isArray(api.streams)) throw new Error('no list of streams');
+      if (!Array.isArray(api.streams)) throw new Error('no streams');
       state.api = api;
       if (wasGone || (before !== 'running' && current()?.state === 'running')) viewer.retry();
     }

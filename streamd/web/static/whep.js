@@ -53,10 +53,9 @@ class Session {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
-    const farewell = this.#transport()?.state === 'closed'; // the server ended it and needs no DELETE
     this.pc.onconnectionstatechange = this.pc.ontrack = null;
-    this.pc.close();
-    if (!farewell) this.#delete();
+    if (this.#transport()?.state === 'closed') this.#resource = null; // the server ended it already
+    this.#delete().finally(() => this.pc.close()); // in this order, else DELETE may find no session
   }
 
   /** The offer goes out at once: the server's candidates are in the answer, ours reach it with the first check. */
@@ -105,10 +104,11 @@ class Session {
     this.onLost(error);
   }
 
-  #delete() {
-    if (!this.#resource) return;
-    fetch(this.#resource, { method: 'DELETE', headers: this.headers(), keepalive: true }).catch(() => {});
+  async #delete() {
+    const resource = this.#resource;
     this.#resource = null;
+    const request = { method: 'DELETE', headers: this.headers(), keepalive: true, signal: AbortSignal.timeout(5000) };
+    if (resource) await fetch(resource, request).catch(() => {});
   }
 }
 

@@ -1,0 +1,74 @@
+# `make run` and `make test` do all the set-up on a fresh Debian 12 machine.
+#   make run ARGS="rtsp://camera/live --record out/"
+#   make run TORCH_INDEX=URL      take torch from another index, such as PyTorch's own of CPU builds
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
+ARGS   ?=
+
+RUN_PACKAGES  := libgl1 libglib2.0-0
+TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium fonts-dejavu-core python3-gi gir1.2-gst-rtsp-server-1.0 \
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
+	gstreamer1.0-libav gstreamer1.0-x
+
+.PHONY: run test check format schema bench clean run-packages test-packages
+
+run: $(VENV)/installed
+	$(BIN)/streamd run $(ARGS)
+
+test: test-packages $(VENV)/installed-dev
+	$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The example file is made from the configuration models; a test compares the two.
+schema: $(VENV)/installed
+	$(BIN)/python -c "from streamd import schema; print(schema.example())" > configs/example.toml
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/pipeline.py
+
+$(VENV)/installed: pyproject.toml | run-packages
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch torchvision)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+# $(call packages,NAMES): installs what is missing as root, else says what to install.
+define packages
+	@command -v dpkg-query >/dev/null || exit 0; \
+	missing=""; \
+	$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || missing="python3-venv"; \
+	for package in $(1); do \
+		dpkg-query --show --showformat='$${Status}' $$package 2>/dev/null | grep -q "ok installed" || missing="$$missing $$package"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+	else \
+		echo "Please install first:  sudo apt-get install $$missing"; exit 1; \
+	fi
+endef
+
+run-packages:
+	$(call packages,$(RUN_PACKAGES))
+
+test-packages:
+	$(call packages,$(TEST_PACKAGES))
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
