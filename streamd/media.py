@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 import av
 import numpy as np
@@ -19,7 +18,7 @@ FloatImage = NDArray[np.float32]
 ByteImage = NDArray[np.uint8]
 Picture = av.VideoFrame
 Planes = tuple[ByteImage, ByteImage, ByteImage]
-"""Y, U and V of 4:2:0: (h, w) and twice (h/2, w/2)."""
+"""Y, U and V; of 4:2:0: (h, w) and twice (h/2, w/2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class DepthFrame:
     inverse_depth: FloatImage
     """(h, w) at the network's size: relative inverse depth, larger is nearer."""
     luma: ByteImage
-    """(h, w) at the same size: what the picture looked like (its green channel stands for luma)."""
+    """(h, w) at the same size: what the picture looked like."""
     network_output: FloatImage
     """The same as the network gave it, in its own polarity."""
     origin: Origin
@@ -115,11 +114,13 @@ class Scaler:
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
-    def rgb(self, picture: Picture, width: int, height: int, interpolation: Literal["cubic", "area"]) -> ByteImage:
+    def rgb(self, picture: Picture) -> ByteImage:
         """(h, w, 3)."""
-        how = Interpolation.BICUBIC if interpolation == "cubic" else Interpolation.AREA
-        small = self._reformatter.reformat(picture, width, height, format="rgb24", interpolation=how)
-        return np.asarray(small.to_ndarray())
+        return np.asarray(self._reformatter.reformat(picture, format="rgb24").to_ndarray())
+
+    def shrink(self, picture: Picture, width: int, height: int) -> Picture:
+        """yuv444p by the mean over each area; colours stay as they are coded."""
+        return self._reformatter.reformat(picture, width, height, format="yuv444p", interpolation=Interpolation.AREA)
 
     def yuv420(self, picture: Picture, width: int, height: int) -> Picture:
         """BT.601, limited range. The picture itself when it is so already."""
@@ -139,7 +140,7 @@ def canvas(width: int, height: int) -> Picture:
 
 
 def planes_of(picture: Picture) -> Planes:
-    """The planes of a yuv420p picture as arrays on its own memory."""
+    """The planes of a planar 8-bit YUV picture as arrays on its own memory."""
     y, u, v = (
         np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
         for plane in picture.planes

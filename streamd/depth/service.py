@@ -318,7 +318,8 @@ class DepthService:
             try:
                 self._store.fetch(wanted.name, self._progress(wanted.title))
             except StreamdError as error:
-                self._message = f"{wanted.title} could not be fetched: {error}"
+                url = wanted.download.url if wanted.download else ""
+                self._message = f"{wanted.title} could not be fetched: {str(error).removeprefix(f'{url}: ')}"
                 (log.debug if told else log.warning)(
                     "%s; staying on the %s model, trying again now and then", self._message, self._config.fallback
                 )

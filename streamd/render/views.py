@@ -83,7 +83,7 @@ class Renderer:
     def rgb(self) -> ByteImage:
         """The picture at its own size, (h, w, 3)."""
         assert self._picture is not None
-        return self._scaler.rgb(self._picture, self._picture.width, self._picture.height, "cubic")
+        return self._scaler.rgb(self._picture)
 
 
 def _halves(planes: Planes) -> tuple[Planes, Planes]:

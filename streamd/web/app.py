@@ -67,6 +67,8 @@ async def listen(app: web.Application, address: tuple[str, int]) -> Server:
 @web.middleware
 async def secure(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await handler(request)
+    if request.path.startswith("/static/"):
+        response.headers["Cache-Control"] = "no-cache"  # pages and scripts of one version only
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     return response

@@ -11,7 +11,7 @@ const TOKEN_KEY = 'streamd.token';
 
 const $ = (id) => document.getElementById(id);
 const video = $('video');
-const hold = $('hold'); // the last picture, shown behind the video while the next session starts
+const hold = $('hold'); // the last picture, behind the video until the next session shows one
 
 const state = {
   api: null, // the newest answer of /api/v1/streams
@@ -25,7 +25,7 @@ const state = {
   picture: false, // the newest session has shown a picture
   blocked: false, // the browser wants a tap before it plays
   measured: null,
-  frames: { count: -1, at: 0 }, // last time the decoded count moved
+  frames: { count: -1, at: 0 }, // when the decoded count last moved
 };
 
 const viewer = new WhepViewer({ onStream: show, onState: playerChanged, headers: authorization });
@@ -119,7 +119,7 @@ function playerChanged({ phase, error }) {
   if (error?.status === 401) state.tokenNeeded = true;
   if (phase !== 'connected') state.measured = null;
   state.frames = { count: -1, at: performance.now() };
-  // While the next attempt runs, the last failure stays on the screen.
+  // The last failure stays on the screen during the next attempt.
   state.player = { phase, error: phase === 'connecting' ? state.player.error : error };
   render();
 }
@@ -436,5 +436,5 @@ function wire() {
 }
 
 wire();
-follow(); // a link that names its stream connects before the first answer of the API
+follow(); // a link that names its stream connects at once
 tick();

@@ -209,7 +209,7 @@ export class WhepViewer {
     const ceiling = Math.min(BACKOFF_CAP_MS, BACKOFF_FIRST_MS * 2 ** this.#failures++);
     const delayMs = error.retryAfterMs === null
       ? ceiling * (0.5 + Math.random() / 2)
-      : error.retryAfterMs + Math.random() * 1000; // spread the viewers that were told the same second
+      : error.retryAfterMs + Math.random() * 1000; // spread the viewers
     this.#timer = setTimeout(() => this.#connect(), delayMs);
     this.#enter('waiting', error);
   }
