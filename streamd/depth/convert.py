@@ -6,6 +6,7 @@ The last line on stderr is the reason of a failure, the lines before it tell whe
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import statistics
 import sys
@@ -44,6 +45,7 @@ _PICTURES = ((1280, 720), (640, 480), (720, 1280), (512, 512))
 
 def main(arguments: list[str]) -> int:
     """``prepare MODEL WEIGHTS SHA256 DIRECTORY`` or ``check MODEL WEIGHTS``; returns the exit code."""
+    os.nice(10)  # live streams go first
     try:
         match arguments:
             case ["prepare", model, weights, sha256, directory]:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 QUEUE_PACKETS = 300
 SYNC_EVERY_S = 1.0
+IDLE_S = 3.0
+"""With no packet for this long the segment is finished: the source has ended, or is away."""
 # A fragment a second, each flushed whole: a reader of the file never misses more than that.
 _MUXER = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
 
@@ -101,10 +103,9 @@ class Recorder:
     def _next(self) -> EncodedPacket | None:
         while True:
             try:
-                return self._queue.get(timeout=SYNC_EVERY_S)
+                return self._queue.get(timeout=IDLE_S)
             except Empty:
-                if self._segment is not None:
-                    self._segment.sync()
+                self._close_segment()
 
     def _write(self, packet: EncodedPacket) -> None:
         segment = self._segment
@@ -116,6 +117,9 @@ class Recorder:
                 segment.keyframe_wanted = True
                 self._hub.request_keyframe("segment")
         if segment is None:
+            if not packet.is_keyframe:  # the last segment was closed while nothing came
+                self._hub.request_keyframe("segment")
+                return
             segment = self._segment = self._open_segment(packet)
         segment.write(packet)
 
@@ -157,9 +161,6 @@ class _Segment:
         packet.is_keyframe = unit.is_keyframe
         packet.stream = self._stream
         self._container.mux(packet)
-        self._file.sync_if_due()
-
-    def sync(self) -> None:
         self._file.sync_if_due()
 
     def close(self) -> None:
