@@ -41,8 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
+    except Exception as error:  # a fault of ours, which a user cannot read either
+        log.debug("traceback", exc_info=True)
+        print(f"streamd: internal error: {redact(repr(error))}; --debug shows more", file=sys.stderr)
         return 1
     return 0
 

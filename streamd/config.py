@@ -209,7 +209,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         # A stream's name keeps its case; sections and keys are lower case.
         keys = [part if index == 1 and path[0] == "STREAMS" else part.lower() for index, part in enumerate(path)]
         for key in keys[:-1]:
-            node = node.setdefault(key, {})
+            child = node.get(key)
+            node[key] = node = child if isinstance(child, dict) else {}
         node[keys[-1]] = _toml_value(text)
     return data
 
@@ -243,16 +244,32 @@ def _problems(error: ValidationError) -> list[Problem]:
     return list(found.values())
 
 
+_REASONS = {
+    "extra_forbidden": "unknown key; `streamd schema` lists those that exist",
+    "missing": "is required",
+    "string_type": "should be text in quotes",
+    "path_type": "should be a path in quotes",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "a name has letters, digits, . _ and -, at most 64, and begins with a letter or digit",
+    "dict_type": "should be a table",
+    "model_type": "should be a table",
+    "tuple_type": "should be a list",
+    "too_long": "has too many items",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_parsing": "should be a number",
+}
+"""In plain words, where pydantic's are Python's."""
+
+
 def _reason(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "unknown key; `streamd schema` lists those that exist"
-    if kind == "missing":
-        return "is required"
-    return message.removeprefix("Value error, ").removeprefix("Input ")
+    return _REASONS.get(kind) or message.removeprefix("Value error, ").removeprefix("Input ")
 
 
 def _shown(value: object) -> str:
     if isinstance(value, dict | BaseModel):
         return ""
-    text = redact(str(value))
+    text = " ".join(redact(str(value)).split())
     return text if len(text) <= 80 else text[:77] + "..."

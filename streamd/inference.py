@@ -18,6 +18,9 @@ from streamd.media import ByteImage, CapturedFrame, DepthFrame, FloatImage
 
 log = logging.getLogger(__name__)
 
+POLL_S = 0.25
+TRIES = 3
+
 Observe = Callable[[str, float], None]
 """Told (stage, seconds)."""
 
@@ -63,6 +66,8 @@ class Inference:
         """The thread's body. Raises, with ``every``, what makes a frame impossible."""
         try:
             while True:
+                if not self._every and not self._service.is_ready(POLL_S) and not self._inbox.closed:
+                    continue  # the frame that waits is replaced by newer ones meanwhile
                 frame = self._inbox.get()
                 if frame is None:
                     continue
@@ -77,20 +82,19 @@ class Inference:
             self._inbox.close(discard=True)
             self._outbox.close()
 
-    def _begin(self, frame: CapturedFrame, tries: int = 3) -> None:
-        for left in reversed(range(tries)):
+    def _begin(self, frame: CapturedFrame) -> None:
+        """Tries again when the network changed or was replaced just now."""
+        for left in reversed(range(TRIES)):
             try:
                 self._under_way.append(self._submit(frame))
                 return
             except StreamdError:
                 if self._every and not left:
                     raise
-                if not self._every:
-                    break
         self._on_error(frame)
 
     def _submit(self, frame: CapturedFrame) -> _UnderWay:
-        info = self._service.info or self._service.wait_ready(1.0 if not self._every else None)
+        info = self._service.wait_ready(None if self._every else 0.0)
         started = time.monotonic()
         planes, luma = self._preprocess(frame.picture, info.spec.preprocessing)
         self._observe("preprocess", time.monotonic() - started)

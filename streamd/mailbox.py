@@ -60,6 +60,10 @@ class Mailbox(Generic[T]):
                 raise Closed
             return None
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def wake(self) -> None:
         """Makes a waiting ``get`` return None: there is something else to do."""
         with self._changed:

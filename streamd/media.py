@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -39,6 +39,10 @@ class Stamp:
 
     def age_s(self) -> float:
         return time.monotonic() - self.captured_at
+
+    def later(self) -> Stamp:
+        """For the same picture, shown again now."""
+        return replace(self, pts=self.pts + int(self.age_s() * CLOCK_RATE))
 
 
 class StampClock:

@@ -117,16 +117,16 @@ class Publisher:
                 self._encoders.pop(view, None)
                 self._wanted.discard(view)
             elif not again or view in self._wanted:
-                self._publish_view(view, hub)
+                self._publish_view(view, hub, again)
         if not again:
             age_s = self._newest[0].stamp.age_s()
             self._metrics.capture_to_publish.observe(age_s)
             self.latencies.add(age_s)
             self.fps.tick()
 
-    def _publish_view(self, view: View, hub: PacketHub) -> None:
+    def _publish_view(self, view: View, hub: PacketHub, again: bool) -> None:
         assert self._newest is not None
-        stamp = self._newest[0].stamp
+        stamp = self._newest[0].stamp.later() if again else self._newest[0].stamp
         started = time.monotonic()
         picture = self._renderer.draw(view)
         drawn = time.monotonic()
@@ -136,6 +136,8 @@ class Publisher:
                 encoder.request_keyframe()
             if encoder.keyframe_due:
                 self._wanted.discard(view)
+            elif again:
+                return
             packets = encoder.encode(picture, stamp)
         except EncodeError as error:
             log.error("view %s: %s", view, error)

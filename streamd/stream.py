@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from functools import partial
 from typing import Any, get_args
 
@@ -261,17 +262,18 @@ class Stream:
         source.on_decode = self.metrics.stages["decode"].observe
         tell: Callable[[], None] | None = self._threadsafe(self._source_delivers)
         try:
-            for picture in source.frames():
-                self.metrics.captured.inc()
-                self._captured.tick()
-                if tell is not None:
-                    self.metrics.source_up.set(1)
-                    tell()
-                    tell = None
-                if self._is_too_soon():
-                    self._skip("max_fps")
-                else:
-                    self._frames.put(CapturedFrame(self._clock.stamp(), picture))
+            with closing(source.frames()) as pictures:
+                for picture in pictures:
+                    self.metrics.captured.inc()
+                    self._captured.tick()
+                    if tell is not None:
+                        self.metrics.source_up.set(1)
+                        tell()
+                        tell = None
+                    if self._is_too_soon():
+                        self._skip("max_fps")
+                    else:
+                        self._frames.put(CapturedFrame(self._clock.stamp(), picture))
         except Closed:
             pass
 

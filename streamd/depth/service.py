@@ -106,6 +106,12 @@ class DepthService:
                 return self._serving.info
             raise self._failure or InferenceFailed("stopped", "no model is ready")
 
+    def is_ready(self, timeout_s: float) -> bool:
+        """Waits for a network to answer, whatever went wrong before."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._serving or self._stopping.is_set(), timeout_s)
+            return self._serving is not None
+
     @property
     def info(self) -> ModelInfo | None:
         """The network that answers now; None while none does."""

@@ -48,7 +48,7 @@ def serve(channel: socket.socket, slots: Slots, runtime: Runtime) -> None:
     def finish(slot: int, problem: str | None) -> None:
         reply(FAILED if problem else DONE, slot, problem or "")
 
-    while message := channel.recv(MESSAGE_BYTES):
+    while message := _next(channel):
         slot, height, width = Request.unpack(message)
         if not runtime.has_shape(height, width):
             reply(PREPARING, slot)
@@ -63,8 +63,17 @@ def serve(channel: socket.socket, slots: Slots, runtime: Runtime) -> None:
             finish(slot, str(error).strip().splitlines()[-1])
 
 
+def _next(channel: socket.socket) -> bytes:
+    """Empty when the other side has hung up, or was killed with answers of ours unread."""
+    try:
+        return channel.recv(MESSAGE_BYTES)
+    except ConnectionResetError:
+        return b""
+
+
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then hangs up
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and systemd's stop reach us too:
+        signal.signal(number, signal.SIG_IGN)  # they are for the parent, which then hangs up
     job = WorkerJob.from_json(sys.argv[1])
     channel = socket.socket(fileno=int(sys.argv[2]))
     slots = Slots(int(sys.argv[3]), job.slots, job.max_side)

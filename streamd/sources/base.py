@@ -6,7 +6,7 @@ import errno
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -38,7 +38,7 @@ class Source(ABC):
         """Told what each packet's decoding took."""
 
     @abstractmethod
-    def frames(self) -> Iterator[av.VideoFrame]:
+    def frames(self) -> Generator[av.VideoFrame]:
         """Decoded pictures, upright, in presentation order. Raises SourceError."""
 
     @contextmanager

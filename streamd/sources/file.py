@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import resources
@@ -49,7 +49,7 @@ class FileSource(Source):
                 frames = round(container.duration / av.time_base * video.average_rate)
             return FileInfo(video.width, video.height, video.average_rate, frames or None)
 
-    def frames(self) -> Iterator[av.VideoFrame]:
+    def frames(self) -> Generator[av.VideoFrame]:
         pace = Pace()
         with self.opened(self.url) as container:
             while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import av
 
@@ -12,7 +12,7 @@ from streamd.sources.base import Source
 class LavfiSource(Source):
     live = False
 
-    def frames(self) -> Iterator[av.VideoFrame]:
+    def frames(self) -> Generator[av.VideoFrame]:
         graph = self.config.source.removeprefix("lavfi:")
         if self.config.realtime:
             graph += ",realtime"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import av
 
@@ -11,7 +11,7 @@ from streamd.sources.base import Source
 
 
 class NetworkSource(Source):
-    def frames(self) -> Iterator[av.VideoFrame]:
+    def frames(self) -> Generator[av.VideoFrame]:
         with self.opened(self.config.source, options=self.open_options()) as container:
             yield from self.decoded(container)
         if not self.stop.is_set():  # a killed camera ends the decode loop without an error (measured)

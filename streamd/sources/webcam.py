@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import av
 
@@ -14,7 +14,7 @@ WISHES: tuple[dict[str, str], ...] = ({"input_format": "mjpeg", "video_size": "1
 
 
 class WebcamSource(Source):
-    def frames(self) -> Iterator[av.VideoFrame]:
+    def frames(self) -> Generator[av.VideoFrame]:
         device = self.config.source.removeprefix("v4l2:")
         for wish in WISHES:
             delivered = False

@@ -24,6 +24,8 @@ from streamd.web.errors import RETRY_AFTER_S, Refusal
 T = TypeVar("T")
 
 SNAPSHOT_TIMEOUT_S = 10.0
+UNSAID = ("application/octet-stream", "application/x-www-form-urlencoded")
+"""What clients say of a body when nobody told them what it is; the second is curl's."""
 MAX_PICTURE_BYTES = 32 * 1024 * 1024
 
 
@@ -115,7 +117,7 @@ async def _image(request: web.Request) -> bytes:
             if getattr(part, "name", None) == "image":
                 return await _limited(cast(Any, part).read_chunk)
         raise Refusal(422, "bad_value", "the form has no field called image")
-    if not (request.content_type.startswith("image/") or request.content_type == "application/octet-stream"):
+    if not request.content_type.startswith("image/") and request.content_type not in UNSAID:
         raise Refusal(415, "wrong_type", f"send a picture (image/...), not {request.content_type}")
     return await _limited(lambda: request.content.read(65536))
 

@@ -1,0 +1,88 @@
+"""For every test: nothing is left behind, the loop is not blocked, nothing is written to anyone's home."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support.leaks import Held, leaked_since
+
+# Far above what a busy box with two cores adds to an innocent loop.
+MAX_LOOP_LAG_S = 1.5
+HEARTBEAT_S = 0.02
+
+settings.register_profile(
+    "streamd",
+    deadline=None,
+    database=None,
+    derandomize=True,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("streamd")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Asynchronous tests are watched from inside their loop too."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            names = item.fixturenames
+            names.insert(names.index("leaves_nothing_behind") + 1, "leaves_the_loop_alone")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def streamd_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where weights and caches go, of this process and its children."""
+    home = tmp_path_factory.mktemp("streamd-home")
+    before = {name: value for name, value in os.environ.items() if name.startswith("STREAMD_")}
+    for name in before:
+        del os.environ[name]
+    os.environ["STREAMD_HOME"] = str(home)
+    yield home
+    del os.environ["STREAMD_HOME"]
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaks a thread, a child process or a file descriptor.
+
+    What fixtures of a wider scope hold is there before and after.
+    """
+    before = Held.now()
+    yield
+    if leaked := leaked_since(before):
+        pytest.fail(f"leaked: {leaked}", pytrace=False)
+
+
+@pytest.fixture
+async def leaves_the_loop_alone() -> AsyncIterator[None]:
+    """Fails an asynchronous test that leaks a task or blocks the loop."""
+    loop = asyncio.get_running_loop()
+    lags = [0.0]
+
+    async def beat() -> None:
+        while True:
+            due = loop.time() + HEARTBEAT_S
+            await asyncio.sleep(HEARTBEAT_S)
+            lags.append(loop.time() - due)
+
+    heart = asyncio.create_task(beat(), name="heartbeat")
+    known = asyncio.all_tasks()
+    yield
+    for _ in range(100):
+        leaked = {task for task in asyncio.all_tasks() - known if task is not asyncio.current_task()}
+        if not leaked:
+            break
+        await asyncio.sleep(0.01)
+    heart.cancel()
+    await asyncio.gather(heart, return_exceptions=True)
+    assert not leaked, f"leaked tasks: {sorted(task.get_name() for task in leaked)}"
+    assert max(lags) < MAX_LOOP_LAG_S, f"the event loop was blocked for {max(lags):.2f} s"

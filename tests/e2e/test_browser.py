@@ -1,0 +1,153 @@
+"""Real Chromium on the viewer page: depth that moves, in Inferno's colours."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.async_api import ConsoleMessage, Page, Request, Response, async_playwright
+
+from tests.e2e.conftest import StartDaemon
+from tests.e2e.pictures import Rgb, difference, off_inferno
+from tests.e2e.waiting import until_async
+
+CHROMIUM = "/usr/bin/chromium"
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+CANVAS = (96, 54)
+
+NOTE_VIOLATIONS = """
+  window.violations = [];
+  document.addEventListener('securitypolicyviolation', (event) => {
+    window.violations.push(`${event.violatedDirective}: ${event.blockedURI}`);
+  });
+"""
+PLAYING = """() => {
+  const video = document.querySelector('[data-testid=video]');
+  return video.readyState >= 2 && video.videoWidth > 0 && !video.paused ? video.currentTime : 0;
+}"""
+PIXELS = """([width, height]) => {
+  const canvas = Object.assign(document.createElement('canvas'), { width, height });
+  const context = canvas.getContext('2d');
+  context.imageSmoothingEnabled = false;
+  context.drawImage(document.querySelector('[data-testid=video]'), 0, 0, width, height);
+  return btoa(String.fromCharCode(...context.getImageData(0, 0, width, height).data));
+}"""
+
+
+@dataclass
+class Watched:
+    """The page in a browser, and everything that it complained of."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    async def time(self) -> float:
+        """Of the video, s; 0 unless it plays."""
+        return float(await self.page.evaluate(PLAYING))
+
+    async def plays_on(self, seconds: float) -> None:
+        since = await self.time()
+
+        async def later() -> bool:
+            return await self.time() > since + seconds
+
+        await until_async(f"the video plays on for {seconds:g} s", later)
+
+    async def pixels(self) -> Rgb:
+        """(h, w, 3) of what the video shows now, one pixel in many."""
+        width, height = CANVAS
+        rgba = np.frombuffer(base64.b64decode(await self.page.evaluate(PIXELS, [width, height])), np.uint8)
+        return rgba.reshape(height, width, 4)[..., :3]
+
+    async def text(self, name: str) -> str:
+        return await self.page.get_by_test_id(name).inner_text()
+
+    async def number(self, name: str) -> float:
+        """The first number of a read-out; 0 while there is none."""
+        found = re.search(r"\d+(\.\d+)?", await self.text(name))
+        return float(found[0]) if found else 0.0
+
+
+@asynccontextmanager
+async def watch(url: str) -> AsyncIterator[Watched]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        page = await browser.new_page(viewport={"width": 1280, "height": 860})
+        watched, answered = Watched(page), set[Request]()
+
+        def on_console(message: ConsoleMessage) -> None:
+            if message.type in ("error", "warning"):
+                watched.complaints.append(f"{message.type}: {message.text}")
+
+        def on_response(response: Response) -> None:
+            answered.add(response.request)
+            if response.status >= 400:
+                watched.complaints.append(f"{response.status}: {response.request.method} {response.url}")
+
+        def on_failure(request: Request) -> None:
+            if request not in answered:  # Chromium calls an answer aborted when nobody reads its empty body
+                watched.complaints.append(f"{request.failure}: {request.method} {request.url}")
+
+        page.on("console", on_console)
+        page.on("pageerror", lambda error: watched.complaints.append(f"exception: {error}"))
+        page.on("response", on_response)
+        page.on("requestfailed", on_failure)
+        await page.add_init_script(NOTE_VIOLATIONS)
+        await page.goto(url)
+        try:
+            yield watched
+        finally:
+            await browser.close()
+
+
+@pytest.mark.timeout(90)
+async def test_the_page_plays_moving_depth(daemon: StartDaemon, artefacts: Path) -> None:
+    running = daemon("demo:").until_ready()
+    async with watch(running.url) as watched:
+        await until_async("the video plays", watched.time)
+        await watched.plays_on(0.5)
+        one = await watched.pixels()
+        await watched.plays_on(1.0)
+        two = await watched.pixels()
+        for picture in (one, two):
+            assert_is_inferno(picture)
+        assert difference(one, two) > 1.0, "the picture stands still"
+
+        assert await until_async("the page tells the frame rate", lambda: watched.number("fps")) > 3
+        assert await until_async("the page tells the latency", lambda: watched.number("latency")) < 5000
+        assert "coarse" in await watched.text("model")
+        assert "streamd embedded" in await watched.text("model")
+        assert await watched.text("state") == "running"
+        assert await watched.number("viewers") == 1
+        await watched.page.screenshot(path=artefacts / "depth.png")
+
+        await watched.page.get_by_test_id("view-source").click()
+        await until_async("the picture is that of the source", lambda: is_colourful(watched))
+        await watched.plays_on(0.5)
+        assert difference(await watched.pixels(), two) > 20
+        await watched.page.screenshot(path=artefacts / "source.png")
+        assert re.search(r"viewer \S+ closed: DELETE$", running.log, re.MULTILINE), "the first session was not ended"
+
+        violations: list[Any] = await watched.page.evaluate("window.violations")
+        assert violations == []
+        assert watched.complaints == []
+
+
+def assert_is_inferno(picture: Rgb) -> None:
+    """H.264 leaves a few pixels at hard edges off the map: 4:2:0 halves the colour's resolution."""
+    off = off_inferno(picture)
+    assert np.median(off) <= 6
+    assert np.mean(off <= 24) > 0.98, f"{np.mean(off > 24):.1%} of the pixels are no colour of Inferno"
+    assert picture.reshape(-1, 3).std(axis=0).max() > 20, "the picture is of one colour"
+
+
+async def is_colourful(watched: Watched) -> bool:
+    off = off_inferno(await watched.pixels())
+    return bool(np.mean(off > 24) > 0.2)

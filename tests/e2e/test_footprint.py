@@ -1,0 +1,34 @@
+"""What the daemon costs a small box: memory, and no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import StartDaemon
+from tests.e2e.processes import resident_mb
+from tests.e2e.waiting import until
+
+LIMIT_MB = 600
+
+
+@pytest.mark.usefixtures("midas_small")
+def test_memory_and_no_torch(daemon: StartDaemon, tmp_path: Path) -> None:
+    """One 720p stream, MiDaS_small, and somebody who watches: a recorder."""
+    running = daemon("demo:", "--record", tmp_path, model="midas_small").until_ready()
+    until("it works", lambda: running.metrics().value("streamd_frames_published_total") > 60)
+    stream = running.stream("demo")
+    assert (stream["width"], stream["height"]) == (1280, 720)
+    assert stream["model"]["name"] == "midas_small"
+    assert stream["model"]["runtime"] == "openvino"
+
+    family = [running.pid, running.worker()]
+    assert running.children() == family[1:]
+    for pid in family:
+        assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()
+    assert sum(map(resident_mb, family)) <= LIMIT_MB
+
+    metrics = running.metrics()
+    told = metrics.value("process_resident_memory_bytes") + metrics.value("streamd_worker_resident_memory_bytes")
+    assert told / 1e6 == pytest.approx(sum(map(resident_mb, family)), rel=0.1)

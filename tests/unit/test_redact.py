@@ -1,0 +1,75 @@
+"""No password gets through, whatever it is made of; what is no password stays readable."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from streamd.redact import redact
+
+HOST = "camera.lan"
+SECRET = "Zq"  # every password below holds it, and nothing else does
+USER = st.text("abcdefghij0123456789._-", min_size=1, max_size=8)
+LEGAL = st.text("abcXYZ019-._~!$&'()*+,;=:@%".replace("'", ""), max_size=12).map(lambda text: SECRET + text)
+SCHEME = st.sampled_from(["rtsp", "rtsps", "http", "https", "RTSP", "rtmp"])
+AROUND = st.sampled_from(["{}", "cannot open {}: refused", "'{}'", '"{}"', "a {} b {}", "x\n{}\ny", "[{}]", "url={}"])
+
+
+@given(SCHEME, USER, LEGAL, AROUND)
+def test_a_password_before_the_host_never_survives(scheme: str, user: str, password: str, around: str) -> None:
+    url = f"{scheme}://{user}:{password}@{HOST}:554/live?channel=1"
+    shown = redact(around.replace("{}", url))
+    assert SECRET not in shown
+    assert f"{scheme}://***@{HOST}:554/live?channel=1" in shown
+
+
+@given(USER, st.text(max_size=12).map(lambda text: SECRET + text))
+def test_any_password_that_is_escaped_never_survives(user: str, password: str) -> None:
+    assert SECRET not in redact(f"rtsp://{user}:{quote(password, safe='')}@{HOST}/live")
+
+
+@given(
+    st.sampled_from(["token", "password", "passwd", "pwd", "pass", "access_token", "api-key", "secret", "auth", "Sig"]),
+    LEGAL.map(lambda text: text.replace("&", "").replace(";", "")),
+    st.sampled_from("?&;"),
+)
+def test_a_secret_in_the_query_never_survives(key: str, password: str, before: str) -> None:
+    shown = redact(f"http://{HOST}/video{before}{key}={password}&channel=1")
+    assert shown == f"http://{HOST}/video{before}{key}=***&channel=1"
+
+
+@given(st.text())
+def test_it_takes_any_text_and_is_done_after_once(text: str) -> None:
+    assert redact(redact(text)) == redact(text)
+
+
+@given(st.text("abc :/.,-?=&", max_size=60))
+def test_text_without_secrets_is_left_alone(text: str) -> None:
+    assume("@" not in text)
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["rtsp://camera.lan/stream@2x", "mail me@home", "http://h/a?page=3&author=x", "/videos/a@b.mp4", "demo:"]
+)
+def test_what_is_no_secret_stays_readable(text: str) -> None:
+    assert redact(text).replace("author=***", "author=x") == text
+
+
+def test_it_is_the_last_gate_of_every_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    from streamd.logs import RedactingFormatter
+
+    try:
+        raise ValueError("rtsp://u:hunter2@h/x")
+    except ValueError as error:
+        record = logging.LogRecord(
+            "streamd", logging.ERROR, "", 0, "%s fails", ("http://h/?token=hunter2",), (ValueError, error, None)
+        )
+    shown = RedactingFormatter("%(message)s").format(record)
+    assert "hunter2" not in shown
+    assert "http://h/?token=***" in shown
+    assert "rtsp://***@h/x" in shown
