@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from urllib.parse import urlsplit
 
 from streamd import __version__, logs
@@ -43,13 +44,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except Exception as error:  # a fault of ours, which a user cannot read either
         log.debug("traceback", exc_info=True)
-        print(f"streamd: internal error: {redact(repr(error))}; --debug shows more", file=sys.stderr)
-        return 1
+        print(f"streamd: internal error: {redact(repr(error))}; --debug shows more", file=sys.stderr, flush=True)
+        os._exit(1)  # threads that nobody stopped would keep the process, and systemd would not start another
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage of everything."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(UsageError.exit_code, f"{self.prog}: {redact(message)}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="streamd", description="Turns cameras into live depth video on a CPU.")
+    parser = _Parser(prog="streamd", description="Turns cameras into live depth video on a CPU.")
     parser.add_argument("--version", action="version", version=f"streamd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -124,7 +132,10 @@ def _named(sources: list[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for source in sources:
         if source.startswith(("rtsp://", "rtsps://", "http://", "https://")):
-            url = urlsplit(source)
+            try:
+                url = urlsplit(redact(source))
+            except ValueError as error:
+                raise UsageError(f"{source}: is not a URL: {error}") from None
             text = f"{url.hostname or ''}{url.path}"
         else:
             text = source.partition("=")[0] if source.startswith("lavfi:") else Path(source.rstrip(":")).stem

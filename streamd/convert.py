@@ -64,8 +64,8 @@ def convert(
     frames: Mailbox[CapturedFrame] = Mailbox(every=True, capacity=QUEUE)
     depths: Mailbox[DepthFrame] = Mailbox(every=True, capacity=QUEUE)
     inference = Inference(service, frames, depths, every=True, in_flight=IN_FLIGHT, observe=observe)
-    started = time.monotonic()
     model = service.wait_ready().spec.name
+    started = time.monotonic()
     with FileWriter(output, source.url, info.rate) as writer:
         workers = [
             threads.start("decode", lambda: _decode(source, frames)),

@@ -16,6 +16,12 @@ class RedactingFormatter(logging.Formatter):
         return redact(super().format(record))
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Not what aiohttp tells of clients that speak no HTTP: each port scan would be ten lines of traceback."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or (kind.__module__ != "aiohttp.http_exceptions" and kind.__name__ != "RequestPayloadError")
+
+
 def set_up(*, debug: bool = False, plain: bool = False) -> None:
     """Log to stderr. ``debug``: tracebacks and what libraries say too. ``plain``: warnings only, for
     commands that end soon."""
@@ -31,3 +37,4 @@ def set_up(*, debug: bool = False, plain: bool = False) -> None:
     if not debug:
         for name in ("aioice", "aiortc", "aiohttp.access", "libav", "asyncio"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("aiohttp.server").addFilter(_is_ours)

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 
 import cv2
 
@@ -75,6 +76,8 @@ class Publisher:
         future: Future[bytes] = Future()
         self._requests.append((view, format, future))
         self._inbox.wake()
+        if self._inbox.closed:
+            self._refuse_snapshots()
         return future
 
     def run(self) -> None:
@@ -91,8 +94,7 @@ class Publisher:
             pass
         finally:
             self._inbox.close(discard=True)
-            while self._requests:
-                self._requests.popleft()[2].set_exception(PictureError("the stream has stopped"))
+            self._refuse_snapshots()
 
     def _take(self, frame: DepthFrame) -> None:
         started = time.monotonic()
@@ -164,6 +166,13 @@ class Publisher:
                 future.set_result(self._still(view, format))
             except PictureError as error:
                 future.set_exception(error)
+
+    def _refuse_snapshots(self) -> None:
+        with suppress(IndexError):  # the publish thread may do the same at this moment
+            while True:
+                future = self._requests.popleft()[2]
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(PictureError("the stream has stopped"))
 
     def _still(self, view: View, format: PictureFormat) -> bytes:
         if self._newest is None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 
-_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s'\"]*@")
+# The second form is for a password that should have been escaped: user:pa/ss@host. Digits alone are a port.
+_CREDENTIALS = re.compile(
+    r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/?#\s'\"]*@|[^/?#\s'\"@:\[]*:(?!\d+[/?#])[^\s'\"]*@)"
+)
+# Cameras take secrets in the path too: /user=admin_password=secret_channel=1.
 _QUERY_SECRETS = re.compile(
-    r"(?i)(?P<key>[?&;](?:[a-z_-]*(?:pass|pwd|token|key|secret|auth|sig)[a-z_-]*))=[^&;#\s'\"]*"
+    r"(?i)(?P<key>[?&;/_](?:[a-z_-]*(?:pass?|pwd?|pw|token|key|secret|auth|sig)[a-z0-9_-]*))=[^&;#\s'\"]*"
 )
 
 

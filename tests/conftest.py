@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -60,6 +61,21 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if leaked := leaked_since(before):
         pytest.fail(f"leaked: {leaked}", pytrace=False)
+
+
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    """For tests that set logging up."""
+
+    def loggers() -> list[logging.Logger]:
+        root = logging.getLogger()
+        return [root, *(known for known in root.manager.loggerDict.values() if isinstance(known, logging.Logger))]
+
+    levels, handlers = {logger: logger.level for logger in loggers()}, logging.getLogger().handlers[:]
+    yield
+    logging.getLogger().handlers[:] = handlers
+    for logger in loggers():
+        logger.setLevel(levels.get(logger, logging.NOTSET))
 
 
 @pytest.fixture

@@ -206,6 +206,8 @@ class DepthWorker:
         with self._lock:
             self.failure = failure
             lost, self._pending = list(self._pending.values()), {}
+        if not self._closing:  # first of all: whoever tries again must not be sent here
+            self._on_exit(failure)
         self._process.kill()
         self._process.wait()
         self._channel.close()
@@ -213,8 +215,6 @@ class DepthWorker:
             pending.future.set_exception(failure)
         if not self.ready.done():
             self.ready.set_exception(failure)
-        if not self._closing:
-            self._on_exit(failure)
 
     def close(self) -> None:
         """Ends the process and waits for it. Inferences under way fail. Safe to repeat."""

@@ -112,8 +112,7 @@ class FlickerMeter:
         seen, self._luma = self._luma, luma
         if before is None or seen is None or before.shape != share.shape:
             return self.ratio
-        # uint8 subtraction wraps, so the smaller of the two differences is the distance.
-        still = np.minimum(luma - seen, seen - luma) < STILL_LUMA
+        still = np.maximum(luma, seen) - np.minimum(luma, seen) < STILL_LUMA  # uint8 would wrap below zero
         if still.any():
             change = float(np.abs(share - before)[still].mean())
             self.ratio += self._smoothing * (change - self.ratio)

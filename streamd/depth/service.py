@@ -305,7 +305,7 @@ class DepthService:
         if self._stopping.is_set():
             return True
         with self._changed:
-            if str(error) != str(self._failure):
+            if not self._strict and str(error) != str(self._failure):  # a command tells its user itself
                 log.error("%s", error)
             if self._serving is None:
                 self._failure = error

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
-
-# Read once, when OpenCV loads: a small file can claim to be a huge picture.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(64 * 1024 * 1024))
 
 import cv2
 import numpy as np

@@ -82,7 +82,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._anchor: float | None = None
-        self._first = 0.0
+        self._first: float | None = None
         self._last = 0.0
         self._interval = 0.04
 
@@ -91,7 +91,9 @@ class Pace:
         now = time.monotonic()
         shown = picture.time if picture.time is not None else self._last + self._interval
         if self._anchor is None:
-            self._anchor, self._first = now, shown
+            self._anchor = now
+        if self._first is None:
+            self._first = shown
         elif 0 < shown - self._last < LATE_S:
             self._interval = shown - self._last
         self._last = shown
@@ -102,6 +104,6 @@ class Pace:
 
     def restart(self) -> None:
         """The file begins again, one interval after its last picture."""
-        if self._anchor is not None:
+        if self._anchor is not None and self._first is not None:
             self._anchor += self._last - self._first + self._interval
-            self._first = self._last = 0.0
+            self._first, self._last = None, 0.0

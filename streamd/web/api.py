@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client.exposition import choose_encoder
 
 from streamd import __version__
@@ -113,9 +114,12 @@ async def depth(request: web.Request) -> web.Response:
 
 async def _image(request: web.Request) -> bytes:
     if request.content_type == "multipart/form-data":
-        async for part in await request.multipart():
-            if getattr(part, "name", None) == "image":
-                return await _limited(cast(Any, part).read_chunk)
+        try:
+            async for part in await request.multipart():
+                if getattr(part, "name", None) == "image":
+                    return await _limited(cast(Any, part).read_chunk)
+        except (ValueError, HttpProcessingError):
+            raise Refusal(400, "bad_request", "the form is not one: see RFC 7578") from None
         raise Refusal(422, "bad_value", "the form has no field called image")
     if not request.content_type.startswith("image/") and request.content_type not in UNSAID:
         raise Refusal(415, "wrong_type", f"send a picture (image/...), not {request.content_type}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from streamd.web.errors import json_errors
 
 STATIC = Path(str(resources.files("streamd") / "web" / "static"))
 CLOSE_CONNECTIONS_S = 2.0
+REVALIDATE = {"Cache-Control": "no-cache"}
+"""Page and scripts of one version only."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -31,8 +34,7 @@ def build_app(context: WebContext) -> web.Application:
     app[CONTEXT] = context
     app.add_routes(api.routes())
     app.add_routes(whep.routes(context.streams.get, context.viewers))
-    app.add_routes([web.get("/", page)])
-    app.router.add_static("/static", STATIC)
+    app.add_routes([web.get("/", page), web.get("/static/{file}", static)])
     return app
 
 
@@ -67,12 +69,18 @@ async def listen(app: web.Application, address: tuple[str, int]) -> Server:
 @web.middleware
 async def secure(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await handler(request)
-    if request.path.startswith("/static/"):
-        response.headers["Cache-Control"] = "no-cache"  # pages and scripts of one version only
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     return response
 
 
 async def page(request: web.Request) -> web.FileResponse:
-    return web.FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+    return web.FileResponse(STATIC / "index.html", headers=REVALIDATE)
+
+
+async def static(request: web.Request) -> web.FileResponse:
+    """Not aiohttp's own static route: that answers 404 without a word of JSON."""
+    name = request.match_info["file"]
+    if name not in os.listdir(STATIC):
+        raise web.HTTPNotFound
+    return web.FileResponse(STATIC / name, headers=REVALIDATE)

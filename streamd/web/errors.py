@@ -70,5 +70,7 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         if error.status < 400:
             raise
         return response_for(error)
+    except web.RequestPayloadError:
+        return error_response(400, "bad_request", "the body is not encoded as its headers say")
     except (Refusal, StreamdError) as error:
         return response_for(error)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -241,6 +242,11 @@ class Daemon:
             return Answer(response.status, response.headers, response.read())
         finally:
             connection.close()
+
+    def connect(self) -> socket.socket:
+        """For what is no HTTP."""
+        address = urlsplit(self.url)
+        return socket.create_connection((address.hostname or "", address.port or 0), timeout=10)
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.request("GET", path, headers=headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator
@@ -109,7 +110,7 @@ async def watch(url: str) -> AsyncIterator[Watched]:
 
 @pytest.mark.timeout(90)
 async def test_the_page_plays_moving_depth(daemon: StartDaemon, artefacts: Path) -> None:
-    running = daemon("demo:").until_ready()
+    running = await asyncio.to_thread(lambda: daemon("demo:").until_ready())
     async with watch(running.url) as watched:
         await until_async("the video plays", watched.time)
         await watched.plays_on(0.5)

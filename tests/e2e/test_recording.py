@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -99,8 +101,9 @@ def test_sigterm_completes_the_recording(daemon: StartDaemon, tmp_path: Path) ->
     running = daemon(CAMERA, "--record", folder)
     until("something is recorded", lambda: published(running) > 30)
     count = published(running)
+    os.kill(running.worker(), signal.SIGTERM)  # systemd tells every process of a service to stop
     assert running.stop() == 0
 
     [segment] = segments(folder)
     assert count <= probe(segment).frames <= count + 20
-    assert " ERROR " not in running.log
+    assert " ERROR " not in running.log, running.log

@@ -45,7 +45,7 @@ async def look(daemon: Daemon) -> Metrics:
 
 
 async def test_four_viewers_cost_one_encoder(daemon: StartDaemon, join: Join) -> None:
-    running = daemon(CAMERA).until_ready()
+    running = await asyncio.to_thread(lambda: daemon(CAMERA).until_ready())
     before_anyone = await look(running)
     assert before_anyone.value("streamd_frames_published_total") == 0, "encodes although nobody watches"
 
@@ -94,7 +94,7 @@ def wait_for_capture(daemon: Daemon, since: Metrics) -> None:
 async def test_a_viewer_outlives_the_worker(
     daemon: StartDaemon, join: Join, fault: signal.Signals, reason: str, within_s: float
 ) -> None:
-    running = daemon(CAMERA).until_ready()
+    running = await asyncio.to_thread(lambda: daemon(CAMERA).until_ready())
     viewer = await join(running)
     await viewer.sees(5)
     before = running.worker()

@@ -82,7 +82,12 @@ BAD = [
     ("model", "memory_limit_mb", 10, "model.memory_limit_mb: 10: should be greater than or equal to 128"),
     ("recording", "directory", 5, "recording.directory: 5: should be a path in quotes"),
     ("recording", "segment_seconds", 0.5, "recording.segment_seconds: 0.5: should be greater than or equal to 1"),
-    ("recording", "segment_seconds", 9e9, "recording.segment_seconds: 9000000000.0: should be less than or equal to 86400"),
+    (
+        "recording",
+        "segment_seconds",
+        9e9,
+        "recording.segment_seconds: 9000000000.0: should be less than or equal to 86400",
+    ),
     ("recording", "min_free_gb", -1, "recording.min_free_gb: -1: should be greater than or equal to 0"),
 ]
 BAD_STREAM = [
@@ -165,7 +170,15 @@ def test_all_problems_are_told_at_once() -> None:
     }
     told = [line.split(": ")[0] for line in problems(bad)]
     assert sorted(told) == sorted(
-        ["server.listen", "model.name", "model.timeout_s", "streams.a.loop", "streams.b.source", "streams.b.soruce", "bogus"]
+        [
+            "server.listen",
+            "model.name",
+            "model.timeout_s",
+            "streams.a.loop",
+            "streams.b.source",
+            "streams.b.soruce",
+            "bogus",
+        ]
     )
 
 
@@ -242,8 +255,14 @@ def test_the_environment_reaches_every_kind_of_key() -> None:
     ("environment", "line"),
     [
         ({"STREAMD_BOGUS__X": "1"}, "bogus: unknown key; `streamd schema` lists those that exist"),
-        ({"STREAMD_MODEL__THREADS": "0"}, "model.threads: 0: should be 'auto', or should be greater than or equal to 1"),
-        ({"STREAMD_MODEL__NAME": "1", "STREAMD_MODEL__NAME__X": "2"}, "model.name: should be 'midas_small' or 'embedded'"),
+        (
+            {"STREAMD_MODEL__THREADS": "0"},
+            "model.threads: 0: should be 'auto', or should be greater than or equal to 1",
+        ),
+        (
+            {"STREAMD_MODEL__NAME": "1", "STREAMD_MODEL__NAME__X": "2"},
+            "model.name: should be 'midas_small' or 'embedded'",
+        ),
     ],
 )
 def test_a_bad_environment_is_told_as_a_bad_file_is(environment: dict[str, str], line: str) -> None:
@@ -257,7 +276,7 @@ def test_a_value_never_changes_after_loading() -> None:
 
 def test_the_networks_are_those_that_exist() -> None:
     assert set(get_args(ModelName)) == set(MODELS)
-    assert VIEWS == get_args(View)
+    assert get_args(View) == VIEWS
     fallback = ModelConfig().fallback
     assert MODELS[fallback].embedded_weights, "the stand-in needs no download"
 

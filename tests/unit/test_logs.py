@@ -2,23 +2,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from streamd import logs
 
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in ("aioice", "aiortc", "aiohttp.access", "libav", "asyncio")}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, was in levels.items():
-        logging.getLogger(name).setLevel(was)
+pytestmark = pytest.mark.usefixtures("logging_restored")
 
 
 def said(capsys: pytest.CaptureFixture[str], **options: bool) -> list[str]:

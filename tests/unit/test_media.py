@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -91,5 +92,5 @@ def test_hd_colours_become_bt601() -> None:
 def test_real_clocks_never_go_back() -> None:
     clock = StampClock()
     stamps = [clock.stamp() for _ in range(2000)]
-    assert all(a.pts < b.pts and a.captured_at <= b.captured_at for a, b in zip(stamps, stamps[1:], strict=False))
+    assert all(a.pts < b.pts and a.captured_at <= b.captured_at for a, b in pairwise(stamps))
     assert stamps[-1].captured_at <= time.monotonic()

@@ -1,0 +1,346 @@
+"""How fast `streamd convert` is, against the script that everybody writes and against the bare network.
+
+Three helper processes take turns on the same clip, so that a busy moment of the box hits all of them:
+
+  streamd   what `streamd convert` does with its own settings: decode, infer, render, encode, mux every frame
+  plain     cv2.VideoCapture, torch eager on all cores, the reference transform, bicubic upsampling to full size,
+            cv2.normalize, cv2.applyColorMap, and PyAV's libx264 as it comes (preset medium, crf 23)
+  bare      the same network as streamd's worker compiles it, as many requests in flight, inputs ready, nothing else;
+            and once more with OpenVINO's own throughput defaults, to show that these settings are no slower
+
+Start-up (imports, weights, compiling) is not counted. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import av
+import common
+import cv2
+import numpy as np
+from common import Box, Helper, asked, median, say, spread, tell
+
+from streamd.config import StreamConfig
+from streamd.depth.models import find_model
+from streamd.depth.preprocess import VideoPreprocessor, network_size, still_input
+from streamd.depth.protocol import WorkerJob
+from streamd.depth.service import DepthService
+from streamd.media import ByteImage, FloatImage
+
+FASTER_THAN_PLAIN, SHARE_OF_BARE = 6.0, 0.75
+ALONE_FRAMES = 100
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    if options.role:
+        {"streamd": streamd, "plain": plain, "bare": bare}[options.role](options)
+        return
+    with tempfile.TemporaryDirectory(prefix="streamd-bench-") as temporary:
+        home = options.home or Path(temporary, "home")
+        options.clip = options.clip or common.make_clip(Path(temporary, "clip.mp4"), fps=30, seconds=options.seconds)
+        json.dump(compare(options, common.weights_for(options.model, home)), sys.stdout, indent=1)
+    print()
+
+
+def compare(options: argparse.Namespace, weights: common.Weights) -> dict[str, Any]:
+    box, load = common.machine(), Box()
+    given = ["--clip", str(options.clip), "--model", options.model, "--plain-frames", str(options.plain_frames)]
+    given += ["--weights", str(weights.file), "--precision", options.precision]
+    say("starting the three")
+    with (
+        Helper("streamd", *given, environment=weights.environment) as ours,
+        Helper("plain", *given, environment=weights.environment) as script,
+        Helper("bare", *given, "--job", json.dumps(ours.facts["job"]), environment=weights.environment) as network,
+    ):
+        rounds = [_round(number, ours, script, network) for number in range(1, options.rounds + 1)]
+        facts = {helper.role: helper.facts for helper in (ours, script, network)}
+    return {
+        "benchmark": "pipeline",
+        "model": options.model,
+        "weights": weights.kind,
+        "clip": common.facts_of(options.clip),
+        "box": box | {"busy_cores": load.busy_cores()},
+        "fps": {name: median([one[name]["fps"] for one in rounds], 2) for name in rounds[0]},
+        "ratios": _ratios(rounds),
+        "stages": _stages(rounds, facts),
+        "settings": facts["streamd"]["settings"] | facts["bare"],
+        "rounds": [{name: {k: v for k, v in one[name].items() if k != "stages"} for name in one} for one in rounds],
+    }
+
+
+def _round(number: int, *helpers: Helper) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    for helper in helpers:
+        box = Box()
+        answer = helper.ask()
+        # "bare" measures twice in one go.
+        for name, result in answer.items() if helper.role == "bare" else [(helper.role, answer)]:
+            results[name] = result | {"busy_cores": box.busy_cores()}
+            say(f"round {number}: {name:14} {result['fps']:6.1f} fps")
+    return results
+
+
+def _ratios(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians of the rounds' own ratios."""
+
+    def ratio(other: str, wanted: float) -> dict[str, Any]:
+        each = [one["streamd"]["fps"] / one[other]["fps"] for one in rounds]
+        return {"median": median(each), "rounds": [round(value, 3) for value in each], "wanted": wanted}
+
+    ratios = {"streamd/plain": ratio("plain", FASTER_THAN_PLAIN), "streamd/bare": ratio("bare", SHARE_OF_BARE)}
+    for entry in ratios.values():
+        entry["met"] = entry["median"] >= entry["wanted"]
+    ratios["streamd/bare_default"] = ratio("bare_default", SHARE_OF_BARE)
+    return ratios
+
+
+def _stages(rounds: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
+    """Wall time as the pipeline sees it (stages overlap, and wait for a core), CPU time of each stage alone."""
+    ours: dict[str, Any] = {}
+    for stage in rounds[0]["streamd"]["stages"]:
+        ours[stage] = spread([value for one in rounds for value in one["streamd"]["stages"][stage]])
+        ours[stage]["cpu_ms_alone"] = facts["streamd"]["alone"].get(stage)
+    ours["infer"]["cpu_ms_alone"] = median([one["bare"]["cpu_ms_per_frame"] for one in rounds], 2)
+    script = {
+        stage: spread([value for one in rounds for value in one["plain"]["stages"][stage]])
+        for stage in rounds[0]["plain"]["stages"]
+    }
+    return {"streamd": ours, "plain": script}
+
+
+# -- streamd convert ----------------------------------------------------------------------------
+
+
+def streamd(options: argparse.Namespace) -> None:
+    """Calls the command itself, with ``rounds`` in the place of one conversion: so it is the command that builds
+    the service, and its settings are what is measured."""
+    import streamd.convert as target
+    from streamd import cli
+
+    convert = target.convert
+
+    def rounds(input: str, output: Path, service: DepthService, *, view: Any) -> target.Converted:
+        # The exact precision is not in DepthService's public face; the worker's command line has all of its job.
+        service.wait_ready()
+        pid = service.worker_pid
+        assert pid is not None
+        job = next(WorkerJob.from_json(text) for text in common.arguments_of(pid) if text.startswith("{"))
+        settings = {"precision": job.precision, "in_flight": target.IN_FLIGHT, "view": view}
+        alone = _alone(input, output, service)
+        tell({"job": json.loads(job.to_json()), "settings": settings, "alone": alone})
+        done = target.Converted(0, 0.0, "")
+        for _ in asked():
+            stages: dict[str, list[float]] = {}
+            observe = lambda stage, seconds: stages.setdefault(stage, []).append(seconds)  # noqa: E731
+            own_s, worker_s = time.process_time(), common.cpu_s(pid)
+            done = convert(input, output, service, view=view, observe=observe, quiet=True)
+            cpu = {"process": time.process_time() - own_s, "worker": common.cpu_s(pid) - worker_s}
+            stages.pop("wait", None)  # the files' own times are no capture times
+            tell(
+                {
+                    "fps": round(done.fps, 2),
+                    "frames": done.frames,
+                    "output_kbps": common.facts_of(output)["kbps"],
+                    "cpu_ms_per_frame": {name: round(1e3 * seconds / done.frames, 2) for name, seconds in cpu.items()},
+                    "stages": stages,
+                }
+            )
+        return done
+
+    target.convert = rounds
+    with tempfile.TemporaryDirectory() as temporary:
+        arguments = ["convert", str(options.clip), f"{temporary}/depth.mp4", "--model", options.model]
+        if options.precision != "auto":
+            arguments += ["--precision", options.precision]
+        if code := cli.main(arguments):
+            sys.exit(code)
+
+
+def _alone(input: str, output: Path, service: DepthService) -> dict[str, float]:
+    """CPU milliseconds per frame of each stage with nothing beside it, helper threads included. Also warms up."""
+    import threading
+
+    from streamd.convert import DepthRange, Renderer
+    from streamd.sinks.file import FileWriter
+    from streamd.sources.file import FileSource
+
+    cpu: dict[str, float] = {}
+
+    def timed(stage: str, work: Callable[[], Iterator[Any]]) -> list[Any]:
+        started = time.process_time()
+        results = [result for result, _ in zip(work(), range(ALONE_FRAMES), strict=False)]
+        cpu[stage] = round(1e3 * (time.process_time() - started) / len(results), 2)
+        return results
+
+    info = service.wait_ready()
+    preprocess, limits, renderer = VideoPreprocessor(), DepthRange(), Renderer()
+    source = FileSource(StreamConfig(source=input, realtime=False), threading.Event())
+    frames = timed("decode", source.frames)
+    inputs = timed("preprocess", lambda: (preprocess(frame, info.spec.preprocessing)[0] for frame in frames))
+    depths = [service.submit(info, planes).result() for planes in inputs]
+
+    def render() -> Iterator[None]:
+        for number, (frame, depth) in enumerate(zip(frames, depths, strict=True)):
+            renderer.begin(limits.normalise(depth, number / 30), frame, None)
+            renderer.draw("depth")
+            yield
+
+    def render_and_encode() -> Iterator[None]:
+        with FileWriter(output, input, Fraction(30)) as writer:
+            for number, _ in enumerate(render()):
+                writer.write(renderer.draw("depth"), number, Fraction(1, 30))
+                yield
+
+    timed("render", render)
+    timed("encode", render_and_encode)
+    cpu["encode"] = round(cpu["encode"] - 2 * cpu["render"], 2)
+    return cpu
+
+
+# -- the plain script -----------------------------------------------------------------------------
+
+
+def plain(options: argparse.Namespace) -> None:
+    import torch
+    import torch.nn.functional as functional
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    spec = find_model(options.model)
+    network: torch.nn.Module = importlib.import_module(spec.network).load(options.weights)
+    stages: dict[str, list[float]] = {}
+
+    def lap(stage: str, since: float) -> float:
+        now = time.perf_counter()
+        stages.setdefault(stage, []).append(now - since)
+        return now
+
+    def pictures() -> Iterator[ByteImage]:
+        while True:
+            capture = cv2.VideoCapture(str(options.clip))
+            while (got := capture.read())[0]:
+                yield got[1]
+
+    def run(frames: int) -> None:
+        with av.open(f"{temporary}/plain.mp4", "w") as output:
+            video = output.add_stream("libx264", rate=30, width=1280, height=720, pix_fmt="yuv420p")
+            for number in range(frames):
+                at = time.perf_counter()
+                bgr = next(source)
+                at = lap("decode", at)
+                planes = torch.from_numpy(still_input(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), spec.preprocessing))
+                at = lap("preprocess", at)
+                with torch.no_grad():
+                    depth = network(planes[None])
+                    at = lap("infer", at)
+                    full = functional.interpolate(depth[:, None], bgr.shape[:2], mode="bicubic", align_corners=False)
+                codes = cv2.normalize(full.squeeze().numpy(), None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
+                colours = cv2.applyColorMap(codes, cv2.COLORMAP_INFERNO)
+                at = lap("render", at)
+                picture = av.VideoFrame.from_ndarray(colours, format="bgr24")
+                picture.pts, picture.time_base = number, Fraction(1, 30)
+                output.mux(video.encode(picture))
+                lap("encode", at)
+            output.mux(video.encode(None))
+
+    with tempfile.TemporaryDirectory() as temporary:
+        source = pictures()
+        run(3)
+        tell({})
+        for _ in asked():
+            stages.clear()
+            started = time.perf_counter()
+            run(options.plain_frames)
+            fps = options.plain_frames / (time.perf_counter() - started)
+            tell({"fps": round(fps, 2), "frames": options.plain_frames, "stages": stages})
+
+
+# -- the bare network -----------------------------------------------------------------------------
+
+
+def bare(options: argparse.Namespace) -> None:
+    from streamd.convert import IN_FLIGHT
+    from streamd.depth.ov import openvino as ov
+    from streamd.depth.runtimes.openvino import open_runtime
+
+    job = WorkerJob.from_json(options.job)
+    with av.open(str(options.clip)) as clip:
+        video = clip.streams.video[0]
+        width, height = network_size(video.width, video.height, find_model(options.model).preprocessing)
+    planes: FloatImage = np.random.default_rng(0).standard_normal((1, 3, height, width), np.float32)
+    runtime = open_runtime(job)
+    buffers = [(planes.copy(), np.empty((1, height, width), np.float32)) for _ in range(IN_FLIGHT)]
+
+    def as_streamd(frames: int) -> None:
+        free: SimpleQueue[int] = SimpleQueue()
+        for slot in range(IN_FLIGHT):
+            free.put(slot)
+        for _ in range(frames):
+            slot = free.get()
+            runtime.submit(slot, *buffers[slot], lambda problem, slot=slot: free.put(slot))  # type: ignore[misc]
+        for _ in range(IN_FLIGHT):
+            free.get()
+
+    core = ov.Core()
+    model = core.read_model(job.weights)
+    model.reshape(list(planes.shape))
+    hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": {"bf16": "bf16"}.get(job.precision, "f32")}
+    queue = ov.AsyncInferQueue(core.compile_model(model, "CPU", hints))
+
+    def as_default(frames: int) -> None:
+        for _ in range(frames):
+            queue.start_async([planes])
+        queue.wait_all()
+
+    def measure(run: Callable[[int], None], frames: int) -> dict[str, Any]:
+        started, cpu = time.perf_counter(), time.process_time()
+        run(frames)
+        cpu_ms = 1e3 * (time.process_time() - cpu) / frames
+        return {"fps": round(frames / (time.perf_counter() - started), 2), "cpu_ms_per_frame": round(cpu_ms, 2)}
+
+    runs = {"bare": partial(measure, as_streamd), "bare_default": partial(measure, as_default)}
+    for run in runs.values():
+        run(20)
+    tell(
+        {
+            "input": f"{width}x{height}",
+            "openvino_streams": job.parallel,
+            "openvino_threads": job.threads,
+            "openvino_default": {"requests": len(queue), **hints},
+        }
+    )
+    for _ in asked():
+        tell({name: run(200) for name, run in runs.items()})
+    os._exit(0)  # OpenVINO's threads may be in a callback
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clip", type=Path, help="a video file; default: made from the demo clip, 1280x720 at 30 fps")
+    parser.add_argument("--seconds", type=float, default=10, help="length of the clip that is made (10)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often the three take turns (3)")
+    parser.add_argument("--plain-frames", type=int, default=60, help="frames per round of the plain script (60)")
+    parser.add_argument("--model", choices=("midas_small", "embedded"), default="midas_small")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of streamd and bare")
+    parser.add_argument("--home", type=Path, help="keep imported weights and compiled networks here for the next time")
+    parser.add_argument("--role", help=argparse.SUPPRESS)
+    parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

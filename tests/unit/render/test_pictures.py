@@ -1,0 +1,206 @@
+"""Stills: what is written can be read again, and what cannot be read is said in one line."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from contextlib import suppress
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamd.errors import PictureError
+from streamd.media import Origin
+from streamd.render.colormap import INFERNO_RGB
+from streamd.render.pictures import CONTENT_TYPES, FORMATS, Still, encode_still, read_picture, share_of
+
+HEIGHT, WIDTH = 48, 64
+ORIGIN = Origin("midas_small", "70d6b9c8", "inverse_depth", "openvino", "fp32")
+
+
+@pytest.fixture(scope="module")
+def still() -> Still:
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    depth = 300 + 10 * x + 3 * y
+    rgb = np.stack([4 * x, 5 * y, 255 - 4 * x], axis=-1).astype(np.uint8)
+    output = np.random.default_rng(0).random((32, 64), np.float32)
+    return Still(rgb, depth, share_of(depth), output, ORIGIN)
+
+
+def bgr_of(data: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> np.ndarray:
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), flags))
+
+
+def test_png_holds_the_view_to_the_last_bit(still: Still) -> None:
+    rgb = bgr_of(encode_still(still, "depth", "png"))[..., ::-1]
+    np.testing.assert_array_equal(rgb, INFERNO_RGB[np.rint(255 * still.share).astype(np.uint8)])
+    assert bgr_of(encode_still(still, "side-by-side", "png")).shape == (HEIGHT, 2 * WIDTH, 3)
+
+
+def test_jpg_holds_it_nearly(still: Still) -> None:
+    data = encode_still(still, "source", "jpg")
+    assert data[:2] == b"\xff\xd8"
+    assert np.abs(bgr_of(data)[..., ::-1].astype(int) - still.rgb).mean() < 6
+
+
+def test_png16_holds_depth_in_16_bits_near_bright(still: Still) -> None:
+    pixels = bgr_of(encode_still(still, "overlay", "png16"))
+    assert (pixels.dtype, pixels.shape) == (np.uint16, (HEIGHT, WIDTH))
+    assert (pixels.min(), pixels.max()) == (0, 65535)
+    low, high = still.inverse_depth.min(), still.inverse_depth.max()
+    np.testing.assert_allclose(pixels / 65535 * (high - low) + low, still.inverse_depth, atol=(high - low) / 65535)
+
+
+def test_npz_holds_everything(still: Still) -> None:
+    with np.load(io.BytesIO(encode_still(still, "depth", "npz")), allow_pickle=False) as npz:
+        content = dict(npz)
+    assert set(content) == {"inverse_depth", "network_output", "model", "sha256", "polarity", "runtime", "precision"}
+    np.testing.assert_array_equal(content["inverse_depth"], still.inverse_depth)
+    np.testing.assert_array_equal(content["network_output"], still.network_output)
+    assert content["inverse_depth"].dtype == content["network_output"].dtype == np.float32
+    texts = {key: str(value) for key, value in content.items() if value.ndim == 0}
+    assert texts == {
+        "model": "midas_small",
+        "sha256": "70d6b9c8",
+        "polarity": "inverse_depth",
+        "runtime": "openvino",
+        "precision": "fp32",
+    }
+
+
+class TestPly:
+    @pytest.fixture
+    def points(self, still: Still) -> np.ndarray:
+        header, _, body = encode_still(still, "depth", "ply").partition(b"end_header\n")
+        assert header.startswith(b"ply\nformat binary_little_endian 1.0\n")
+        assert f"element vertex {HEIGHT * WIDTH}\n".encode() in header
+        points = np.frombuffer(body, [("xyz", "<f4", 3), ("rgb", "u1", 3)])
+        return points.reshape(HEIGHT, WIDTH)
+
+    def test_has_a_point_for_each_pixel_in_its_colour(self, points: np.ndarray, still: Still) -> None:
+        np.testing.assert_array_equal(points["rgb"], still.rgb)
+        assert np.isfinite(points["xyz"]).all()
+
+    def test_near_is_near(self, points: np.ndarray) -> None:
+        """z towards the viewer: the nearest pixel is the right lower one, 1 away, the farthest 10."""
+        z = points["xyz"][..., 2]
+        assert z[-1, -1] == z.max() == pytest.approx(-1)
+        assert z[0, 0] == z.min() == pytest.approx(-10)
+
+    def test_right_is_right_and_up_is_up(self, points: np.ndarray) -> None:
+        x, y, z = (points["xyz"][..., axis] / np.abs(points["xyz"][..., 2]) for axis in range(3))
+        assert (np.diff(x, axis=1) > 0).all()
+        assert (np.diff(y, axis=0) < 0).all()
+        assert (z == -1).all()
+
+    @pytest.mark.parametrize("degrees", [30, 60, 120])
+    def test_the_field_of_view_is_kept(self, still: Still, degrees: float) -> None:
+        wide = Still(still.rgb, still.inverse_depth, still.share, still.network_output, ORIGIN, degrees)
+        body = encode_still(wide, "depth", "ply").partition(b"end_header\n")[2]
+        xyz = np.frombuffer(body, [("xyz", "<f4", 3), ("rgb", "u1", 3)])["xyz"].reshape(HEIGHT, WIDTH, 3)
+        left, right = xyz[0, 0], xyz[0, -1]
+        angle = np.degrees(np.arctan2(right[0], -right[2]) - np.arctan2(left[0], -left[2]))
+        assert angle == pytest.approx(degrees, rel=0.03)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_flat_picture_has_a_file_in_every_format(format: str) -> None:
+    depth = np.full((HEIGHT, WIDTH), 7, np.float32)
+    still = Still(np.zeros((HEIGHT, WIDTH, 3), np.uint8), depth, share_of(depth), depth, ORIGIN)
+    assert np.isfinite(still.share).all()
+    assert encode_still(still, "depth", format)  # type: ignore[arg-type]
+    assert format in CONTENT_TYPES
+
+
+@pytest.mark.parametrize("extension", [".png", ".bmp", ".webp", ".tiff", ".jpg"])
+def test_reads_rgb(extension: str) -> None:
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[..., 2] = 250  # OpenCV's red
+    rgb = read_picture(cv2.imencode(extension, pixels)[1].tobytes())
+    assert rgb.shape == (32, 32, 3)
+    assert np.abs(rgb.astype(int) - (250, 0, 0)).max() < 20
+
+
+def test_reads_gray_and_transparent_pictures_as_rgb() -> None:
+    for pixels in (
+        np.full((8, 8), 60, np.uint8),
+        np.full((8, 8, 4), 60, np.uint8),
+        np.full((8, 8), 60 << 8, np.uint16),
+    ):
+        rgb = read_picture(cv2.imencode(".png", pixels)[1].tobytes())
+        np.testing.assert_array_equal(rgb, np.full((8, 8, 3), 60))
+
+
+def test_turns_a_photo_upright() -> None:
+    """EXIF orientation 6: the camera was held sideways."""
+    jpeg = cv2.imencode(".jpg", np.zeros((20, 40, 3), np.uint8))[1].tobytes()
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    turned = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+    assert read_picture(turned).shape == (40, 20, 3)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hello",
+        b"\xff\xd8\xff\xe0junk",
+        b"GIF89a\x01\0",
+        b"RIFF\0\0\0\0WEBPVP8 ",
+        b"BM" + b"\xff" * 60,
+        b"\0" * 9999,
+    ],
+)
+def test_garbage_is_no_picture(data: bytes) -> None:
+    with pytest.raises(PictureError, match=r"^is not a picture that can be read$"):
+        read_picture(data)
+
+
+@given(
+    st.binary(max_size=300).map(lambda tail: cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()[:30] + tail)
+)
+def test_a_damaged_picture_is_read_or_refused(data: bytes) -> None:
+    with suppress(PictureError):
+        assert read_picture(data).ndim == 3
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A gray PNG of zeros: small, and whole."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(width + 1)) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+BOMB = bomb(9000, 8000)
+
+
+@pytest.mark.parametrize("first", ["streamd.daemon", "streamd.still"])
+def test_whatever_is_imported_first_a_huge_picture_is_refused(first: str) -> None:
+    """OpenCV reads the limit when it loads, so it has to be set before."""
+    code = (
+        f"import sys, {first}; from streamd.render.pictures import read_picture\n"
+        "try: read_picture(sys.stdin.buffer.read())\n"
+        "except Exception as error: print(error)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=BOMB, capture_output=True, check=True, env=environment)
+    assert done.stdout.decode().strip() == "is a picture of more than 64 million pixels"
+
+
+def test_a_share_is_between_0_and_1() -> None:
+    share = share_of(np.array([[-5, 0, 15]], np.float32))
+    np.testing.assert_allclose(share, [[0, 0.25, 1]])
+    assert share.dtype == np.float32

@@ -1,0 +1,98 @@
+"""Pace: when each picture of a file is due."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import pytest
+
+from streamd.config import StreamConfig
+from streamd.sources import file
+from streamd.sources.file import DemoSource, Pace
+
+
+@dataclass
+class Shown:
+    time: float | None
+
+
+class Player:
+    """Sleeps as it is told, by a clock of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        self.pace = Pace()
+        monkeypatch.setattr(file.time, "monotonic", lambda: self.now)
+
+    def show(self, time: float | None, busy_s: float = 0.0) -> float:
+        """When the picture was shown; then something else keeps us busy."""
+        delay = self.pace.delay(Shown(time))  # type: ignore[arg-type]
+        assert delay >= 0
+        self.now += delay
+        shown_at = self.now - 100
+        self.now += busy_s
+        return shown_at
+
+
+@pytest.fixture
+def player(monkeypatch: pytest.MonkeyPatch) -> Player:
+    return Player(monkeypatch)
+
+
+def times(player: Player, *shown: float | None) -> list[float]:
+    return [round(player.show(time), 3) for time in shown]
+
+
+def test_pictures_come_at_their_own_times(player: Player) -> None:
+    assert times(player, 0, 0.04, 0.08, 0.5, 0.52) == [0, 0.04, 0.08, 0.5, 0.52]
+
+
+def test_a_file_may_begin_at_any_time(player: Player) -> None:
+    assert times(player, 3600.0, 3600.5, 3601.0) == [0, 0.5, 1.0]
+
+
+def test_a_little_late_is_caught_up_without_drift(player: Player) -> None:
+    player.show(0, busy_s=0.3)
+    assert times(player, 0.1, 0.2, 0.4) == [0.3, 0.3, 0.4]
+
+
+def test_very_late_goes_on_from_now(player: Player) -> None:
+    """Else minutes of pictures would be hurried through."""
+    player.show(0, busy_s=60)
+    assert times(player, 0.1, 0.2, 0.3) == [60, 60.1, 60.2]
+
+
+@pytest.mark.parametrize("jump", [1000.0, -1000.0])
+def test_a_jump_in_the_file_is_not_waited_for(player: Player, jump: float) -> None:
+    assert times(player, 2000, 2000.1, 2000.2 + jump, 2000.3 + jump) == [0, 0.1, 0.1, 0.2]
+
+
+def test_a_slow_show_is_no_jump(player: Player) -> None:
+    """One picture in 0.9 s is slow, not broken."""
+    assert times(player, 0, 0.9, 1.8, 2.7) == [0, 0.9, 1.8, 2.7]
+
+
+def test_pictures_without_a_time_follow_the_beat(player: Player) -> None:
+    assert times(player, 0, 0.1, None, None, 0.4) == [0, 0.1, 0.2, 0.3, 0.4]
+
+
+@pytest.mark.parametrize("start", [0.0, 0.08, 1.4])
+def test_the_next_round_follows_after_one_interval(player: Player, start: float) -> None:
+    """Wherever the file begins: MPEG-TS does so at 1.4 s."""
+    shown = []
+    for _ in range(3):
+        shown += times(player, start, start + 0.1, start + 0.2)
+        player.pace.restart()
+    assert shown == pytest.approx([n / 10 for n in range(9)])
+
+
+def test_rounds_without_times_go_on_with_the_beat(player: Player) -> None:
+    rounds = times(player, None, None)
+    player.pace.restart()
+    assert rounds + times(player, None, None) == pytest.approx([0, 0.04, 0.08, 0.12])
+
+
+def test_the_demo_is_in_the_package_and_never_ends() -> None:
+    assert DemoSource(StreamConfig(source="demo:"), threading.Event()).loop
+    assert DemoSource(StreamConfig(source="demo:"), threading.Event()).probe().width == 1280

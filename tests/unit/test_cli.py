@@ -1,0 +1,268 @@
+"""The command line: what it understands, and how it says no."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamd import __version__, cli
+from streamd.cli import _named, main
+from streamd.config import STREAM_NAME, StreamConfig
+from streamd.errors import StreamdError
+
+COMMANDS = ("run", "convert", "depth", "models", "check", "schema")
+
+
+pytestmark = pytest.mark.usefixtures("logging_restored")
+
+
+def outcome(*arguments: str) -> int:
+    """The exit code, however it comes."""
+    try:
+        return main(list(arguments))
+    except SystemExit as ended:
+        return int(ended.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("demo:", "demo"),
+        ("/videos/My clip (1).mp4", "My-clip-1"),
+        ("clip.tar.mp4", "clip.tar"),
+        ("/dev/video0", "video0"),
+        ("v4l2:/dev/v4l/by-id/usb-Cam-index0", "usb-Cam-index0"),
+        ("lavfi:testsrc2=size=64x64:rate=5", "lavfi-testsrc2"),
+        ("rtsp://10.0.0.5:554/Streaming/Channels/101", "10.0.0.5-Streaming-Channels-101"),
+        ("видео.mp4", "stream"),
+        ("..", "stream"),
+        ("-.mp4", "stream"),
+        ("x" * 99, "x" * 48),
+    ],
+)
+def test_a_source_has_a_short_name(source: str, name: str) -> None:
+    assert _named([source]) == {name: source}
+
+
+def test_sources_of_one_name_are_told_apart() -> None:
+    assert list(_named(["a/x.mp4", "b/x.mp4", "c/x.mp4"])) == ["x", "x-2", "x-3"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://admin:hunter2@cam/live",
+        "rtsp://admin:hun/ter2@cam/live",
+        "http://cam/live?token=hunter2",
+        "rtsp://cam/user=admin_password=hunter2_channel=1",
+    ],
+)
+def test_a_name_tells_no_password(source: str) -> None:
+    (name,) = _named([source])
+    assert "ter2" not in name
+    assert name.startswith("cam")
+
+
+def test_every_name_is_one_that_the_configuration_takes() -> None:
+    for source in ("a b", "ä", "_x", ".hidden", "http://[::1]/a?b", "lavfi:", "x" * 200, "rtsp://u:p@h", "/"):
+        (name,) = _named([source])
+        assert re.fullmatch(STREAM_NAME, name), (source, name)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(*([command] if command else []), "--help") == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: streamd")
+    assert err == ""
+    if not command:
+        assert all(name in out for name in COMMANDS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome("--version") == 0
+    assert capsys.readouterr().out == f"streamd {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["convert", "in.mp4"],
+        ["convert", "in.mp4", "out.mp4", "--view", "upside-down"],
+        ["convert", "in.mp4", "out.mp4", "--model", "gpt"],
+        ["depth", "in.jpg"],
+        ["depth", "in.jpg", "--output", "out.txt"],
+        ["depth", "in.jpg", "--output", "out.png", "--format", "gif"],
+        ["models"],
+        ["models", "fetch"],
+        ["models", "fetch", "gpt"],
+        ["models", "fetch", "embedded"],
+        ["models", "import", "midas_small"],
+        ["models", "dance"],
+        ["check"],
+        ["run", "--nonsense"],
+        ["run", "--runtime", "cuda"],
+        ["run", "rtsp://[bad/"],
+    ],
+    ids=" ".join,
+)
+def test_usage_errors_are_one_line_and_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("streamd")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "out", "err"),
+    [
+        ('[streams.a]\nsource = "demo:"\n', 0, "{}: good: 1 stream\n", ""),
+        ("", 0, "{}: good: 0 streams\n", ""),
+        (
+            '[model]\nname = "x"\n[bogus]\n',
+            78,
+            "",
+            "streamd: model.name: x: should be 'midas_small' or 'embedded'\n"
+            "streamd: bogus: unknown key; `streamd schema` lists those that exist\n",
+        ),
+        (
+            "[model\n",
+            78,
+            "",
+            "streamd: {}: is not TOML: Expected ']' at the end of a table declaration (at line 1, column 7)\n",
+        ),
+    ],
+    ids=["one stream", "none", "two problems", "broken"],
+)
+def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, code: int, out: str, err: str) -> None:
+    file = tmp_path / "streamd.toml"
+    file.write_text(content)
+    assert outcome("check", str(file)) == code
+    said = capsys.readouterr()
+    assert said.out == out.format(file)
+    assert said.err == err.format(file)
+
+
+def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome("schema") == 0
+    assert "[streams.NAME]" in capsys.readouterr().out
+    assert outcome("schema", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "Config"
+
+
+def test_models_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome("models", "list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["midas_small", "embedded"]
+    assert "missing: streamd models fetch midas_small" in lines[0]
+    assert "built in" in lines[1]
+
+
+class TestRun:
+    """What `streamd run` makes of its arguments, without running it."""
+
+    @pytest.fixture
+    def configs(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        served: list[Any] = []
+
+        async def serve(config: Any) -> None:
+            served.append(config)
+
+        monkeypatch.setattr(cli, "_serve", serve)
+        return served
+
+    def test_alone_it_plays_the_demo(self, configs: list[Any]) -> None:
+        assert outcome("run") == 0
+        assert configs[0].streams == {"demo": StreamConfig(source="demo:")}
+
+    def test_the_command_line_wins_over_the_file(self, configs: list[Any], tmp_path: Path) -> None:
+        file = tmp_path / "a.toml"
+        file.write_text('[server]\nlisten = "127.0.0.1:1"\n[model]\nname = "embedded"\nprecision = "bf16"\n')
+        arguments = ["--listen", "127.0.0.1:0", "--precision", "fp32", "--record", "/rec", "--config", str(file)]
+        assert outcome("run", "lavfi:testsrc2", "lavfi:mandelbrot", *arguments) == 0
+        config = configs[0]
+        assert (config.server.listen, config.model.name, config.model.precision) == ("127.0.0.1:0", "embedded", "fp32")
+        assert config.recording.directory == Path("/rec")
+        assert list(config.streams) == ["lavfi-testsrc2", "lavfi-mandelbrot"]
+
+    def test_a_file_with_streams_needs_no_source(self, configs: list[Any], tmp_path: Path) -> None:
+        (tmp_path / "a.toml").write_text('[streams.porch]\nsource = "rtsp://cam/"\n')
+        assert outcome("run", "--config", str(tmp_path / "a.toml")) == 0
+        assert list(configs[0].streams) == ["porch"]
+
+    @pytest.mark.parametrize(
+        ("name", "content", "reason"),
+        [
+            ("missing.mp4", None, "not found"),
+            ("notes.mp4", b"hello", "is not a video that can be decoded"),
+            ("", None, "is a directory, not a video"),
+        ],
+    )
+    def test_a_source_that_cannot_be_is_said_at_once(
+        self,
+        configs: list[Any],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        name: str,
+        content: bytes | None,
+        reason: str,
+    ) -> None:
+        file = tmp_path / name
+        if content is not None:
+            file.write_bytes(content)
+        assert outcome("run", str(file)) == 1
+        err = capsys.readouterr().err
+        assert err == f"streamd: {file}: {reason}\n"
+        assert configs == []
+
+    def test_strangers_are_kept_out(self, configs: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+        assert outcome("run", "--listen", "0.0.0.0:8080") == 78
+        assert "nobody has to log in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [StreamdError("rtsp://u:hunter2@h/ failed"), RuntimeError("rtsp://u:hunter2@h/\nfailed")]
+)
+def test_any_failure_is_one_line_without_passwords(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "load", fail)
+    assert outcome("check", "x") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert "hunter2" not in err
+
+
+def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load", interrupted)
+    assert outcome("check", "x") == 130
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["depth", "{}/none.jpg", "--output", "{}/o.png"], "streamd: {}/none.jpg: no such file or directory\n"),
+        (["depth", "{}", "--output", "{}/o.png"], "streamd: {}: is a directory\n"),
+        (["models", "import", "midas_small", "{}/none.pt"], "streamd: {}/none.pt: no such file or directory\n"),
+    ],
+)
+def test_files_that_cannot_be_read(
+    arguments: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome(*(argument.format(tmp_path) for argument in arguments)) == 1
+    assert capsys.readouterr().err == line.format(tmp_path)
