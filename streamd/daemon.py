@@ -8,8 +8,6 @@ import shutil
 import signal
 from collections.abc import Callable
 
-import cv2
-
 from streamd import __version__, threads
 from streamd.config import Config
 from streamd.depth.estimator import ModelInfo
@@ -46,7 +44,6 @@ class Daemon:
 
     async def run(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
         """Until ``stop``. Raises StreamdError when it cannot listen."""
-        cv2.setNumThreads(1)  # the CPU budget is shared out by us, not by a pool per library
         context = WebContext(self.streams, self.service, self.metrics, self.viewers, self.stills)
         try:
             server = await listen(build_app(context), self.config.server.address)

@@ -76,6 +76,7 @@ class FileWriter:
         video = self._video = self._container.add_stream("libx264", rate=self._rate, options=file_options())
         video.width, video.height, video.pix_fmt = picture.width, picture.height, "yuv420p"
         video.codec_context.time_base = video.time_base = time_base
+        video.codec_context.thread_count = 1  # the cores are busy with the network
         tag_colours(video.codec_context)
         return video
 

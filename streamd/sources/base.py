@@ -20,6 +20,8 @@ from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnr
 from streamd.redact import redact
 
 OPEN_TIMEOUT_S = 10.0
+MAX_DAMAGED = 250
+"""Packets in a row that cannot be decoded before the source counts as unusable."""
 
 
 class Source(ABC):
@@ -64,12 +66,18 @@ class Source(ABC):
         if not container.streams.video:
             raise SourceUnsupported(self.name, "has no video")
         stream = container.streams.video[0]
-        upright = Upright()
+        upright, damaged = Upright(), 0
         for packet in container.demux(stream):
             if self.stop.is_set():
                 return
             started = time.monotonic()
-            pictures = packet.decode()
+            try:
+                pictures, damaged = packet.decode(), 0
+            except av.error.InvalidDataError:  # lost on the way, or a bad sector: the decoder goes on after it
+                damaged += 1
+                if damaged > MAX_DAMAGED:
+                    raise
+                continue
             self.on_decode(time.monotonic() - started)
             for picture in pictures:
                 if not self.stop.is_set():
@@ -147,4 +155,4 @@ def source_error(name: str, error: Exception, *, opening: bool, elapsed_s: float
         if opening and elapsed_s > 0.9 * OPEN_TIMEOUT_S:
             return SourceUnreachable(name, f"no answer within {elapsed_s:.0f} s")
         return SourceUnsupported(name, "is not a video that can be decoded")
-    return SourceUnsupported(name, redact(str(error)).splitlines()[0])
+    return SourceUnsupported(name, redact(getattr(error, "strerror", None) or str(error)).splitlines()[0])

@@ -25,12 +25,13 @@ STOP_S = 5.0
 """SIGTERM to exit."""
 # Nobody listens there: whatever wants the internet is offline at once.
 OFFLINE = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+OFFLINE |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1")  # but for what is on this box
 
 
 def environment_of(home: Path, **more: str) -> dict[str, str]:
     """Nothing of streamd's from outside, models and cache in ``home``, no internet."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAMD_")}
-    return {**inherited, **OFFLINE, "NO_PROXY": "127.0.0.1", "STREAMD_HOME": str(home), **more}
+    return {**inherited, **OFFLINE, "STREAMD_HOME": str(home), **more}
 
 
 @dataclass(frozen=True)
