@@ -21,7 +21,7 @@ from streamd.inference import Inference, Observe
 from streamd.mailbox import Closed, Mailbox
 from streamd.media import CLOCK_RATE, CapturedFrame, DepthFrame, Stamp
 from streamd.render.views import Renderer
-from streamd.sinks.file import FileWriter
+from streamd.sinks.file import DEFAULT_RATE, FileWriter
 from streamd.sources.file import FileSource
 
 IN_FLIGHT = 4
@@ -55,6 +55,8 @@ def convert(
 
     Raises SourceError, DepthError, SinkError. Ctrl-C ends early and keeps what is done.
     """
+    if output.is_dir():
+        raise SinkError(f"{output}: is a directory")
     if output.exists() and Path(input).exists() and output.samefile(input):
         raise SinkError(f"{output}: is the input itself")
     stop = threading.Event()
@@ -66,12 +68,13 @@ def convert(
     inference = Inference(service, frames, depths, every=True, in_flight=IN_FLIGHT, observe=observe)
     model = service.wait_ready().spec.name
     started = time.monotonic()
-    with FileWriter(output, source.url, info.rate) as writer:
+    rate = info.rate or DEFAULT_RATE
+    with FileWriter(output, source.url, rate) as writer:
         workers = [
-            threads.start("decode", lambda: _decode(source, frames)),
+            threads.start("decode", lambda: _decode(source, frames, rate)),
             threads.start("infer", inference.run),
         ]
-        job = _Job(writer, view, observe)
+        job = _Job(writer, view, observe, rate)
         try:
             with _Progress(info.frames, quiet) as step:
                 _drain(depths, job, step)
@@ -89,11 +92,11 @@ def convert(
     return Converted(job.count, time.monotonic() - started, model)
 
 
-def _decode(source: FileSource, frames: Mailbox[CapturedFrame]) -> None:
-    """Keeps the file's own times."""
+def _decode(source: FileSource, frames: Mailbox[CapturedFrame], rate: Fraction) -> None:
+    """Keeps the file's own times; a bare H.264 stream has none."""
     try:
         for sequence, picture in enumerate(source.frames()):
-            seconds = picture.time or 0.0
+            seconds = float(sequence / rate) if picture.time is None else picture.time
             stamp = Stamp(sequence, int(seconds * CLOCK_RATE), captured_at=seconds)
             frames.put(CapturedFrame(stamp, picture))
     except Closed:
@@ -116,10 +119,11 @@ def _drain(depths: Mailbox[DepthFrame], job: _Job, step: Callable[[], None]) -> 
 class _Job:
     """Renders and writes depth frames in order."""
 
-    def __init__(self, writer: FileWriter, view: View, observe: Observe) -> None:
+    def __init__(self, writer: FileWriter, view: View, observe: Observe, rate: Fraction) -> None:
         self._writer = writer
         self._view = view
         self._observe = observe
+        self._rate = rate
         self._range = DepthRange()
         self._renderer = Renderer()
         self._last_pts = -1
@@ -135,7 +139,10 @@ class _Job:
         time_base = frame.picture.time_base or Fraction(1, CLOCK_RATE)
         pts = frame.picture.pts
         # A file may leave out a time or repeat one; an encoder needs each later than the last.
-        pts = self._last_pts + 1 if pts is None else max(pts, self._last_pts + 1) if self.count else pts
+        if pts is None:
+            pts = round(self.count / (self._rate * time_base))
+        if self.count:
+            pts = max(pts, self._last_pts + 1)
         self._writer.write(picture, pts, time_base)
         self._last_pts = pts
         self._observe("encode", time.monotonic() - drawn)

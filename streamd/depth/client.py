@@ -65,6 +65,8 @@ class DepthWorker:
         for slot in range(job.slots):
             self._free.put(slot)
         self._closing = False
+        self._preparing: tuple[int, float] | None = None
+        """The slot whose size is being compiled, and until when. The worker does nothing else meanwhile."""
         self.failure: InferenceFailed | None = None
         self.ready: Future[None] = Future()
         self._spawn()
@@ -172,11 +174,14 @@ class DepthWorker:
         if reply.kind == FAILED and not self.ready.done():
             return InferenceFailed("start", reply.text)
         if reply.kind == PREPARING:
-            with self._lock:
-                self._pending[reply.slot].deadline = time.monotonic() + PREPARE_S
+            self._preparing = (reply.slot, time.monotonic() + PREPARE_S)
             return None
         with self._lock:
             pending = self._pending.pop(reply.slot)
+            if self._preparing is not None and self._preparing[0] == reply.slot:
+                self._preparing, again = None, time.monotonic() + self._deadline_s
+                for other in self._pending.values():
+                    other.deadline = max(other.deadline, again)
         if reply.kind == DONE:
             depth = self._slots.output(reply.slot, *pending.shape)[0].copy()
             self._free.put(reply.slot)
@@ -190,6 +195,9 @@ class DepthWorker:
         if not self.ready.done():
             late = now > self._started + PREPARE_S
             return InferenceFailed("deadline", f"not ready after {PREPARE_S:.0f} s") if late else None
+        if self._preparing is not None:
+            late = now > self._preparing[1]
+            return InferenceFailed("deadline", f"not compiled within {PREPARE_S:.0f} s") if late else None
         with self._lock:
             late = any(now > pending.deadline for pending in self._pending.values())
         return InferenceFailed("deadline", f"no answer within {self._deadline_s:g} s") if late else None

@@ -26,10 +26,10 @@ class FileWriter:
     whole. A context manager: on KeyboardInterrupt what was made so far is kept. Raises SinkError.
     """
 
-    def __init__(self, output: Path, source: str, rate: Fraction | None) -> None:
+    def __init__(self, output: Path, source: str, rate: Fraction) -> None:
         self._output = output
         self._part = output.with_name(f".{output.stem}.part{output.suffix}")
-        self._rate = rate or DEFAULT_RATE
+        self._rate = rate
         self._video: VideoStream | None = None
         try:
             self._source: InputContainer = av.open(source)

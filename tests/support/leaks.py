@@ -20,19 +20,19 @@ _KEPT = re.compile(r"/dev/(null|u?random)|/proc/.*|/sys/.*|.*\.(so|zip)[.\d]*|.*
 class Held:
     """What this process holds at one moment. A thing that was replaced by another of its kind counts as the same."""
 
-    threads: frozenset[threading.Thread]
+    threads: Counter[str]
     children: int
     files: Counter[str]
 
     @classmethod
     def now(cls) -> Held:
         # A daemon thread dies with the process; ours are never daemons.
-        running = frozenset(thread for thread in threading.enumerate() if not thread.daemon)
+        running = Counter(thread.name for thread in threading.enumerate() if not thread.daemon)
         return cls(running, len(children_of(os.getpid())), _open_files())
 
     def gained_since(self, before: Held) -> str:
         """What is here that was not before, as text; empty when nothing is."""
-        found = [f"thread {thread.name}" for thread in self.threads - before.threads]
+        found = [f"thread {name}" for name in sorted((self.threads - before.threads).elements())]
         if self.children > before.children:
             found.append(f"{self.children - before.children} child process(es): {children_of(os.getpid())}")
         found += [f"{count} x {name}" for name, count in sorted((self.files - before.files).items())]

@@ -1,0 +1,127 @@
+"""What takes long to make is made once: networks turned into OpenVINO artefacts.
+
+They are kept from one run to the next in pytest's cache, under a digest of all that makes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import streamd
+from streamd.backoff import Backoff
+from streamd.config import ModelConfig
+from streamd.depth.artefact import Artefact, prepare
+from streamd.depth.estimator import ModelInfo
+from streamd.depth.files import sha256_of
+from streamd.depth.models import find_model
+from streamd.depth.service import DepthService, ServiceEvents
+from streamd.depth.store import ModelStore
+from streamd.errors import InferenceFailed
+from tests.support.checkpoints import write_midas_small
+
+KEPT_S = 24 * 3600
+
+
+@pytest.fixture(scope="session")
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where artefacts and weights are."""
+    if not hasattr(request.config, "cache"):
+        return tmp_path_factory.mktemp("artefacts")
+    digest = hashlib.sha256()
+    package = Path(streamd.__file__).parent
+    for file in sorted([*package.glob("depth/**/*.py"), *package.glob("assets/*"), package / "media.py"]):
+        digest.update(file.read_bytes())
+    for name in ("torch", "timm", "openvino"):
+        digest.update(importlib.metadata.version(name).encode())
+    root = Path(request.config.cache.mkdir("streamd-artefacts"))
+    for other in root.iterdir():
+        if time.time() - other.stat().st_mtime > KEPT_S:
+            shutil.rmtree(other, ignore_errors=True)
+    kept = root / digest.hexdigest()[:16]
+    kept.mkdir(exist_ok=True)
+    return kept
+
+
+@pytest.fixture(scope="session")
+def embedded(kept: Path) -> Artefact:
+    weights, sha256 = ModelStore(kept / "none", kept).weights("embedded")
+    return prepare(find_model("embedded"), weights, sha256, kept)
+
+
+@pytest.fixture(scope="session")
+def midas_weights(kept: Path) -> Path:
+    """The official layout, random numbers."""
+    path = kept / "midas_small.pt"
+    if not path.exists():
+        write_midas_small(kept / "midas_small.new").replace(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def midas_small(kept: Path, midas_weights: Path) -> Artefact:
+    return prepare(find_model("midas_small"), midas_weights, sha256_of(midas_weights), kept)
+
+
+@pytest.fixture
+def store(tmp_path: Path, embedded: Artefact) -> ModelStore:
+    """No weights but the embedded ones."""
+    return ModelStore(tmp_path / "models", embedded.directory.parent)
+
+
+class Notes(ServiceEvents):
+    """What a service told."""
+
+    def __init__(self) -> None:
+        self.running: list[ModelInfo] = []
+        self.lost: list[InferenceFailed] = []
+
+    def model_running(self, info: ModelInfo) -> None:
+        self.running.append(info)
+
+    def worker_lost(self, failure: InferenceFailed) -> None:
+        self.lost.append(failure)
+
+
+MakeService = Callable[..., DepthService]
+
+
+@pytest.fixture
+def make_service(store: ModelStore) -> Iterator[MakeService]:
+    """Starts services and closes them: ``make_service(**ModelConfig, service={...})``."""
+    with ExitStack() as stack:
+
+        def make(*, service: dict[str, Any] | None = None, **config: Any) -> DepthService:
+            given = {"name": "embedded", "precision": "fp32", "threads": 1, "download": False, **config}
+            options = {
+                "events": Notes(),
+                "restart_backoff": Backoff(0.05, cap_s=0.2),
+                "store": store,
+                **(service or {}),
+            }
+            made = DepthService(ModelConfig(**given), **options)
+            stack.callback(made.close)
+            made.start()
+            return made
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def shared_service(embedded: Artefact, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DepthService]:
+    """The embedded network for tests that harm it no more than by killing its worker."""
+    store = ModelStore(tmp_path_factory.mktemp("models"), embedded.directory.parent)
+    config = ModelConfig(name="embedded", precision="fp32", download=False)
+    service = DepthService(config, store, parallel=2, slots=8, restart_backoff=Backoff(0.05, cap_s=0.2))
+    service.start()
+    service.wait_ready(60)
+    yield service
+    service.close()

@@ -1,0 +1,455 @@
+"""The depth worker, a real process with OpenVINO: what it answers, and what becomes of it when it fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamd import threads
+from streamd.config import ModelConfig
+from streamd.depth import client
+from streamd.depth.artefact import Artefact
+from streamd.depth.client import DepthWorker
+from streamd.depth.files import sha256_of
+from streamd.depth.models import MODELS, Download
+from streamd.depth.ov import openvino
+from streamd.depth.protocol import WorkerJob
+from streamd.depth.service import DepthService
+from streamd.depth.store import ModelStore
+from streamd.errors import DepthError, InferenceFailed, ModelMissing
+from streamd.media import FloatImage
+from tests.integration.conftest import MakeService, Notes
+from tests.support.fileserver import serve_file
+from tests.support.leaks import children_of
+
+pytestmark = pytest.mark.timeout(60)
+
+SIZES = [(256, 128), (128, 256), (256, 192), (256, 224), (192, 256), (256, 256), (256, 96)]
+"""(width, height): more than a worker keeps compiled."""
+
+
+@pytest.fixture(scope="module")
+def calibration(embedded: Artefact) -> tuple[FloatImage, FloatImage]:
+    """Frames of the demo clip, and what torch makes of them."""
+    with np.load(embedded.calibration) as calibration:
+        return calibration["inputs"], calibration["outputs"]
+
+
+@pytest.fixture(scope="module")
+def reference(embedded: Artefact) -> Callable[[FloatImage], FloatImage]:
+    """The network in this process."""
+    compiled = openvino.Core().compile_model(embedded.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda planes: compiled(planes[None])[0][0].copy()
+
+
+def noise(width: int, height: int, seed: int = 0) -> FloatImage:
+    return np.random.default_rng(seed).standard_normal((3, height, width), np.float32)
+
+
+def infer(service: DepthService, planes: FloatImage) -> FloatImage:
+    return service.submit(service.wait_ready(20), planes).result(20)
+
+
+def alike(found: FloatImage, expected: FloatImage, share: float = 1e-4) -> None:
+    np.testing.assert_allclose(found, expected, atol=share * np.abs(expected).max(), rtol=0)
+
+
+def until(done: Callable[[], object], within_s: float = 5) -> None:
+    give_up_at = time.monotonic() + within_s
+    while not done():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.005)
+
+
+def notes(service: DepthService) -> Notes:
+    assert isinstance(service._events, Notes)
+    return service._events
+
+
+@contextmanager
+def replaced_within(service: DepthService, seconds: float) -> Iterator[int]:
+    """Gives the worker's process id; it has to be another one afterwards, and answer."""
+    service.wait_ready(20)
+    before = service.worker_pid
+    assert before is not None
+    started = time.monotonic()
+    yield before
+    until(lambda: service.worker_pid not in (None, before), seconds)
+    infer(service, noise(256, 128))
+    assert time.monotonic() - started < seconds
+    assert not Path(f"/proc/{before}").exists()
+
+
+class TestAnswers:
+    def test_are_what_torch_gives(
+        self, shared_service: DepthService, calibration: tuple[FloatImage, FloatImage]
+    ) -> None:
+        for planes, expected in zip(*calibration, strict=True):
+            alike(infer(shared_service, planes), expected)
+
+    def test_belong_to_their_questions(
+        self, shared_service: DepthService, calibration: tuple[FloatImage, FloatImage]
+    ) -> None:
+        """Three streams ask at once, each with several under way."""
+        inputs, outputs = calibration
+        info = shared_service.wait_ready()
+
+        def ask(first: int) -> None:
+            for start in range(first, first + 5):
+                order = [(start + n) % 8 for n in range(5)]
+                futures = [shared_service.submit(info, inputs[n]) for n in order]
+                for n, future in zip(order, futures, strict=True):
+                    alike(future.result(10), outputs[n])
+
+        workers = [threads.start(f"asker-{n}", lambda n=n: ask(3 * n)) for n in range(3)]  # type: ignore[misc]
+        for worker in workers:
+            worker.finished.result(30)
+
+    def test_of_any_size(self, shared_service: DepthService, reference: Callable[[FloatImage], FloatImage]) -> None:
+        """In turns and at once, more sizes than are kept compiled."""
+        info = shared_service.wait_ready()
+        asked = [noise(*size, seed=n) for n in range(2) for size in SIZES]
+        futures = [shared_service.submit(info, planes) for planes in asked]
+        for planes, future in zip(asked, futures, strict=True):
+            alike(future.result(20), reference(planes))
+
+    def test_wait_while_another_size_is_compiled(
+        self, make_service: MakeService, embedded: Artefact, tmp_path: Path
+    ) -> None:
+        """Which takes longer than an answer may, seven times over, and holds up everyone."""
+        fresh = tmp_path / "cache"
+        fresh.mkdir()
+        (fresh / embedded.directory.name).symlink_to(embedded.directory)
+        service = make_service(timeout_s=0.5, service={"store": ModelStore(tmp_path / "models", fresh)})
+        info = service.wait_ready(20)
+        infer(service, noise(*SIZES[0]))
+        futures = [service.submit(info, noise(*size)) for size in SIZES[1:] for size in (size, SIZES[0])]
+        assert [future.exception(20) for future in futures] == [None] * len(futures)
+        assert notes(service).lost == []
+
+    def test_are_ours_to_keep(self, shared_service: DepthService, calibration: tuple[FloatImage, FloatImage]) -> None:
+        """Not a view of memory that the next one is written to."""
+        inputs, outputs = calibration
+        answers = [infer(shared_service, planes) for planes in (*inputs, *inputs)]
+        for answer, expected in zip(answers, (*outputs, *outputs), strict=True):
+            alike(answer, expected)
+
+    def test_tell_where_they_come_from(self, shared_service: DepthService, embedded: Artefact) -> None:
+        info = shared_service.wait_ready()
+        assert (info.spec.name, info.runtime, info.precision) == ("embedded", "openvino", "fp32")
+        assert info.sha256 == embedded.sha256
+        status = shared_service.status
+        assert (status.state, status.info, status.wanted, status.message) == ("ready", info, "embedded", None)
+        assert 50e6 < shared_service.worker_memory() < 400e6
+
+    def test_of_torch_are_the_same(
+        self, make_service: MakeService, calibration: tuple[FloatImage, FloatImage], embedded: Artefact
+    ) -> None:
+        torch = make_service(runtime="torch", memory_limit_mb=2000)
+        info = torch.wait_ready(40)
+        assert (info.runtime, info.precision) == ("torch", "fp32")
+        inputs, outputs = calibration
+        alike(torch.submit(info, inputs[0]).result(40), outputs[0], share=1e-3)
+
+    def test_to_questions_for_a_network_that_has_gone(self, shared_service: DepthService) -> None:
+        other = replace(shared_service.wait_ready(), sha256="gone")
+        with pytest.raises(InferenceFailed, match="another model runs now"):
+            shared_service.submit(other, noise(256, 128))
+
+    def test_precisions_agree(
+        self, make_service: MakeService, calibration: tuple[FloatImage, FloatImage], embedded: Artefact
+    ) -> None:
+        service = make_service(precision="auto")
+        info = service.wait_ready(20)
+        assert info.precision == embedded.chosen
+        inputs, outputs = calibration
+        spread = np.subtract(*np.percentile(outputs[0], (98, 2)))
+        assert np.abs(infer(service, inputs[0]) - outputs[0]).mean() < 0.01 * spread
+
+
+class TestLoss:
+    def test_a_killed_worker_is_replaced(self, make_service: MakeService) -> None:
+        service = make_service()
+        with replaced_within(service, 5) as pid:
+            os.kill(pid, signal.SIGSTOP)  # so that the inferences are under way for sure
+            info = service.wait_ready()
+            futures = [service.submit(info, noise(256, 128)) for _ in range(4)]
+            os.kill(pid, signal.SIGKILL)
+            failures = [future.exception(5) for future in futures]
+        assert [type(failure) for failure in failures] == [InferenceFailed] * 4
+        assert str(failures[0]) == "depth worker crashed: killed by signal 9"
+        assert [failure.reason for failure in notes(service).lost] == ["crashed"]
+        assert len(notes(service).running) == 2
+        assert service.status.state == "ready"
+
+    def test_a_hung_worker_is_replaced(self, make_service: MakeService) -> None:
+        service = make_service(timeout_s=0.4)
+        infer(service, noise(256, 128))
+        with replaced_within(service, 5) as pid:
+            os.kill(pid, signal.SIGSTOP)
+            failure = service.submit(service.wait_ready(), noise(256, 128)).exception(5)
+        assert str(failure) == "depth worker deadline: no answer within 0.4 s"
+        assert [failure.reason for failure in notes(service).lost] == ["deadline"]
+
+    def test_a_worker_that_grew_is_replaced(self, make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+        service, measured = make_service(memory_limit_mb=600), client.resident_bytes
+        with replaced_within(service, 5) as pid:
+            monkeypatch.setattr(client, "resident_bytes", lambda p: 601_000_000 if p == pid else measured(p))
+        assert [str(failure) for failure in notes(service).lost] == [
+            "depth worker memory: 601 MB resident, allowed are 600"
+        ]
+
+    def test_a_worker_that_is_too_big_from_the_start_is_said(
+        self, make_service: MakeService, shared_service: DepthService, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = shared_service.worker_pid
+        monkeypatch.setattr(client, "resident_bytes", lambda pid: 0 if pid == other else 10**12)
+        service = make_service(service={"strict": True})
+        with pytest.raises(InferenceFailed) as caught:
+            service.wait_ready(20)
+        assert caught.value.reason == "memory"
+
+    def test_resident_memory_is_measured_for_real(self, embedded: Artefact, tmp_path: Path) -> None:
+        job = WorkerJob("embedded", "openvino", "fp32", str(embedded.xml), str(tmp_path), 1, 1, 2, 256)
+        worker = DepthWorker(job, deadline_s=3, memory_limit_bytes=30_000_000)
+        until(lambda: worker.failure, 10)
+        assert worker.failure is not None
+        assert worker.failure.reason == "memory"
+        assert worker.failure.detail.endswith(" MB resident, allowed are 30")
+        worker.close()
+
+    def test_an_idle_worker_that_dies_is_replaced_too(self, make_service: MakeService) -> None:
+        service = make_service()
+        with replaced_within(service, 5) as pid:
+            os.kill(pid, signal.SIGKILL)
+
+    def test_it_can_die_again_and_again(self, make_service: MakeService) -> None:
+        service = make_service()
+        for _ in range(3):
+            with replaced_within(service, 8) as pid:
+                os.kill(pid, signal.SIGKILL)
+        assert len(notes(service).lost) == 3
+
+    def test_when_a_question_fails_the_worker_has_been_given_up_already(self, make_service: MakeService) -> None:
+        """Else who asks again at once would ask the dead one."""
+        service = make_service()
+        info = service.wait_ready(20)
+        pid = service.worker_pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        seen: list[object] = []
+        future = service.submit(info, noise(256, 128))
+        future.add_done_callback(lambda _: seen.append(service.info))
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: seen)
+        assert seen == [None]
+
+    def test_a_worker_whose_daemon_was_killed_ends(self, embedded: Artefact, tmp_path: Path) -> None:
+        code = (
+            "import sys, time; from pathlib import Path; from streamd.config import ModelConfig\n"
+            "from streamd.depth.service import DepthService; from streamd.depth.store import ModelStore\n"
+            "service = DepthService(ModelConfig(name='embedded', precision='fp32', download=False),"
+            " ModelStore(Path(sys.argv[1]), Path(sys.argv[2])))\n"
+            "service.start(); service.wait_ready(); print(service.worker_pid, flush=True); time.sleep(60)"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path), str(embedded.directory.parent)]
+        daemon = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert daemon.stdout is not None
+        worker = int(daemon.stdout.readline())
+        assert Path(f"/proc/{worker}").exists()
+        daemon.kill()
+        daemon.communicate()
+        until(lambda: not running(worker), 3)
+
+
+def running(pid: int) -> bool:
+    """Zombies do not count: who inherits them may be slow to see."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class TestEnd:
+    def test_close_leaves_no_process(self, make_service: MakeService) -> None:
+        service, before = make_service(), children_of(os.getpid())
+        infer(service, noise(256, 128))
+        pid = service.worker_pid
+        started = time.monotonic()
+        service.close()
+        assert time.monotonic() - started < 2
+        assert service.worker_pid is None
+        assert pid not in children_of(os.getpid())
+        assert len(children_of(os.getpid())) <= len(before)
+        service.close()
+
+    def test_close_fails_what_is_under_way(self, make_service: MakeService) -> None:
+        service = make_service()
+        info, pid = service.wait_ready(20), service.worker_pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        futures: list[Future[FloatImage]] = [service.submit(info, noise(256, 128)) for _ in range(2)]
+        service.close()
+        assert {str(future.exception(0)) for future in futures} == {"depth worker stopped: closed"}
+        assert notes(service).lost == [], "which is no loss"
+        with pytest.raises(InferenceFailed):
+            service.wait_ready(0)
+
+    def test_close_does_not_wait_for_a_start(self, make_service: MakeService) -> None:
+        service = make_service()
+        until(lambda: children_of(os.getpid()))
+        started = time.monotonic()
+        service.close()
+        assert time.monotonic() - started < 3
+        with pytest.raises(InferenceFailed):
+            service.wait_ready()
+
+    def test_who_waits_for_a_service_is_told_of_its_end(self, make_service: MakeService) -> None:
+        service = make_service(weights="/none", fallback="")
+        waiter = threads.start("waiter", lambda: [service.wait_ready(20) for _ in range(1)] and None)
+        service.close()
+        assert isinstance(waiter.finished.exception(5), DepthError)
+
+
+class TestChoice:
+    def test_the_stand_in_runs_while_the_weights_are_missing(
+        self, make_service: MakeService, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        service = make_service(name="midas_small", fallback="embedded")
+        assert service.wait_ready(20).spec.name == "embedded"
+        status = service.status
+        assert (status.state, status.wanted) == ("ready", "midas_small")
+        assert "no weights on this machine: streamd models fetch midas_small" in (status.message or "")
+        warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert len(warnings) == 1
+        assert "using the embedded model, whose depth is coarse" in warnings[0]
+
+    @pytest.mark.parametrize("options", [{"service": {"strict": True}}, {"fallback": ""}, {"fallback": "midas_small"}])
+    def test_without_a_stand_in_missing_weights_are_an_error(
+        self, make_service: MakeService, options: dict[str, object]
+    ) -> None:
+        service = make_service(name="midas_small", **options)
+        with pytest.raises(ModelMissing, match="model midas_small: no weights on this machine"):
+            service.wait_ready(20)
+        assert service.status.state == "failed"
+
+    def test_weights_that_arrive_later_are_found(self, make_service: MakeService, tmp_path: Path) -> None:
+        """Without a stand-in it looks again and again."""
+        weights = tmp_path / "own.safetensors"
+        service = make_service(weights=weights, fallback="")
+        with pytest.raises(ModelMissing):
+            service.wait_ready(20)
+        asset, sha256 = ModelStore(tmp_path, tmp_path).weights("embedded")
+        shutil.copy(asset, tmp_path / "copy")
+        (tmp_path / "copy").rename(weights)
+        until(lambda: service.is_ready(0.1), 10)
+        assert service.wait_ready().sha256 == sha256
+
+    def test_weights_of_ones_own_are_used(
+        self, make_service: MakeService, midas_small: Artefact, midas_weights: Path
+    ) -> None:
+        service = make_service(name="midas_small", weights=midas_weights, service={"strict": True})
+        info = service.wait_ready(20)
+        assert (info.spec.name, info.sha256) == ("midas_small", midas_small.sha256)
+        with np.load(midas_small.calibration) as calibration:
+            alike(infer(service, calibration["inputs"][3]), calibration["outputs"][3])
+
+    def test_bad_weights_are_said_and_the_stand_in_runs(self, make_service: MakeService, tmp_path: Path) -> None:
+        (tmp_path / "bad.pt").write_bytes(b"no weights")
+        service = make_service(name="midas_small", weights=tmp_path / "bad.pt", fallback="embedded")
+        assert service.wait_ready(30).spec.name == "embedded"
+        assert f"{tmp_path}/bad.pt: weights refused: " in (service.status.message or "")
+
+    def test_the_input_size_is_the_configurations(self, make_service: MakeService) -> None:
+        service = make_service(input_size=128)
+        assert service.wait_ready(20).spec.preprocessing.input_size == 128
+        assert infer(service, noise(128, 64)).shape == (64, 128)
+
+
+def test_a_runtime_that_does_not_start_says_why(embedded: Artefact) -> None:
+    job = WorkerJob("embedded", "openvino", "fp32", "/none/model.xml", "/tmp", 1, 1, 2, 256)
+    for broken, reason in (
+        (replace(job, runtime="nonsense"), "No module named"),
+        (replace(job, model="x", runtime="torch"), "x: unknown"),
+    ):
+        lost: list[InferenceFailed] = []
+        worker = DepthWorker(broken, deadline_s=3, memory_limit_bytes=2**40, on_exit=lost.append)
+        failure = worker.ready.exception(30)
+        assert isinstance(failure, InferenceFailed)
+        assert failure.reason == "start"
+        assert reason in failure.detail
+        worker.close()
+        with pytest.raises(InferenceFailed):
+            worker.submit(noise(64, 32)).result(1)
+        assert lost == [failure]
+
+
+def test_a_question_that_cannot_be_computed_fails_alone(embedded: Artefact, tmp_path: Path) -> None:
+    """No such file: OpenVINO finds out when it compiles for the first size."""
+    job = WorkerJob("embedded", "openvino", "fp32", "/none/model.xml", str(tmp_path), 1, 1, 2, 256)
+    worker = DepthWorker(job, deadline_s=3, memory_limit_bytes=2**40)
+    worker.ready.result(20)
+    for _ in range(5):
+        failure = worker.submit(noise(64, 32)).exception(10)
+        assert isinstance(failure, InferenceFailed)
+        assert failure.reason == "error"
+    worker.close()
+
+
+def test_changing_over_loses_no_answer(
+    embedded: Artefact, midas_small: Artefact, midas_weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Starts on the stand-in, fetches MiDaS_small, goes on with it: every question is answered, in order."""
+    caplog.set_level(logging.INFO)
+    sha256 = sha256_of(midas_weights)
+    with serve_file(midas_weights.read_bytes()) as server:
+        spec = replace(MODELS["midas_small"], download=Download(server.url, sha256[:8]))
+        models = {"midas_small": spec, "embedded": MODELS["embedded"]}
+        store = ModelStore(tmp_path / "models", embedded.directory.parent, models=models, check=lambda *_: None)
+        config = ModelConfig(precision="fp32", threads=1)
+        service, events = DepthService(config, store, slots=4, events=Notes()), None
+        service._events = events = Notes()
+        service.start()
+        answered: list[str] = []
+        stop = threading.Event()
+
+        def ask() -> None:
+            while not stop.is_set():
+                info = service.wait_ready(20)
+                under_way = []
+                for _ in range(3):
+                    try:
+                        under_way.append(service.submit(info, noise(256, 128)))
+                    except InferenceFailed as error:
+                        assert error.reason == "changed"  # noqa: PT017
+                for future in under_way:
+                    assert future.result(10).shape == (128, 256)
+                    answered.append(info.spec.name)
+
+        asker = threads.start("asker", ask)
+        try:
+            until(lambda: (len(events.running) == 2 and answered.count("midas_small") > 5) or asker.finished.done(), 40)
+        finally:
+            stop.set()
+            asker.join()
+            service.close()
+    asker.finished.result()
+    assert answered.index("midas_small") == answered.count("embedded") > 3, "one after the other, no going back"
+    assert [info.spec.name for info in events.running] == ["embedded", "midas_small"]
+    assert events.lost == []
+    assert service.status.message is None
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

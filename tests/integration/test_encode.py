@@ -1,0 +1,177 @@
+"""The live encoder by what is in its bytes: any browser decodes it, anyone can join at a keyframe."""
+
+from __future__ import annotations
+
+import re
+
+import av
+import numpy as np
+import pytest
+
+from streamd import encode
+from streamd.encode import LiveEncoder, bitrate_kbps, file_options
+from streamd.errors import EncodeError
+from streamd.media import CLOCK_RATE, TIME_BASE, EncodedPacket, Stamp
+from tests.support.clips import HEIGHT, WIDTH, number_in, picture_of
+
+SLICE, IDR, SEI, SPS, PPS = 1, 5, 6, 7, 8
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    moment = [100.0]
+    monkeypatch.setattr("streamd.encode.time.monotonic", lambda: moment[0])
+    return moment
+
+
+def stamp(number: int, fps: float = 30) -> Stamp:
+    return Stamp(number, round(number * CLOCK_RATE / fps), 100 + number / fps)
+
+
+def encoded(encoder: LiveEncoder, numbers: range, now: list[float] | None = None) -> list[EncodedPacket]:
+    packets = []
+    for number in numbers:
+        packets += encoder.encode(picture_of(number), stamp(number))
+        if now:
+            now[0] += 0.125
+    return packets
+
+
+def units(packet: EncodedPacket) -> list[bytes]:
+    """The NAL units between Annex B start codes."""
+    assert packet.data.startswith((b"\0\0\1", b"\0\0\0\1")), "Annex B"
+    return [unit for unit in re.split(rb"\x00{2,3}\x01", packet.data) if unit]
+
+
+def kinds(packet: EncodedPacket) -> list[int]:
+    found = [unit[0] & 31 for unit in units(packet)]
+    return [kind for kind in dict.fromkeys(found) if kind != SEI]
+
+
+def decoded(packets: list[EncodedPacket]) -> list[av.VideoFrame]:
+    decoder = av.CodecContext.create("h264", "r")
+    frames = []
+    for packet in packets:
+        given = av.Packet(packet.data)
+        given.pts, given.time_base = packet.pts, TIME_BASE
+        frames += decoder.decode(given)
+    return [*frames, *decoder.decode(None)]
+
+
+def test_it_is_constrained_baseline() -> None:
+    (packet,) = encoded(LiveEncoder(WIDTH, HEIGHT), range(1))
+    (sps,) = [unit for unit in units(packet) if unit[0] & 31 == SPS]
+    assert sps[1] == 66, "baseline"
+    assert sps[2] & 0x40, "constrained"
+
+
+def test_headers_stand_in_front_of_every_keyframe(now: list[float]) -> None:
+    encoder = LiveEncoder(WIDTH, HEIGHT)
+    packets = []
+    for start in (0, 20, 40):
+        encoder.request_keyframe()
+        packets += encoded(encoder, range(start, start + 20), now)
+    assert [n for n, packet in enumerate(packets) if packet.is_keyframe] == [0, 20, 40]
+    for packet in packets:
+        assert kinds(packet) == ([SPS, PPS, IDR] if packet.is_keyframe else [SLICE])
+
+
+def test_each_picture_gives_its_packet_at_once_and_none_is_a_b_frame() -> None:
+    """So pts is dts, and nothing waits in the encoder."""
+    encoder = LiveEncoder(WIDTH, HEIGHT)
+    for number in range(40):
+        (packet,) = encoder.encode(picture_of(number), stamp(number))
+        assert (packet.pts, packet.captured_at) == (stamp(number).pts, stamp(number).captured_at)
+        assert packet.size == (WIDTH, HEIGHT)
+
+
+def test_what_was_put_in_comes_out() -> None:
+    frames = decoded(encoded(LiveEncoder(WIDTH, HEIGHT), range(40)))
+    assert [number_in(frame) for frame in frames] == list(range(40))
+    assert [frame.pts for frame in frames] == [stamp(n).pts for n in range(40)]
+    luma = frames[20].to_ndarray(format="gray").astype(int)
+    assert np.abs(luma - picture_of(20).to_ndarray(format="gray")).mean() < 3
+
+
+def test_readers_are_told_the_colours() -> None:
+    (frame,) = decoded(encoded(LiveEncoder(WIDTH, HEIGHT), range(1)))
+    assert (frame.colorspace, frame.color_range) == (6, 1), "BT.601 in limited range"
+
+
+def test_anyone_can_join_at_any_keyframe(now: list[float]) -> None:
+    encoder = LiveEncoder(WIDTH, HEIGHT)
+    before = encoded(encoder, range(25), now)
+    encoder.request_keyframe()
+    after = encoded(encoder, range(25, 40), now)
+    assert [number_in(frame) for frame in decoded(after)] == list(range(25, 40))
+    assert not any(packet.is_keyframe for packet in before[1:])
+
+
+def test_keyframes_have_a_limit_and_a_request_is_never_lost(now: list[float]) -> None:
+    """A hundred viewers who ask at once cost one."""
+    encoder = LiveEncoder(WIDTH, HEIGHT)
+    keys = []
+    for number in range(60):
+        encoder.request_keyframe()
+        due = encoder.keyframe_due
+        (packet,) = encoder.encode(picture_of(number), stamp(number))
+        assert packet.is_keyframe == due or number == 0
+        if packet.is_keyframe:
+            keys.append(number)
+        now[0] += 0.125
+    assert keys == [0, *range(4, 60, 4)], "two a second"
+
+
+def test_a_request_too_soon_is_kept(now: list[float]) -> None:
+    encoder = LiveEncoder(WIDTH, HEIGHT)
+    encoded(encoder, range(2), now)
+    encoder.request_keyframe()
+    packets = encoded(encoder, range(2, 20), now)
+    assert [n for n, packet in enumerate(packets, 2) if packet.is_keyframe] == [4]
+
+
+def test_a_keyframe_comes_by_itself_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode, "KEYFRAME_EVERY_S", 0.5)
+    packets = encoded(LiveEncoder(WIDTH, HEIGHT, fps=30), range(40))
+    assert [n for n, packet in enumerate(packets) if packet.is_keyframe] == [0, 15, 30]
+
+
+def test_pts_grow_though_a_picture_is_shown_again() -> None:
+    encoder = LiveEncoder(WIDTH, HEIGHT)
+    same, older = stamp(5), stamp(4)
+    packets = [packet for s in (same, same, older, same, stamp(6)) for packet in encoder.encode(picture_of(1), s)]
+    assert [packet.pts for packet in packets] == [15_000, 15_001, 15_002, 15_003, 18_000]
+
+
+def test_the_rate_is_kept() -> None:
+    """Noise would cost many times as much."""
+    encoder = LiveEncoder(WIDTH, HEIGHT, kbps=300, fps=30)
+    chance, size = np.random.default_rng(0), 0
+    for number in range(90):
+        noise = chance.integers(16, 236, (HEIGHT * 3 // 2, WIDTH), dtype=np.uint8)
+        for packet in encoder.encode(av.VideoFrame.from_ndarray(noise, format="yuv420p"), stamp(number)):
+            size += len(packet.data)
+    assert 8 * size / 3 < 1.5 * 300_000
+
+
+@pytest.mark.parametrize(("size", "kbps"), [((1280, 720), 1500), ((640, 360), 495), ((160, 90), 200)])
+def test_the_default_rate_goes_with_the_size(size: tuple[int, int], kbps: int) -> None:
+    assert bitrate_kbps(*size) == pytest.approx(kbps, rel=0.02)
+
+
+@pytest.mark.parametrize("fps", [0.01, 7.3, 29.97, 240, 100_000])
+def test_any_measured_rate_is_taken(fps: float) -> None:
+    assert encoded(LiveEncoder(WIDTH, HEIGHT, fps=fps), range(2))[0].is_keyframe
+
+
+@pytest.mark.parametrize("size", [(0, 0), (191, 112), (100_000, 16)])
+def test_an_impossible_size_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(EncodeError, match="encoder refuses"):
+        LiveEncoder(*size)
+
+
+def test_files_are_encoded_by_quality() -> None:
+    options = file_options()
+    assert options["crf"]
+    options["crf"] = "0"
+    assert file_options()["crf"] != "0", "a copy"

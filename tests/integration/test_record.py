@@ -1,0 +1,313 @@
+"""Recordings: what is in the segments, also after kill -9, and what a full or slow disk does."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+import threading
+import time
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from streamd.encode import LiveEncoder
+from streamd.errors import DiskFull, SinkError
+from streamd.media import CLOCK_RATE, EncodedPacket, Stamp
+from streamd.sinks import record
+from streamd.sinks.record import Recorder, RecordingRules
+from tests.support.clips import HEIGHT, WIDTH, frames_of, number_in, picture_of, times_of
+
+pytestmark = pytest.mark.timeout(30)
+
+FPS = 25
+
+
+class Hub:
+    """One seat, and notes of what it asks for."""
+
+    def __init__(self) -> None:
+        self.seats: list[Recorder] = []
+        self.requests: list[str] = []
+
+    def join(self, seat: Recorder) -> None:
+        self.seats.append(seat)
+
+    def leave(self, seat: Recorder) -> None:
+        if seat in self.seats:
+            self.seats.remove(seat)
+
+    def request_keyframe(self, reason: str) -> None:
+        self.requests.append(reason)
+
+
+class Camera:
+    """Numbered pictures at 25 fps of their own clock, as fast as they are asked for."""
+
+    def __init__(self, size: tuple[int, int] = (WIDTH, HEIGHT), start: int = 0) -> None:
+        self._encoder, self._size, self._number = LiveEncoder(*size, kbps=500, fps=FPS), size, start
+
+    def shoot(self, *, key: bool = False) -> EncodedPacket:
+        if key:
+            self._encoder.request_keyframe()
+            self._encoder._last_keyframe = 0.0
+        number, self._number = self._number, self._number + 1
+        # A recording starts at some time, not at 0.
+        stamp = Stamp(number, CLOCK_RATE * 1000 + number * CLOCK_RATE // FPS, time.monotonic())
+        (packet,) = self._encoder.encode(picture_of(number, *self._size), stamp)
+        return packet
+
+    def film(self, count: int) -> list[EncodedPacket]:
+        return [self.shoot() for _ in range(count)]
+
+
+class Bench:
+    def __init__(self, folder: Path, *, segment_s: float = 60, min_free: float = 0) -> None:
+        self.folder, self.hub, self.bytes = folder, Hub(), 0
+        rules = RecordingRules(folder / "rec", segment_s, min_free)
+        self.recorder = Recorder(
+            self.hub,  # type: ignore[arg-type]
+            stream="porch",
+            view="depth",
+            rules=rules,
+            on_bytes=self._count,
+        )
+
+    def _count(self, written: int) -> None:
+        self.bytes += written
+
+    def push(self, *packets: EncodedPacket) -> None:
+        for packet in packets:
+            self.recorder.push(packet)
+
+    def push_all(self, camera: Camera, count: int) -> None:
+        """As the hub does: a keyframe when it is asked for; never faster than the disk."""
+        seen = 0
+        for _ in range(count):
+            self.push(camera.shoot(key=len(self.hub.requests) > seen))
+            seen = len(self.hub.requests)
+            self.written()
+
+    def written(self) -> None:
+        until(lambda: self.recorder._queue.empty() or self.recorder.finished.done())
+
+    def finish(self) -> BaseException | None:
+        self.recorder.stop()
+        return self.recorder.finished.exception(5)
+
+    @property
+    def segments(self) -> list[Path]:
+        return sorted((self.folder / "rec").rglob("*.mp4"))
+
+
+def until(done: Callable[[], bool], within_s: float = 5) -> None:
+    give_up_at = time.monotonic() + within_s
+    while not done():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.001)
+
+
+def numbers(path: Path) -> list[int]:
+    return [number_in(frame) for frame in frames_of(path)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.finish()
+
+
+def test_a_segment_holds_every_picture_with_its_time_from_zero(bench: Bench) -> None:
+    bench.push(*Camera().film(60))
+    assert bench.finish() is None
+    (segment,) = bench.segments
+    assert segment.parent == bench.folder / "rec" / "porch"
+    assert segment.name.endswith("Z-depth.mp4")
+    assert numbers(segment) == list(range(60))
+    assert times_of(segment) == [Fraction(n, FPS) for n in range(60)]
+    assert bench.bytes == segment.stat().st_size
+    assert bench.hub.seats == [], "the seat is free again"
+
+
+def test_it_begins_at_a_keyframe(bench: Bench) -> None:
+    camera = Camera()
+    bench.push(*camera.film(30)[10:], camera.shoot(key=True), *camera.film(9))
+    assert bench.finish() is None
+    assert numbers(bench.segments[0]) == list(range(30, 40))
+
+
+def test_segments_change_at_a_keyframe_and_nothing_is_lost_between(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, segment_s=1)
+    bench.push_all(Camera(), 90)
+    assert bench.finish() is None
+    assert bench.hub.requests == ["segment"] * 3
+    parts = [numbers(segment) for segment in bench.segments]
+    assert sum(parts, []) == list(range(90))  # noqa: RUF017
+    assert len(parts) == 4
+    assert all(25 <= len(part) <= 28 for part in parts[:-1])
+    assert {times_of(segment)[0] for segment in bench.segments} == {0}
+    assert bench.bytes == sum(segment.stat().st_size for segment in bench.segments)
+
+
+def test_a_change_of_size_begins_a_segment(bench: Bench) -> None:
+    bench.push(*Camera().film(5), *Camera((128, 64), start=5).film(5))
+    assert bench.finish() is None
+    sizes = [{(frame.width, frame.height) for frame in frames_of(segment)} for segment in bench.segments]
+    assert sizes == [{(WIDTH, HEIGHT)}, {(128, 64)}]
+
+
+def test_a_segment_can_be_played_while_it_is_written(bench: Bench) -> None:
+    """All but the last second of it."""
+    bench.push(*Camera().film(80))
+    bench.written()
+    until(lambda: bool(bench.segments) and bench.segments[0].stat().st_size > 0)
+    time.sleep(0.05)
+    found = numbers(bench.segments[0])
+    assert len(found) >= 50
+    assert found == list(range(len(found)))
+
+
+def test_when_nothing_comes_the_segment_is_finished(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And who comes back begins a new one at a keyframe, which is asked for."""
+    monkeypatch.setattr(record, "IDLE_S", 0.05)
+    camera = Camera()
+    bench.push(*camera.film(10))
+    until(lambda: bench.recorder._segment is not None)
+    until(lambda: bench.recorder._segment is None)
+    assert numbers(bench.segments[0]) == list(range(10)), "whole, though the recorder goes on"
+    bench.push(*camera.film(2))
+    until(lambda: "segment" in bench.hub.requests)
+    bench.push(camera.shoot(key=True), *camera.film(4))
+    assert bench.finish() is None
+    assert [numbers(segment) for segment in bench.segments] == [list(range(10)), list(range(12, 17))]
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from tests.integration.test_record import Bench, Camera
+bench = Bench(Path(sys.argv[1]))
+bench.push(*Camera().film(130))
+bench.written()
+time.sleep(0.1)
+print("written", flush=True)
+time.sleep(60)
+"""
+
+
+def test_kill_9_costs_a_second_at_most(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "written\n"
+    child.kill()
+    child.communicate()
+    (segment,) = (tmp_path / "rec").rglob("*.mp4")
+    found = numbers(segment)
+    assert found == list(range(len(found)))
+    assert len(found) >= 130 - FPS - 1
+    times = times_of(segment)
+    assert times == [Fraction(n, FPS) for n in range(len(times))]
+
+
+def test_a_full_disk_ends_the_recording_and_says_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, min_free=1e18)
+    bench.push(*Camera().film(3))
+    failure = bench.recorder.finished.exception(5)
+    assert isinstance(failure, DiskFull)
+    assert str(failure).startswith(f"{tmp_path}/rec/porch: recording stopped: ")
+    assert bench.segments == []
+    bench.push(*Camera().film(3))
+    bench.recorder.stop()
+    assert bench.hub.seats == []
+
+
+def test_a_disk_that_fills_up_keeps_the_segments_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    free = [10e9]
+    monkeypatch.setattr(record.shutil, "disk_usage", lambda _: usage(0, 0, int(free[0])))
+    bench, camera = Bench(tmp_path, segment_s=1, min_free=1e9), Camera()
+    bench.push_all(camera, 20)
+    free[0] = 0.5e9
+    bench.push_all(camera, 20)
+    failure = bench.recorder.finished.exception(5)
+    assert isinstance(failure, DiskFull)
+    assert failure.free_bytes == 500_000_000
+    (segment,) = bench.segments
+    assert numbers(segment) == list(range(len(frames_of(segment))))
+    bench.recorder.stop()
+
+
+@pytest.mark.parametrize("after", [0, 3])
+def test_no_room_in_the_middle_of_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """The header, or a fragment later on."""
+    writes: list[int] = []
+    write = record._Counted.write
+
+    def full(self: record._Counted, data: bytes) -> int:
+        writes.append(len(data))
+        if len(writes) > after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self, data)
+
+    monkeypatch.setattr(record._Counted, "write", full)
+    bench = Bench(tmp_path)
+    bench.push(*Camera().film(100))
+    failure = bench.recorder.finished.exception(5)
+    assert isinstance(failure, SinkError)
+    assert str(failure) == "porch/depth: recording stopped: No space left on device"
+    bench.recorder.stop()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "rec").write_text("in the way")
+    bench = Bench(tmp_path)
+    bench.push(*Camera().film(1))
+    failure = bench.recorder.finished.exception(5)
+    assert isinstance(failure, SinkError)
+    assert "\n" not in str(failure)
+    bench.recorder.stop()
+
+
+def test_a_slow_disk_loses_pictures_up_to_a_keyframe_and_never_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "QUEUE_PACKETS", 20)
+    gate, write = threading.Event(), Recorder._write
+
+    def slow(self: Recorder, packet: EncodedPacket) -> None:
+        gate.wait(10)
+        write(self, packet)
+
+    monkeypatch.setattr(Recorder, "_write", slow)
+    bench, camera = Bench(tmp_path), Camera()
+    bench.push(*camera.film(60))
+    assert bench.recorder.overflows == 1, "once, not per packet"
+    assert bench.hub.requests == ["overflow"]
+    gate.set()
+    bench.written()
+    bench.push(*camera.film(5), camera.shoot(key=True), *camera.film(4))
+    assert bench.finish() is None
+    found = numbers(bench.segments[0])
+    assert found[:20] == list(range(20))
+    assert found[-5:] == list(range(65, 70))
+    assert set(found).isdisjoint(range(22, 65)), "nothing between that no decoder could use"
+
+
+def test_stopping_writes_what_waits(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.push(*Camera().film(200))
+    bench.recorder.stop()
+    bench.recorder.stop()
+    ended: Future[None] = bench.recorder.finished
+    assert ended.exception(5) is None
+    assert numbers(bench.segments[0]) == list(range(200))
+
+
+def test_nothing_came_nothing_is_written(bench: Bench) -> None:
+    assert bench.finish() is None
+    assert bench.segments == []

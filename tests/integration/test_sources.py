@@ -1,0 +1,306 @@
+"""Sources on real files: every picture, in order, upright, at its time; and one line for what is no video."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from streamd.config import StreamConfig
+from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
+from streamd.sources import open_source
+from streamd.sources.base import Source
+from streamd.sources.file import FileInfo, FileSource
+from streamd.sources.webcam import WebcamSource
+from tests.support.clips import lay_down, number_in, write_clip
+from tests.support.fileserver import serve_file
+
+pytestmark = pytest.mark.timeout(30)
+
+FORMS: dict[str, dict[str, Any]] = {
+    "plain.mp4": {},
+    "b-frames.mp4": {"b_frames": 3},
+    "audio.mkv": {"b_frames": 2, "audio": True},
+    "late.ts": {"b_frames": 2},
+    "old.avi": {"codec": "mpeg4"},
+    "jpegs.avi": {"codec": "mjpeg"},
+    "web.webm": {"codec": "libvpx"},
+}
+
+
+def source_of(source: object, stop: threading.Event | None = None, **config: Any) -> Source:
+    options = {"realtime": False, **config}
+    return open_source(StreamConfig(source=str(source), **options), stop or threading.Event())
+
+
+def numbers(source: Source, most: int = 10_000) -> list[int]:
+    with contextlib.closing(source.frames()) as frames:
+        return [number_in(frame) for frame in islice(frames, most)]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("clips")
+
+    def clip(name: str) -> Path:
+        return folder / name if (folder / name).exists() else write_clip(folder / name, 30, **FORMS[name])
+
+    return clip
+
+
+class Clock(threading.Event):
+    """A stop event that lets its own time pass instead of waiting."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.now, self._real = 1000.0, time.monotonic
+        monkeypatch.setattr("streamd.sources.file.time.monotonic", lambda: self.now)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.now += timeout or 0
+        return self.is_set()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_picture_in_order(clips: Callable[[str], Path], name: str) -> None:
+    assert numbers(source_of(clips(name))) == list(range(30))
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_in_a_loop_none_is_missing_at_the_seam(clips: Callable[[str], Path], name: str) -> None:
+    assert numbers(source_of(clips(name), loop=True), 75) == [n % 30 for n in range(75)]
+
+
+@pytest.mark.parametrize("name", ["plain.mp4", "b-frames.mp4", "late.ts"])
+def test_like_a_camera_it_keeps_its_own_beat(
+    clips: Callable[[str], Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Across the seam of the loop too."""
+    clock = Clock(monkeypatch)
+    source = source_of(clips(name), clock, realtime=True, loop=True)
+    with contextlib.closing(source.frames()) as frames:
+        shown = [clock.now - 1000 for _ in islice(frames, 70)]
+    assert shown == pytest.approx([n / 25 for n in range(70)], abs=0.002)
+
+
+def test_pictures_of_uneven_times_keep_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [0.0, 0.1, 0.15, 0.75, 0.8]
+    clock, clip = Clock(monkeypatch), write_clip(tmp_path / "a.mp4", 5, times_s=times)
+    with contextlib.closing(source_of(clip, clock, realtime=True).frames()) as frames:
+        assert [clock.now - 1000 for _ in frames] == pytest.approx(times, abs=0.002)
+
+
+@pytest.mark.parametrize("realtime", [True, False])
+def test_stop_ends_it_at_the_next_picture(clips: Callable[[str], Path], realtime: bool) -> None:
+    stop = threading.Event()
+    count = 0
+    for _ in source_of(clips("plain.mp4"), stop, realtime=realtime, loop=True).frames():
+        count += 1
+        if count == 3:
+            stop.set()
+    assert count == 3
+
+
+def corner(frame: av.VideoFrame) -> tuple[bool, bool]:
+    """Whether the bright corner is below, and whether it is right."""
+    gray = frame.to_ndarray(format="gray").astype(int)
+    h, w = gray.shape
+    quarters = [gray[: h // 2, : w // 2], gray[: h // 2, w // 2 :], gray[h // 2 :, : w // 2], gray[h // 2 :, w // 2 :]]
+    brightest = int(np.argmax([quarter.mean() for quarter in quarters]))
+    return bool(brightest // 2), bool(brightest % 2)
+
+
+@pytest.mark.parametrize(
+    ("turn", "below", "right"), [(0, False, False), (90, False, True), (180, True, True), (270, True, False)]
+)
+def test_a_phone_held_upright_is_shown_upright(tmp_path: Path, turn: int, below: bool, right: bool) -> None:
+    """The left upper corner is bright; turned clockwise it goes right, then below."""
+    path = tmp_path / "phone.mp4"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 128, 64, "yuv420p"
+        pixels = np.full((96, 128), 128, np.uint8)
+        pixels[:64], pixels[:32, :64] = 40, 220
+        for number in range(3):
+            picture = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
+            picture.pts = number
+            container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+    frames = list(source_of(lay_down(path, turn) if turn else path).frames())
+    assert len(frames) == 3
+    for frame in frames:
+        assert (frame.width, frame.height) == ((64, 128) if turn in (90, 270) else (128, 64))
+        assert corner(frame) == (below, right)
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.04, 0.08])
+
+
+def test_probe_tells_what_is_in_it(clips: Callable[[str], Path]) -> None:
+    source = source_of(clips("plain.mp4"))
+    assert isinstance(source, FileSource)
+    assert source.probe() == FileInfo(192, 112, 25, 30)
+    other = source_of(clips("audio.mkv"))
+    assert isinstance(other, FileSource)
+    assert other.probe().frames == pytest.approx(30, abs=1), "estimated: the container does not say"
+
+
+def test_a_file_may_be_called_file(clips: Callable[[str], Path]) -> None:
+    assert len(numbers(source_of(f"file:{clips('plain.mp4')}"))) == 30
+
+
+def make(folder: Path, kind: str) -> Path:
+    path = folder / f"{kind}.mp4"
+    if kind == "text":
+        path.write_text("hello\n" * 100)
+    elif kind == "empty":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "audio":
+        write_clip(path, 20, audio_only=True)
+    elif kind == "picture-less":
+        whole = write_clip(folder / "whole.mp4", 20, options={"movflags": "faststart"}).read_bytes()
+        path.write_bytes(whole[: whole.index(b"mdat") + 8])
+    elif kind == "headless":
+        whole = write_clip(folder / "whole.mp4", 20).read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    elif kind == "secret":
+        write_clip(path, 3).chmod(0)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "reason"),
+    [
+        ("text", SourceUnsupported, "is not a video that can be decoded"),
+        ("empty", SourceUnsupported, "is not a video that can be decoded"),
+        ("headless", SourceUnsupported, "is not a video that can be decoded"),
+        ("picture-less", SourceUnsupported, "has no pictures that can be decoded"),
+        ("folder", SourceUnsupported, "is a directory, not a video"),
+        ("audio", SourceUnsupported, "has no video"),
+        ("missing", SourceUnreachable, "not found"),
+    ],
+)
+@pytest.mark.parametrize("loop", [False, True])
+def test_what_is_no_video_is_said(tmp_path: Path, kind: str, error: type[SourceError], reason: str, loop: bool) -> None:
+    path = make(tmp_path, kind)
+    with pytest.raises(SourceError) as caught:
+        numbers(source_of(path, loop=loop))
+    assert (type(caught.value), caught.value.reason) == (error, reason)
+    assert str(caught.value) == f"{path}: {reason}"
+
+
+@pytest.mark.parametrize("options", [{"movflags": "faststart"}, {"movflags": "frag_keyframe+empty_moov"}])
+def test_a_file_that_lost_its_end_is_played_up_to_there(tmp_path: Path, options: dict[str, str]) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 60, options=options)
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) * 6 // 10])
+    found = numbers(source_of(clip))
+    assert 20 < len(found) < 50
+    assert found == list(range(len(found)))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_damage_in_the_middle_costs_a_few_pictures_only(tmp_path: Path, name: str) -> None:
+    clip = write_clip(tmp_path / name, 60)
+    data = bytearray(clip.read_bytes())
+    chance, middle = random.Random(3), len(data) // 2
+    data[middle : middle + 400] = chance.randbytes(400)
+    clip.write_bytes(data)
+    found = numbers(source_of(clip))
+    assert found[:20] == list(range(20))
+    assert len(found) > 35
+    assert found[-1] == 59
+
+
+def test_test_patterns() -> None:
+    frames = list(source_of("lavfi:testsrc2=size=64x48:rate=10:duration=1").frames())
+    assert len(frames) == 10
+    assert {(frame.width, frame.height) for frame in frames} == {(64, 48)}
+
+
+def test_live_test_patterns_take_their_time() -> None:
+    started = time.monotonic()
+    assert len(list(source_of("lavfi:testsrc2=size=64x48:rate=20:duration=0.4", realtime=True).frames())) == 8
+    assert time.monotonic() - started > 0.3
+
+
+def test_a_bad_graph_is_said() -> None:
+    with pytest.raises(SourceError, match=r"^lavfi:nonsense=1: "):
+        numbers(source_of("lavfi:nonsense=1"))
+
+
+def test_video_over_http_that_ends_is_a_loss(clips: Callable[[str], Path]) -> None:
+    """A live source never ends by itself."""
+    seen = []
+    with serve_file(clips("late.ts").read_bytes()) as server:
+        source = source_of(server.url)
+        with pytest.raises(SourceEnded, match="stopped sending"):
+            seen.extend(number_in(frame) for frame in source.frames())
+    assert seen == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(404, SourceUnreachable), (401, SourceRejected), (403, SourceRejected), (429, SourceError), (503, SourceError)],
+)
+def test_what_a_server_refuses(status: int, error: type[SourceError]) -> None:
+    with serve_file(b"no") as server:
+        server.status = status
+        with pytest.raises(error) as caught:
+            numbers(source_of(server.url))
+    assert "Errno" not in str(caught.value)
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(SourceUnreachable, match="connection refused"):
+        numbers(source_of("http://127.0.0.1:9/live"))
+
+
+class TestWebcam:
+    """The camera is a clip; what matters is what is asked of it."""
+
+    @pytest.fixture
+    def asked(self, clips: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+        asked: list[dict[str, str]] = []
+        self.failures: list[SourceError] = []
+        opened = Source.opened
+
+        def open_clip(source: Source, url: str, *, format: str, options: dict[str, str]) -> Any:
+            assert (url, format) == ("/dev/v4l/by-id/cam", "v4l2")
+            asked.append(options)
+            if self.failures:
+                raise self.failures.pop(0)
+            return opened(source, str(clips("plain.mp4")))
+
+        monkeypatch.setattr(WebcamSource, "opened", open_clip)
+        return asked
+
+    def test_motion_jpeg_is_asked_for_first(self, asked: list[dict[str, str]]) -> None:
+        found = []
+        with pytest.raises(SourceEnded, match="was it unplugged"):
+            found.extend(number_in(frame) for frame in source_of("v4l2:/dev/v4l/by-id/cam").frames())
+        assert found == list(range(30))
+        assert [options.get("input_format") for options in asked] == ["mjpeg"]
+
+    def test_a_camera_without_it_is_taken_as_it_is(self, asked: list[dict[str, str]]) -> None:
+        self.failures = [SourceUnsupported("cam", "no such format")]
+        assert len(numbers(source_of("v4l2:/dev/v4l/by-id/cam"), 5)) == 5
+        assert asked[1] == {}
+
+    @pytest.mark.parametrize("error", [SourceUnreachable("cam", "no such device"), SourceRejected("cam", "refused")])
+    def test_a_camera_that_is_not_there_is_not_asked_twice(
+        self, asked: list[dict[str, str]], error: SourceError
+    ) -> None:
+        self.failures = [error]
+        with pytest.raises(type(error)):
+            numbers(source_of("v4l2:/dev/v4l/by-id/cam"))
+        assert len(asked) == 1
