@@ -90,7 +90,8 @@ def weights_for(model: str, home: Path) -> Weights:
         say(f"{model} is not installed: making random weights of its official layout")
         file = home / "random.pt"
         home.mkdir(parents=True, exist_ok=True)
-        write = f"from pathlib import Path; from tests.support.checkpoints import write_{model} as w; w(Path({str(file)!r}))"
+        # In a process of its own: this one shall not hold torch.
+        write = f"import pathlib, tests.support.checkpoints as c; c.write_{model}(pathlib.Path({str(file)!r}))"
         subprocess.run([sys.executable, "-c", write], cwd=ROOT, check=True, stdout=sys.stderr)
         subprocess.run(
             [sys.executable, "-m", "streamd", "models", "import", model, str(file)],
@@ -147,7 +148,9 @@ class Helper:
     def __enter__(self) -> Helper:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -212,19 +215,23 @@ def arguments_of(pid: int) -> list[str]:
 
 
 class Box:
-    """How busy the whole machine was since this was made, in cores."""
+    """How busy the whole machine was since this was made, in cores: with what is measured, and with all the rest."""
 
-    def __init__(self) -> None:
-        self._started, self._busy_s = time.monotonic(), self._read()
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
+        self._at_s, self._all_s, self._own_s = self._read()
 
-    @staticmethod
-    def _read() -> float:
+    def _read(self) -> tuple[float, float, float]:
         fields = Path("/proc/stat").read_text().split("\n")[0].split()[1:]
         user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in fields[:8])
-        return (user + nice + system + irq + softirq + steal) * _TICK_S
+        all_s = (user + nice + system + irq + softirq + steal) * _TICK_S
+        return time.monotonic(), all_s, sum(cpu_s(pid) for pid in self._pids)
 
-    def busy_cores(self) -> float:
-        return round((self._read() - self._busy_s) / max(time.monotonic() - self._started, 1e-9), 2)
+    def cores(self) -> dict[str, float]:
+        at_s, all_s, own_s = self._read()
+        elapsed_s = max(at_s - self._at_s, 1e-9)
+        own, everything = (own_s - self._own_s) / elapsed_s, (all_s - self._all_s) / elapsed_s
+        return {"own_cores": round(own, 2), "other_cores": round(max(everything - own, 0.0), 2)}
 
 
 # -- numbers ----------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -33,12 +34,17 @@ import cv2
 import numpy as np
 from common import Box, Helper, asked, median, say, spread, tell
 
-from streamd.config import StreamConfig
+from streamd.config import StreamConfig, View
+from streamd.depth.artefact import core_count
 from streamd.depth.models import find_model
 from streamd.depth.preprocess import VideoPreprocessor, network_size, still_input
 from streamd.depth.protocol import WorkerJob
+from streamd.depth.range import DepthRange
 from streamd.depth.service import DepthService
 from streamd.media import ByteImage, FloatImage
+from streamd.render.views import Renderer
+from streamd.sinks.file import FileWriter
+from streamd.sources.file import FileSource
 
 FASTER_THAN_PLAIN, SHARE_OF_BARE = 6.0, 0.75
 ALONE_FRAMES = 100
@@ -57,7 +63,7 @@ def main() -> None:
 
 
 def compare(options: argparse.Namespace, weights: common.Weights) -> dict[str, Any]:
-    box, load = common.machine(), Box()
+    box = common.machine()
     given = ["--clip", str(options.clip), "--model", options.model, "--plain-frames", str(options.plain_frames)]
     given += ["--weights", str(weights.file), "--precision", options.precision]
     say("starting the three")
@@ -73,7 +79,7 @@ def compare(options: argparse.Namespace, weights: common.Weights) -> dict[str, A
         "model": options.model,
         "weights": weights.kind,
         "clip": common.facts_of(options.clip),
-        "box": box | {"busy_cores": load.busy_cores()},
+        "box": box,
         "fps": {name: median([one[name]["fps"] for one in rounds], 2) for name in rounds[0]},
         "ratios": _ratios(rounds),
         "stages": _stages(rounds, facts),
@@ -85,11 +91,12 @@ def compare(options: argparse.Namespace, weights: common.Weights) -> dict[str, A
 def _round(number: int, *helpers: Helper) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for helper in helpers:
-        box = Box()
+        worker = common.child_of(helper.pid, "streamd.depth.worker")
+        box = Box(helper.pid, *([worker] if worker else []))
         answer = helper.ask()
         # "bare" measures twice in one go.
         for name, result in answer.items() if helper.role == "bare" else [(helper.role, answer)]:
-            results[name] = result | {"busy_cores": box.busy_cores()}
+            results[name] = result | box.cores()
             say(f"round {number}: {name:14} {result['fps']:6.1f} fps")
     return results
 
@@ -122,6 +129,22 @@ def _stages(rounds: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, An
     return {"streamd": ours, "plain": script}
 
 
+class Stages:
+    """Seconds that each stage took, frame by frame."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = {}
+
+    def observe(self, stage: str, seconds: float) -> None:
+        self.seconds.setdefault(stage, []).append(seconds)
+
+    def lap(self, stage: str, since: float) -> float:
+        """The time now."""
+        now = time.perf_counter()
+        self.observe(stage, now - since)
+        return now
+
+
 # -- streamd convert ----------------------------------------------------------------------------
 
 
@@ -133,35 +156,34 @@ def streamd(options: argparse.Namespace) -> None:
 
     convert = target.convert
 
-    def rounds(input: str, output: Path, service: DepthService, *, view: Any) -> target.Converted:
-        # The exact precision is not in DepthService's public face; the worker's command line has all of its job.
+    def rounds(input: str, output: Path, service: DepthService, *, view: View) -> target.Converted:
         service.wait_ready()
         pid = service.worker_pid
         assert pid is not None
+        # A worker's command line has all that it was told.
         job = next(WorkerJob.from_json(text) for text in common.arguments_of(pid) if text.startswith("{"))
         settings = {"precision": job.precision, "in_flight": target.IN_FLIGHT, "view": view}
         alone = _alone(input, output, service)
         tell({"job": json.loads(job.to_json()), "settings": settings, "alone": alone})
         done = target.Converted(0, 0.0, "")
         for _ in asked():
-            stages: dict[str, list[float]] = {}
-            observe = lambda stage, seconds: stages.setdefault(stage, []).append(seconds)  # noqa: E731
+            stages = Stages()
             own_s, worker_s = time.process_time(), common.cpu_s(pid)
-            done = convert(input, output, service, view=view, observe=observe, quiet=True)
+            done = convert(input, output, service, view=view, observe=stages.observe, quiet=True)
             cpu = {"process": time.process_time() - own_s, "worker": common.cpu_s(pid) - worker_s}
-            stages.pop("wait", None)  # the files' own times are no capture times
+            stages.seconds.pop("wait", None)  # a file's own times are no capture times
             tell(
                 {
                     "fps": round(done.fps, 2),
                     "frames": done.frames,
                     "output_kbps": common.facts_of(output)["kbps"],
                     "cpu_ms_per_frame": {name: round(1e3 * seconds / done.frames, 2) for name, seconds in cpu.items()},
-                    "stages": stages,
+                    "stages": stages.seconds,
                 }
             )
         return done
 
-    target.convert = rounds
+    vars(target)["convert"] = rounds
     with tempfile.TemporaryDirectory() as temporary:
         arguments = ["convert", str(options.clip), f"{temporary}/depth.mp4", "--model", options.model]
         if options.precision != "auto":
@@ -172,12 +194,6 @@ def streamd(options: argparse.Namespace) -> None:
 
 def _alone(input: str, output: Path, service: DepthService) -> dict[str, float]:
     """CPU milliseconds per frame of each stage with nothing beside it, helper threads included. Also warms up."""
-    import threading
-
-    from streamd.convert import DepthRange, Renderer
-    from streamd.sinks.file import FileWriter
-    from streamd.sources.file import FileSource
-
     cpu: dict[str, float] = {}
 
     def timed(stage: str, work: Callable[[], Iterator[Any]]) -> list[Any]:
@@ -186,10 +202,14 @@ def _alone(input: str, output: Path, service: DepthService) -> dict[str, float]:
         cpu[stage] = round(1e3 * (time.process_time() - started) / len(results), 2)
         return results
 
+    def seen(source: FileSource) -> Iterator[None]:
+        yield from (None for _ in source.frames())
+
     info = service.wait_ready()
     preprocess, limits, renderer = VideoPreprocessor(), DepthRange(), Renderer()
     source = FileSource(StreamConfig(source=input, realtime=False), threading.Event())
-    frames = timed("decode", source.frames)
+    frames = [frame for frame, _ in zip(source.frames(), range(ALONE_FRAMES), strict=False)]
+    timed("decode", lambda: seen(source))  # without keeping the frames: new memory for each costs as much again
     inputs = timed("preprocess", lambda: (preprocess(frame, info.spec.preprocessing)[0] for frame in frames))
     depths = [service.submit(info, planes).result() for planes in inputs]
 
@@ -218,15 +238,10 @@ def plain(options: argparse.Namespace) -> None:
     import torch
     import torch.nn.functional as functional
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(core_count())
+    cv2.setNumThreads(core_count())  # as OpenCV comes; streamd has it at one thread
     spec = find_model(options.model)
     network: torch.nn.Module = importlib.import_module(spec.network).load(options.weights)
-    stages: dict[str, list[float]] = {}
-
-    def lap(stage: str, since: float) -> float:
-        now = time.perf_counter()
-        stages.setdefault(stage, []).append(now - since)
-        return now
 
     def pictures() -> Iterator[ByteImage]:
         while True:
@@ -234,7 +249,9 @@ def plain(options: argparse.Namespace) -> None:
             while (got := capture.read())[0]:
                 yield got[1]
 
-    def run(frames: int) -> None:
+    def run(frames: int) -> Stages:
+        stages = Stages()
+        lap = stages.lap
         with av.open(f"{temporary}/plain.mp4", "w") as output:
             video = output.add_stream("libx264", rate=30, width=1280, height=720, pix_fmt="yuv420p")
             for number in range(frames):
@@ -255,17 +272,17 @@ def plain(options: argparse.Namespace) -> None:
                 output.mux(video.encode(picture))
                 lap("encode", at)
             output.mux(video.encode(None))
+        return stages
 
     with tempfile.TemporaryDirectory() as temporary:
         source = pictures()
         run(3)
         tell({})
         for _ in asked():
-            stages.clear()
             started = time.perf_counter()
-            run(options.plain_frames)
+            stages = run(options.plain_frames)
             fps = options.plain_frames / (time.perf_counter() - started)
-            tell({"fps": round(fps, 2), "frames": options.plain_frames, "stages": stages})
+            tell({"fps": round(fps, 2), "frames": options.plain_frames, "stages": stages.seconds})
 
 
 # -- the bare network -----------------------------------------------------------------------------

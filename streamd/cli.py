@@ -187,6 +187,7 @@ def _depth(options: argparse.Namespace) -> None:
     # One picture is in no hurry: take the exact precision unless told otherwise.
     service = _service(options, precision="fp32")
     try:
+        service.wait_ready()  # as long as it takes: the first run converts the network
         result = depth_of_picture(data, service, options.view, format)
     except PictureError as error:
         raise PictureError(f"{options.image}: {error}") from None

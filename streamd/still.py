@@ -5,13 +5,16 @@ from __future__ import annotations
 import cv2
 
 from streamd.config import View
-from streamd.depth.estimator import as_inverse_depth
+from streamd.depth.estimator import ModelInfo, as_inverse_depth
 from streamd.depth.preprocess import still_input
 from streamd.depth.service import DepthService
-from streamd.errors import PictureError
+from streamd.errors import InferenceFailed, PictureError
+from streamd.media import ByteImage, FloatImage
 from streamd.render.pictures import PictureFormat, Still, encode_still, read_picture, share_of
 
 READY_TIMEOUT_S = 60.0
+TRIES = 2
+"""The network may change, or its worker be lost, just now."""
 
 
 def depth_of_picture(data: bytes, service: DepthService, view: View, format: PictureFormat) -> bytes:
@@ -24,7 +27,17 @@ def depth_of_picture(data: bytes, service: DepthService, view: View, format: Pic
     height, width = rgb.shape[:2]
     if min(width, height) < 2:
         raise PictureError(f"is too small: {width}x{height}")
-    info = service.wait_ready(READY_TIMEOUT_S)
-    output = service.submit(info, still_input(rgb, info.spec.preprocessing)).result()
+    info, output = _infer(rgb, service)
     depth = cv2.resize(as_inverse_depth(output, info.spec), (width, height), interpolation=cv2.INTER_CUBIC)
     return encode_still(Still(rgb, depth, share_of(depth), output, info.origin), view, format)
+
+
+def _infer(rgb: ByteImage, service: DepthService) -> tuple[ModelInfo, FloatImage]:
+    for left in reversed(range(TRIES)):
+        info = service.wait_ready(READY_TIMEOUT_S)
+        try:
+            return info, service.submit(info, still_input(rgb, info.spec.preprocessing)).result()
+        except InferenceFailed:
+            if not left:
+                raise
+    raise AssertionError("unreachable")

@@ -288,7 +288,8 @@ class Stream:
         now, period = time.monotonic(), 1 / self.config.max_fps
         if now < self._next_frame_s - 0.2 * period:
             return True
-        self._next_frame_s = max(self._next_frame_s, now - period) + period
+        due = self._next_frame_s if now - self._next_frame_s < period else now
+        self._next_frame_s = due + period
         return False
 
     # -- helpers: any thread ------------------------------------------------------------------

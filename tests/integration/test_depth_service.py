@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,15 +23,15 @@ import pytest
 from streamd import threads
 from streamd.config import ModelConfig
 from streamd.depth import client
-from streamd.depth.artefact import Artefact
+from streamd.depth.artefact import Artefact, prepare
 from streamd.depth.client import DepthWorker
 from streamd.depth.files import sha256_of
-from streamd.depth.models import MODELS, Download
+from streamd.depth.models import MODELS, Download, ModelSpec
 from streamd.depth.ov import openvino
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
-from streamd.errors import DepthError, InferenceFailed, ModelMissing
+from streamd.errors import DepthError, InferenceFailed, ModelMissing, WeightsRejected
 from streamd.media import FloatImage
 from tests.integration.conftest import MakeService, Notes
 from tests.support.fileserver import serve_file
@@ -368,11 +369,22 @@ class TestChoice:
         with np.load(midas_small.calibration) as calibration:
             alike(infer(service, calibration["inputs"][3]), calibration["outputs"][3])
 
-    def test_bad_weights_are_said_and_the_stand_in_runs(self, make_service: MakeService, tmp_path: Path) -> None:
-        (tmp_path / "bad.pt").write_bytes(b"no weights")
-        service = make_service(name="midas_small", weights=tmp_path / "bad.pt", fallback="embedded")
+    def test_bad_weights_are_said_and_the_stand_in_runs(
+        self, make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the converter makes of them is its own test."""
+        bad = tmp_path / "bad.pt"
+        bad.write_bytes(b"no weights")
+
+        def converter(spec: ModelSpec, weights: Path, *arguments: Any, **options: Any) -> Artefact:
+            if weights == bad:
+                raise WeightsRejected(str(bad), "cut short")
+            return prepare(spec, weights, *arguments, **options)
+
+        monkeypatch.setattr("streamd.depth.service.prepare", converter)
+        service = make_service(name="midas_small", weights=bad, fallback="embedded")
         assert service.wait_ready(30).spec.name == "embedded"
-        assert f"{tmp_path}/bad.pt: weights refused: " in (service.status.message or "")
+        assert f"{bad}: weights refused: cut short" in (service.status.message or "")
 
     def test_the_input_size_is_the_configurations(self, make_service: MakeService) -> None:
         service = make_service(input_size=128)
@@ -380,22 +392,17 @@ class TestChoice:
         assert infer(service, noise(128, 64)).shape == (64, 128)
 
 
-def test_a_runtime_that_does_not_start_says_why(embedded: Artefact) -> None:
-    job = WorkerJob("embedded", "openvino", "fp32", "/none/model.xml", "/tmp", 1, 1, 2, 256)
-    for broken, reason in (
-        (replace(job, runtime="nonsense"), "No module named"),
-        (replace(job, model="x", runtime="torch"), "x: unknown"),
-    ):
-        lost: list[InferenceFailed] = []
-        worker = DepthWorker(broken, deadline_s=3, memory_limit_bytes=2**40, on_exit=lost.append)
-        failure = worker.ready.exception(30)
-        assert isinstance(failure, InferenceFailed)
-        assert failure.reason == "start"
-        assert reason in failure.detail
-        worker.close()
-        with pytest.raises(InferenceFailed):
-            worker.submit(noise(64, 32)).result(1)
-        assert lost == [failure]
+def test_a_runtime_that_does_not_start_says_why() -> None:
+    lost: list[InferenceFailed] = []
+    job = WorkerJob("embedded", "nonsense", "fp32", "/none", "/tmp", 1, 1, 2, 256)
+    worker = DepthWorker(job, deadline_s=3, memory_limit_bytes=2**40, on_exit=lost.append)
+    failure = worker.ready.exception(30)
+    assert isinstance(failure, InferenceFailed)
+    assert str(failure).startswith("depth worker start: ModuleNotFoundError: No module named")
+    worker.close()
+    with pytest.raises(InferenceFailed):
+        worker.submit(noise(64, 32)).result(1)
+    assert lost == [failure]
 
 
 def test_a_question_that_cannot_be_computed_fails_alone(embedded: Artefact, tmp_path: Path) -> None:

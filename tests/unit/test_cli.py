@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,7 @@ def test_any_failure_is_one_line_without_passwords(
     def fail(*_: object) -> None:
         raise error
 
+    monkeypatch.setattr(cli.os, "_exit", sys.exit)  # it means it: threads may be left
     monkeypatch.setattr(cli, "load", fail)
     assert outcome("check", "x") == 1
     err = capsys.readouterr().err

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -14,59 +12,18 @@ import pytest
 
 from streamd import threads
 from streamd.depth.estimator import ModelInfo
-from streamd.depth.models import find_model
-from streamd.errors import InferenceFailed, StreamdError, WeightsRejected
+from streamd.errors import WeightsRejected
 from streamd.inference import Inference
 from streamd.mailbox import Closed, Mailbox
-from streamd.media import CapturedFrame, DepthFrame, FloatImage, Stamp
+from streamd.media import CapturedFrame, DepthFrame, Stamp
+from tests.support.played import INFO, LOST, PlayedService
 
 pytestmark = pytest.mark.timeout(10)
-
-INFO = ModelInfo(find_model("embedded"), "ab", "openvino", "fp32")
-LOST = InferenceFailed("crashed", "test")
-
-
-class Service:
-    """Answers at once unless ``paused``; the test changes the fields."""
-
-    def __init__(self) -> None:
-        self.info: ModelInfo | None = INFO
-        self.failure: StreamdError | None = None
-        self.paused = False
-        self.lost: list[int] = []
-        """How many of the next answers fail."""
-        self.waiting: list[tuple[Future[FloatImage], FloatImage]] = []
-        self.submitted = threading.Semaphore(0)
-
-    def is_ready(self, timeout_s: float) -> bool:
-        return self.info is not None
-
-    def wait_ready(self, timeout_s: float | None = None) -> ModelInfo:
-        if self.info is None:
-            raise self.failure or InferenceFailed("stopped", "no model is ready")
-        return self.info
-
-    def submit(self, info: ModelInfo, planes: FloatImage) -> Future[FloatImage]:
-        if info != self.info:
-            raise InferenceFailed("changed", "another model runs now")
-        future: Future[FloatImage] = Future()
-        self.waiting.append((future, planes))
-        if self.lost and self.lost.pop(0):
-            future.set_exception(LOST)
-        elif not self.paused:
-            self.answer()
-        self.submitted.release()
-        return future
-
-    def answer(self, number: int = -1) -> None:
-        future, planes = self.waiting[number]
-        future.set_result(planes[0])
 
 
 class Bench:
     def __init__(self, info: ModelInfo | None = INFO, **options: Any) -> None:
-        self.service = Service()
-        self.service.info = info
+        self.service = PlayedService(info)
         every = options.get("every", False)
         self.frames: Mailbox[CapturedFrame] = Mailbox(every=every, capacity=100 if every else 1)
         self.depths: Mailbox[DepthFrame] = Mailbox(every=True, capacity=100)

@@ -1,0 +1,79 @@
+"""What a process holds: torch stays with the converter, and a command answers at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from streamd.depth.artefact import Artefact
+
+HEAVY = ("torch", "timm", "torchvision", "safetensors", "openvino")
+
+DAEMON = """
+import asyncio, json, sys
+from pathlib import Path
+from streamd.config import parse
+from streamd.daemon import Daemon
+from streamd.depth.store import ModelStore
+
+async def main():
+    config = parse({
+        "server": {"listen": "127.0.0.1:0"},
+        "model": {"name": "embedded", "precision": "fp32"},
+        "streams": {"test": {"source": "lavfi:testsrc2=size=128x96:rate=20"}},
+    })
+    daemon = Daemon(config, ModelStore(Path(sys.argv[1]), Path(sys.argv[2])))
+    running = asyncio.create_task(daemon.run())
+    async with asyncio.timeout(40):
+        while daemon.streams["test"].state != "running":
+            await asyncio.sleep(0.05)
+    await asyncio.wrap_future(daemon.streams["test"].snapshot("depth", "png"))
+    daemon.stop()
+    await running
+
+asyncio.run(main())
+import threading
+print(json.dumps({"modules": sorted(sys.modules), "threads": [thread.name for thread in threading.enumerate()]}))
+"""
+
+
+def test_a_running_daemon_holds_neither_torch_nor_openvino(embedded: Artefact, tmp_path: Path) -> None:
+    import json
+
+    command = [sys.executable, "-c", DAEMON, str(tmp_path), str(embedded.directory.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    left = json.loads(done.stdout)
+    assert [name for name in HEAVY if name in left["modules"]] == []
+    assert left["threads"] == ["MainThread"]
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("streamd.cli", ("torch", "openvino", "aiohttp", "aiortc", "av", "cv2", "numpy")),
+        ("streamd.daemon", HEAVY),
+        ("streamd.convert", HEAVY),
+        ("streamd.still", HEAVY),
+        ("streamd.depth.worker", ("torch", "openvino", "aiohttp", "aiortc", "pydantic", "cv2")),
+        ("streamd.depth.runtimes.openvino", ("torch", "timm", "aiohttp", "aiortc")),
+    ],
+)
+def test_an_import_stays_light(module: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([name for name in {absent} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"
+
+
+def test_help_answers_at_once() -> None:
+    """The best of three: this box may be busy."""
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-m", "streamd", "--help"], capture_output=True, check=True)
+        times.append(time.monotonic() - started)
+    assert min(times) < 1.0

@@ -1,0 +1,442 @@
+"""One stream from the camera to the hub, with a camera and a network that the test plays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streamd import publisher, stream
+from streamd.backoff import Backoff
+from streamd.config import RecordingConfig, StreamConfig
+from streamd.errors import (
+    PictureError,
+    SourceEnded,
+    SourceStalled,
+    SourceUnreachable,
+    SourceUnsupported,
+    UsageError,
+    WeightsRejected,
+)
+from streamd.hub import Subscription
+from streamd.media import TIME_BASE, EncodedPacket
+from streamd.metrics import Metrics
+from streamd.sinks import record
+from streamd.stream import Stream
+from tests.support.clips import frames_of, number_in
+from tests.support.played import PlayedCamera, PlayedService
+
+pytestmark = pytest.mark.timeout(20)
+
+NAME = "rtsp://***@h/live"
+
+
+class Bench:
+    def __init__(self, camera: PlayedCamera, service: PlayedService, recording: RecordingConfig, **config: Any) -> None:
+        self.camera, self.service = camera, service
+        self.registry = CollectorRegistry()
+        self.states: list[tuple[str, str | None]] = []
+        self.stop = asyncio.Event()
+        self.stream = Stream(
+            "porch",
+            StreamConfig(**{"source": "rtsp://u:hunter2@h/live", **config}),
+            service,  # type: ignore[arg-type]
+            Metrics(self.registry).of_stream("porch"),
+            recording,
+            backoff=Backoff(first_s=0),
+            open_source=camera,
+        )
+        enter = self.stream._enter
+
+        def noted(state: str, reason: str | None = None) -> None:
+            enter(state, reason)
+            if not self.states or self.states[-1] != (state, reason):
+                self.states.append((state, reason))
+
+        self.stream._enter = noted  # type: ignore[method-assign]
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(name, {"stream": "porch", **labels}) or 0
+
+    @property
+    def published(self) -> int:
+        return int(self.metric("streamd_capture_to_publish_seconds_count"))
+
+    async def until(self, done: Callable[[], object], within_s: float = 5) -> None:
+        async with asyncio.timeout(within_s):
+            while not done():  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+
+    async def state(self, state: str) -> None:
+        await self.until(lambda: self.stream.state == state)
+
+    async def film_one(self) -> None:
+        """And see it published."""
+        before = self.published
+        self.camera.film()
+        await self.until(lambda: self.published > before)
+
+
+@asynccontextmanager
+async def playing(
+    *,
+    live: bool = True,
+    service: PlayedService | None = None,
+    recording: RecordingConfig | None = None,
+    **config: Any,
+) -> AsyncIterator[Bench]:
+    bench = Bench(PlayedCamera(live=live), service or PlayedService(), recording or RecordingConfig(), **config)
+    running = asyncio.create_task(bench.stream.run(bench.stop))
+    try:
+        yield bench
+    finally:
+        bench.stop.set()
+        await asyncio.wait_for(running, 5)
+
+
+async def watch(bench: Bench, view: str = "depth") -> Subscription:
+    return Subscription(bench.stream.hub(view), on_drop=lambda count: None)
+
+
+async def packets(seat: Subscription, count: int) -> list[EncodedPacket]:
+    found = [await asyncio.wait_for(seat.get(), 5) for _ in range(count)]
+    return [packet for packet in found if packet is not None]
+
+
+def decoded(packets: list[EncodedPacket]) -> list[av.VideoFrame]:
+    decoder = av.CodecContext.create("h264", "r")
+    frames = []
+    for packet in packets:
+        given = av.Packet(packet.data)
+        given.pts, given.time_base = packet.pts, TIME_BASE
+        frames += decoder.decode(given)
+    return [*frames, *decoder.decode(None)]
+
+
+class TestStates:
+    async def test_it_runs_from_the_first_published_frame_and_a_file_ends(self) -> None:
+        async with playing(live=False) as bench:
+            assert (bench.stream.state, bench.stream.is_settled) == ("starting", False)
+            bench.camera.film()
+            await bench.state("running")
+            assert bench.metric("streamd_source_up") == 1
+            assert bench.stream.is_settled
+            bench.camera.end()
+            await bench.state("ended")
+            assert bench.metric("streamd_source_up") == 0
+            assert bench.stream.is_settled
+        assert bench.states == [("running", None), ("ended", None)]
+        assert bench.metric("streamd_stream_state", state="ended") == 1
+        assert bench.metric("streamd_stream_state", state="running") == 0
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            SourceStalled(NAME, "went silent"),
+            SourceEnded(NAME, "stopped sending"),
+            SourceUnreachable(NAME, "connection refused"),
+            SourceUnsupported(NAME, "is not a video that can be decoded"),
+        ],
+        ids=lambda error: error.code,
+    )
+    async def test_a_camera_that_fails_is_opened_again(self, error: Any) -> None:
+        async with playing() as bench:
+            await bench.film_one()
+            seat = await watch(bench)
+            bench.camera.end(error)
+            await bench.until(lambda: bench.camera.opened == 2)
+            await bench.film_one()
+            await bench.state("running")
+            seat.close()
+        assert bench.states == [
+            ("running", None),
+            ("reconnecting", error.reason),
+            ("running", None),
+            ("stopping", None),
+        ]
+        assert bench.metric("streamd_source_restarts_total", reason=error.code) == 1
+
+    async def test_viewers_stay_through_a_loss_and_pts_go_on(self) -> None:
+        async with playing() as bench:
+            seat = await watch(bench)
+            for _ in range(2):
+                await bench.film_one()
+                await bench.film_one()
+                bench.camera.end(SourceStalled(NAME, "went silent"))
+            await bench.film_one()
+            got = await packets(seat, 5)
+            seat.close()
+        assert [packet.is_keyframe for packet in got] == [True, False, False, False, False]
+        assert all(a.pts < b.pts for a, b in pairwise(got))
+        assert len(decoded(got)) == 5
+
+    async def test_a_camera_that_is_never_there_is_tried_again_and_again(self) -> None:
+        async with playing() as bench:
+            for _ in range(5):
+                bench.camera.end(SourceUnreachable(NAME, "not found"))
+            await bench.until(lambda: bench.camera.opened > 5)
+            assert bench.stream.state == "reconnecting"
+            assert bench.stream.describe()["reason"] == "not found"
+            await bench.film_one()
+            await bench.state("running")
+
+    async def test_a_file_that_is_no_video_fails_for_good(self) -> None:
+        async with playing(live=False) as bench:
+            bench.camera.end(SourceUnsupported("a.txt", "is not a video that can be decoded"))
+            await bench.state("failed")
+            await asyncio.sleep(0.05)
+            assert bench.camera.opened == 1
+            assert bench.stream.describe()["reason"] == "is not a video that can be decoded"
+            assert not bench.stream.is_settled
+
+    async def test_without_a_network_it_does_not_open_the_camera(self) -> None:
+        service = PlayedService(info=None)
+        async with playing(service=service) as bench:
+            service.failure = WeightsRejected("a.pt", "cut short")
+            await bench.until(lambda: bench.stream.reason == "a.pt: weights refused: cut short")
+            assert bench.stream.state == "starting"
+            assert bench.camera.opened == 0
+            service.info, service.failure = PlayedService().info, None
+            await bench.film_one()
+            await bench.state("running")
+            assert bench.stream.reason is None
+
+    @pytest.mark.parametrize("part", ["_take", "_publish"])
+    async def test_a_fault_of_ours_fails_this_stream_and_says_so(
+        self, part: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("test")
+
+        async with playing() as bench:
+            await bench.film_one()
+            monkeypatch.setattr(publisher.Publisher, part, fail)
+            bench.camera.film()
+            await bench.state("failed")
+            assert bench.stream.reason == "internal error: test"
+            with pytest.raises(PictureError):
+                await asyncio.wrap_future(bench.stream.snapshot("depth", "jpg"))
+
+    async def test_a_fault_in_a_source_fails_this_stream_too(self) -> None:
+        async with playing() as bench:
+            bench.camera.end(ZeroDivisionError("test"))
+            await bench.state("failed")
+            assert bench.stream.reason == "internal error: test"
+
+
+class TestFrames:
+    async def test_what_the_network_has_no_time_for_is_skipped_and_counted(self) -> None:
+        async with playing() as bench:
+            bench.service.paused = True
+            bench.camera.film()
+            await bench.until(lambda: bench.service.waiting)
+            bench.camera.film(20)
+            await bench.until(lambda: bench.metric("streamd_frames_captured_total") == 21)
+            bench.service.paused = False
+            bench.service.answer(0)
+            await bench.until(lambda: bench.published == 2)
+            assert bench.stream.describe()["skipped"] == {"superseded": 19}
+            assert bench.metric("streamd_frames_skipped_total", reason="superseded") == 19
+
+    async def test_after_a_pause_the_newest_is_shown(self) -> None:
+        async with playing() as bench:
+            seat = await watch(bench, "source")
+            bench.service.paused = True
+            bench.camera.film()
+            await bench.until(lambda: bench.service.waiting)
+            bench.camera.film(20)
+            await bench.until(lambda: bench.metric("streamd_frames_captured_total") == 21)
+            bench.service.paused = False
+            bench.service.answer(0)
+            got = await packets(seat, 2)
+            seat.close()
+        assert [number_in(frame) for frame in decoded(got)] == [0, 20]
+
+    async def test_nothing_is_lost_uncounted(self) -> None:
+        async with playing() as bench:
+            bench.service.lost = [0, 1, 0, 1, 1]
+            for _ in range(30):
+                bench.camera.film(3)
+                await asyncio.sleep(0.001)
+            await bench.until(lambda: bench.metric("streamd_frames_captured_total") == 90)
+
+            def accounted() -> float:
+                return bench.published + sum(bench.stream.describe()["skipped"].values())
+
+            await bench.until(lambda: accounted() == 90)
+            assert bench.stream.describe()["skipped"]["error"] == 3
+
+    async def test_every_frame_of_a_file_that_is_not_played_live(self) -> None:
+        async with playing(live=False, realtime=False) as bench:
+            seat = await watch(bench, "source")
+            bench.camera.film(60)
+            bench.camera.end()
+            got = await packets(seat, 60)
+            await bench.state("ended")
+            assert bench.stream.describe()["skipped"] == {}
+            seat.close()
+        assert [number_in(frame) for frame in decoded(got)] == list(range(60))
+
+    async def test_a_rate_limit_keeps_an_even_beat(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with playing(max_fps=10) as bench:
+            now = 1000.0
+            shown = []
+            for number in range(60):  # 30 fps, with jitter
+                monkeypatch.setattr(stream.time, "monotonic", lambda now=now: now)
+                if not bench.stream._is_too_soon():
+                    shown.append(number)
+                now += 1 / 30 + (0.004 if number % 2 else -0.004)
+            monkeypatch.undo()
+        assert set(np.diff(shown)) == {3}
+
+    async def test_frames_beyond_the_limit_are_counted(self) -> None:
+        async with playing(max_fps=1) as bench:
+            bench.camera.film(20)
+            await bench.until(lambda: bench.metric("streamd_frames_captured_total") == 20)
+            await bench.until(lambda: bench.published == 1)
+            assert bench.stream.describe()["skipped"] == {"max_fps": 19}
+
+    async def test_each_view_has_its_hub_and_costs_nothing_unwatched(self) -> None:
+        async with playing() as bench:
+            seats = {view: await watch(bench, view) for view in ("depth", "rgbd")}
+            await bench.film_one()
+            sizes = {view: (await packets(seat, 1))[0].size for view, seat in seats.items()}
+            assert sizes == {"depth": (192, 112), "rgbd": (384, 112)}
+            assert bench.stream.describe()["viewers"] == 2
+            for seat in seats.values():
+                seat.close()
+            await bench.film_one()
+            assert bench.metric("streamd_frames_published_total", view="depth") == 1
+            with pytest.raises(UsageError, match="view x: unknown; there are: depth, overlay"):
+                bench.stream.hub("x")
+
+    async def test_each_stage_is_measured(self) -> None:
+        async with playing() as bench:
+            seat = await watch(bench)
+            await bench.film_one()
+            await packets(seat, 1)
+            seat.close()
+            for stage in ("wait", "preprocess", "infer", "render", "encode"):
+                assert bench.metric("streamd_stage_seconds_count", stage=stage) == 1, stage
+
+    async def test_a_published_height_has_a_limit(self) -> None:
+        async with playing(height=64) as bench:
+            seat = await watch(bench)
+            await bench.film_one()
+            assert (await packets(seat, 1))[0].size == (110, 64)
+            seat.close()
+
+
+class TestDescription:
+    async def test_is_json_without_secrets(self) -> None:
+        async with playing() as bench:
+            empty = json.loads(json.dumps(bench.stream.describe()))
+            for _ in range(5):
+                await bench.film_one()
+            full = json.loads(json.dumps(bench.stream.describe()))
+        assert empty["source"] == NAME
+        assert (empty["width"], empty["latency_ms"], empty["fps_out"]) == (None, {"p50": None, "p95": None}, 0)
+        assert (full["width"], full["height"], full["state"]) == (192, 112, "running")
+        assert full["fps_in"] > 0
+        assert full["fps_out"] > 0
+        assert 0 < full["latency_ms"]["p50"] <= full["latency_ms"]["p95"] < 2000
+        assert set(full) >= {"name", "reason", "skipped", "viewers", "recording", "flicker", "views"}
+
+    async def test_a_snapshot_is_the_newest_frame(self) -> None:
+        async with playing() as bench:
+            with pytest.raises(PictureError, match="no frame yet"):
+                await asyncio.wrap_future(bench.stream.snapshot("depth", "jpg"))
+            await bench.film_one()
+            await bench.film_one()
+            data = await asyncio.wrap_future(bench.stream.snapshot("source", "png"))
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            assert number_in(av.VideoFrame.from_ndarray(pixels, format="bgr24")) == 1
+
+
+class TestRecording:
+    async def test_each_view_that_is_asked_for_is_recorded(self, tmp_path: Path) -> None:
+        async with playing(recording=RecordingConfig(directory=tmp_path), record=("depth", "source")) as bench:
+            for _ in range(10):
+                await bench.film_one()
+            description = bench.stream.describe()
+            assert (description["recording"], description["viewers"]) == (True, 0)
+        (depth,), (source,) = ([*(tmp_path / "porch").glob(f"*Z-{view}.mp4")] for view in ("depth", "source"))
+        assert len(frames_of(depth)) == 10
+        assert [number_in(frame) for frame in frames_of(source)] == list(range(10))
+        size = sum(path.stat().st_size for path in (depth, source))
+        assert bench.metric("streamd_recorded_bytes_total") == size
+
+    async def test_a_full_disk_ends_the_recording_only(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        rules = RecordingConfig(directory=tmp_path, min_free_gb=1e9)
+        async with playing(recording=rules) as bench:
+            seat = await watch(bench)
+            await bench.film_one()
+            await bench.until(lambda: not bench.stream.describe()["recording"])
+            await bench.film_one()
+            assert len(await packets(seat, 2)) == 2
+            assert (bench.stream.state, bench.stream.describe()["viewers"]) == ("running", 1)
+            seat.close()
+        (line,) = [entry.getMessage() for entry in caplog.records if entry.levelname == "ERROR"]
+        assert line.startswith(f"stream porch: {tmp_path}/porch: recording stopped: ")
+
+    async def test_a_fault_in_a_recorder_ends_the_recording_only(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(record.Recorder, "_write", fail)
+        async with playing(recording=RecordingConfig(directory=tmp_path)) as bench:
+            await bench.film_one()
+            await bench.until(lambda: not bench.stream.describe()["recording"])
+            await bench.film_one()
+            assert bench.stream.state == "running"
+
+    async def test_after_the_source_ended_the_recording_is_whole(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Though the stream goes on to exist."""
+        monkeypatch.setattr(record, "IDLE_S", 0.05)
+        async with playing(live=False, recording=RecordingConfig(directory=tmp_path)) as bench:
+            for _ in range(5):
+                await bench.film_one()
+            bench.camera.end()
+            await bench.state("ended")
+            await bench.until(lambda: bench.stream._recorders[0]._segment is None)
+            (segment,) = (tmp_path / "porch").iterdir()
+            assert len(frames_of(segment)) == 5
+
+
+class TestStopping:
+    async def test_a_silent_camera_does_not_hold_it_up(self) -> None:
+        async with playing() as bench:
+            await bench.until(lambda: bench.camera.opened)
+            started = time.monotonic()
+        assert time.monotonic() - started < 1
+        assert bench.states == [("stopping", None)]
+        assert not [thread.name for thread in threading.enumerate() if "porch" in thread.name]
+
+    async def test_a_network_that_does_not_come_does_not_hold_it_up(self) -> None:
+        async with playing(service=PlayedService(info=None)):
+            await asyncio.sleep(0.02)
+            started = time.monotonic()
+        assert time.monotonic() - started < 1.5
+
+    async def test_an_end_stays_an_end(self) -> None:
+        async with playing(live=False) as bench:
+            await bench.film_one()
+            bench.camera.end()
+            await bench.state("ended")
+        assert bench.stream.state == "ended"

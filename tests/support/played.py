@@ -1,0 +1,106 @@
+"""A network and a camera that a test plays: no process, no torch, no file."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from types import SimpleNamespace
+
+import av
+
+from streamd.config import StreamConfig
+from streamd.depth.estimator import ModelInfo
+from streamd.depth.models import find_model
+from streamd.errors import InferenceFailed, StreamdError
+from streamd.media import FloatImage
+from streamd.sources.base import Source
+from tests.support.clips import picture_of
+
+INFO = ModelInfo(find_model("embedded"), "ab", "openvino", "fp32")
+LOST = InferenceFailed("crashed", "test")
+
+
+class PlayedService:
+    """Stands in for DepthService. Answers at once unless ``paused``; change the fields."""
+
+    def __init__(self, info: ModelInfo | None = INFO) -> None:
+        self.info = info
+        self.failure: StreamdError | None = None
+        self.paused = False
+        self.lost: list[int] = []
+        """Which of the next answers fail."""
+        self.waiting: list[tuple[Future[FloatImage], FloatImage]] = []
+        self.submitted = threading.Semaphore(0)
+
+    @property
+    def status(self) -> SimpleNamespace:
+        state = "ready" if self.info else "failed" if self.failure else "starting"
+        return SimpleNamespace(state=state, message=str(self.failure) if self.failure else None)
+
+    def is_ready(self, timeout_s: float) -> bool:
+        return self.info is not None
+
+    def wait_ready(self, timeout_s: float | None = None) -> ModelInfo:
+        if self.info is None:
+            raise self.failure or InferenceFailed("stopped", "no model is ready")
+        return self.info
+
+    def submit(self, info: ModelInfo, planes: FloatImage) -> Future[FloatImage]:
+        if info != self.info:
+            raise InferenceFailed("changed", "another model runs now")
+        future: Future[FloatImage] = Future()
+        self.waiting.append((future, planes))
+        if self.lost and self.lost.pop(0):
+            future.set_exception(LOST)
+        elif not self.paused:
+            self.answer()
+        self.submitted.release()
+        return future
+
+    def answer(self, number: int = -1) -> None:
+        """Depth is what the first colour plane shows."""
+        future, planes = self.waiting[number]
+        future.set_result(planes[0])
+
+
+class PlayedCamera:
+    """Each life of the source plays what ``film`` and ``end`` put in, and waits for more."""
+
+    def __init__(self, *, live: bool = True) -> None:
+        self.live = live
+        self.opened = 0
+        self._reel: SimpleQueue[av.VideoFrame | Exception | None] = SimpleQueue()
+        self._count = 0
+
+    def film(self, count: int = 1, size: tuple[int, int] = (192, 112)) -> None:
+        for _ in range(count):
+            self._reel.put(picture_of(self._count, *size))
+            self._count += 1
+
+    def end(self, error: Exception | None = None) -> None:
+        """The file is over, or the camera fails."""
+        self._reel.put(error)
+
+    def __call__(self, config: StreamConfig, stop: threading.Event) -> Source:
+        """What a Stream takes as ``open_source``."""
+        camera = self
+
+        class Played(Source):
+            live = camera.live
+
+            def frames(self) -> Iterator[av.VideoFrame]:
+                camera.opened += 1
+                while not self.stop.is_set():
+                    try:
+                        item = camera._reel.get(timeout=0.01)
+                    except Empty:
+                        continue
+                    if isinstance(item, Exception):
+                        raise item
+                    if item is None:
+                        return
+                    yield item
+
+        return Played(config, stop)
