@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from urllib.parse import urlsplit
 
 from streamd import __version__, logs
-from streamd.config import Config, ModelConfig, ModelName, Precision, Runtime, View, load
+from streamd.config import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime, load
 from streamd.errors import PictureError, StreamdError, UsageError
 from streamd.redact import redact
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODELS, VIEWS = get_args(ModelName), get_args(View)
-STILL_FORMATS = ("jpg", "png", "png16", "npz", "ply")
+MODELS = get_args(ModelName)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     depth.add_argument("image", metavar="IMAGE", type=Path)
     depth.add_argument("--output", metavar="FILE", type=Path, required=True)
     depth.add_argument("--view", choices=VIEWS, default="depth")
-    depth.add_argument("--format", choices=STILL_FORMATS, help="default: by the ending of FILE")
+    depth.add_argument("--format", choices=FORMATS, help="default: by the ending of FILE")
     _model_options(depth)
 
     models = command("models", _models, "The networks on this machine.")
@@ -160,12 +159,17 @@ def _look_at_files(config: Config, names: Iterable[str]) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
+    import threading
+
+    from streamd.config import StreamConfig
     from streamd.convert import convert
+    from streamd.sources import FileSource
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    FileSource(StreamConfig(source=options.input), threading.Event()).probe()  # before anything is started
     service = _service(options, parallel=2)
     try:
         done = convert(options.input, options.output, service, view=options.view)
@@ -178,8 +182,8 @@ def _depth(options: argparse.Namespace) -> None:
     from streamd.still import depth_of_picture
 
     format = options.format or options.output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
-    if format not in STILL_FORMATS:
-        raise UsageError(f"{options.output}: which format? Name one: --format {'|'.join(STILL_FORMATS)}")
+    if format not in FORMATS:
+        raise UsageError(f"{options.output}: which format? Name one: --format {'|'.join(FORMATS)}")
     try:
         data = options.image.read_bytes()
     except OSError as error:
@@ -214,10 +218,13 @@ def _list(store: ModelStore, options: argparse.Namespace) -> None:
 def _fetch(store: ModelStore, options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    name = _name(options)
+    name, told = _name(options), [0]
     with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
 
         def progress(done: int, total: int | None) -> None:
+            if bar.disable and total and 10 * done // total > 10 * told[0] // total:
+                print(f"{name}: {100 * done // total} % of {total / 1e6:.0f} MB", file=sys.stderr, flush=True)
+            told[0] = done
             bar.total = total
             bar.update(done - bar.n)
 

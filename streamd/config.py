@@ -11,9 +11,9 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from streamd.errors import ConfigError, Problem
 from streamd.redact import redact
@@ -25,6 +25,9 @@ ModelName = Literal["midas_small", "embedded"]
 Runtime = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "bf16"]
 View = Literal["depth", "overlay", "side-by-side", "source", "gray", "rgbd"]
+VIEWS: tuple[View, ...] = get_args(View)
+PictureFormat = Literal["jpg", "png", "png16", "npz", "ply"]
+FORMATS: tuple[PictureFormat, ...] = get_args(PictureFormat)
 Range = Literal["smooth", "frame"] | tuple[float, float]
 
 
@@ -36,6 +39,14 @@ def split_address(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Section(BaseModel):
     """Unknown keys are errors; a value never changes after loading."""
 
@@ -45,25 +56,20 @@ class Section(BaseModel):
 class ServerConfig(Section):
     """The HTTP server: page, API, metrics, WHEP."""
 
-    listen: str = "127.0.0.1:8080"
-    """HOST:PORT to listen on; port 0 takes a free one."""
     allow_anonymous: bool = False
     """Allow a `listen` address that others can reach although nobody has to log in."""
+    listen: str = "127.0.0.1:8080"
+    """HOST:PORT to listen on; port 0 takes a free one."""
 
     @field_validator("listen")
     @classmethod
-    def _listen_is_an_address(cls, value: str) -> str:
-        split_address(value)
-        return value
-
-    @model_validator(mode="after")
-    def _not_open_to_strangers(self) -> ServerConfig:
-        if not self.allow_anonymous and not self.loopback:
+    def _not_open_to_strangers(cls, value: str, info: ValidationInfo) -> str:
+        if not is_loopback(split_address(value)[0]) and not info.data.get("allow_anonymous"):
             raise ValueError(
-                f"{self.listen} can be reached from other machines and nobody has to log in: "
+                "can be reached from other machines and nobody has to log in: "
                 "listen on 127.0.0.1, or set server.allow_anonymous = true"
             )
-        return self
+        return value
 
     @property
     def address(self) -> tuple[str, int]:
@@ -71,11 +77,7 @@ class ServerConfig(Section):
 
     @property
     def loopback(self) -> bool:
-        host = self.address[0]
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        return is_loopback(self.address[0])
 
 
 class WebRtcConfig(Section):
@@ -128,7 +130,7 @@ class StreamConfig(Section):
     """rtsp:// rtsps:// http(s):// URL, /dev/videoN, v4l2:/dev/v4l/by-id/..., a file, demo: or lavfi:GRAPH."""
     transport: Literal["tcp", "udp", "auto"] = "tcp"
     """How RTSP sends its packets."""
-    read_timeout_s: float = Field(default=10.0, gt=0, le=600)
+    read_timeout_s: float = Field(default=10.0, gt=0, le=60)
     """A source that is silent for this long counts as lost."""
     loop: bool = False
     """Files: start again at the end."""
@@ -150,6 +152,13 @@ class StreamConfig(Section):
     """Share of depth in the overlay view."""
     horizontal_fov_degrees: float = Field(default=60.0, gt=1, lt=175)
     """What the camera sees from left to right; shapes the point cloud of a snapshot."""
+
+    @field_validator("record")
+    @classmethod
+    def _named_once(cls, value: tuple[View, ...]) -> tuple[View, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("names a view twice")
+        return value
 
     @field_validator("range")
     @classmethod

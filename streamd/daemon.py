@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import os
 import shutil
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from streamd import __version__, threads
 from streamd.config import Config
@@ -51,6 +54,7 @@ class Daemon:
             self.stills.close()
             raise
         on_listening(server.url)
+        self._tell_cpu_budget()
         self.service.start()
         try:
             async with asyncio.TaskGroup() as group:
@@ -69,6 +73,15 @@ class Daemon:
         self.service.close()
         self.stills.close()
 
+    def _tell_cpu_budget(self) -> None:
+        cores = len(os.sched_getaffinity(0))
+        inference = cores if self.config.model.threads == "auto" else self.config.model.threads
+        log.info(
+            "CPU budget: %d cores; inference takes %d threads, each source decodes, each watched view encodes in one",
+            cores,
+            inference,
+        )
+
     def install_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -81,9 +94,18 @@ class Daemon:
             due = loop.time() + HEARTBEAT_S
             await asyncio.sleep(HEARTBEAT_S)
             self.metrics.loop_lag.set(max(0.0, loop.time() - due))
-            directory = self.config.recording.directory
-            if directory is not None and directory.exists():
-                self.metrics.disk_free.set(shutil.disk_usage(directory).free)
+            self.metrics.disk_free.set(_free_bytes(self.config.recording.directory))
+
+
+def _free_bytes(directory: Path | None) -> float:
+    """Where recordings go; NaN when there are none, or the disk does not say."""
+    if directory is None:
+        return math.nan
+    try:
+        there = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
+        return shutil.disk_usage(there).free
+    except (OSError, StopIteration):
+        return math.nan
 
 
 class _ModelMetrics(ServiceEvents):

@@ -109,7 +109,7 @@ class WeightsRejected(DepthError):
 
 
 class InferenceFailed(DepthError):
-    """``reason`` is one of crashed, deadline, memory, start, stopped: the metric label."""
+    """``reason`` is one of crashed, deadline, memory, start, stopped, changed, error: the metric label."""
 
     def __init__(self, reason: str, detail: str) -> None:
         self.reason, self.detail = reason, detail

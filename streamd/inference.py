@@ -19,6 +19,7 @@ from streamd.media import ByteImage, CapturedFrame, DepthFrame, FloatImage
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25
+NETWORK_S = 30.0
 TRIES = 3
 
 Observe = Callable[[str, float], None]
@@ -66,12 +67,12 @@ class Inference:
         """The thread's body. Raises, with ``every``, what makes a frame impossible."""
         try:
             while True:
-                if not self._every and not self._service.is_ready(POLL_S) and not self._inbox.closed:
-                    continue  # the frame that waits is replaced by newer ones meanwhile
+                self._wait_for_network()  # live, the frame that waits is replaced by newer ones meanwhile
                 frame = self._inbox.get()
                 if frame is None:
                     continue
-                self._observe("wait", frame.stamp.age_s())
+                if not self._every:  # a file's own times are no capture times
+                    self._observe("wait", frame.stamp.age_s())
                 self._begin(frame)
                 while len(self._under_way) >= self._in_flight:
                     self._finish(self._under_way.popleft())
@@ -91,10 +92,26 @@ class Inference:
             except StreamdError:
                 if self._every and not left:
                     raise
+                if self._every:
+                    self._wait_for_network()
         self._on_error(frame)
 
+    def _wait_for_network(self) -> None:
+        """Raises Closed when nobody wants the frames any more; with ``every`` what is wrong with the
+        model, a lost worker only after NETWORK_S."""
+        until = time.monotonic() + NETWORK_S
+        while not self._service.is_ready(POLL_S):
+            if self._inbox.discarded:
+                raise Closed
+            if self._every:
+                try:
+                    self._service.wait_ready(0.0)
+                except InferenceFailed:
+                    if time.monotonic() > until:
+                        raise
+
     def _submit(self, frame: CapturedFrame) -> _UnderWay:
-        info = self._service.wait_ready(None if self._every else 0.0)
+        info = self._service.wait_ready(0.0)
         started = time.monotonic()
         planes, luma = self._preprocess(frame.picture, info.spec.preprocessing)
         self._observe("preprocess", time.monotonic() - started)

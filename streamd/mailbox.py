@@ -30,6 +30,7 @@ class Mailbox(Generic[T]):
         self._on_skip = on_skip
         self._changed = threading.Condition()
         self._closed = False
+        self._discarded = False
         self._woken = False
 
     def put(self, item: T) -> None:
@@ -64,6 +65,11 @@ class Mailbox(Generic[T]):
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def discarded(self) -> bool:
+        """Closed by someone who does not want what waits either."""
+        return self._discarded
+
     def wake(self) -> None:
         """Makes a waiting ``get`` return None: there is something else to do."""
         with self._changed:
@@ -75,5 +81,6 @@ class Mailbox(Generic[T]):
         with self._changed:
             self._closed = True
             if discard:
+                self._discarded = True
                 self._items.clear()
             self._changed.notify_all()

@@ -6,6 +6,7 @@ session id, an address or a URL: their number is bounded.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -68,6 +69,7 @@ class Metrics:
         )
         self.recorded_bytes = Counter("streamd_recorded_bytes", "Bytes written to recordings.", stream, registry=reg)
         self.disk_free = Gauge("streamd_disk_free_bytes", "Free space where recordings go.", registry=reg)
+        self.disk_free.set(math.nan)  # not 0: nothing is known of it until something is recorded
         self.loop_lag = Gauge(
             "streamd_event_loop_lag_seconds", "How late the event loop ran its last heartbeat.", registry=reg
         )

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import cv2
 
-from streamd.config import StreamConfig, View
+from streamd.config import PictureFormat, StreamConfig, View
 from streamd.depth.range import DepthRange, FlickerMeter
 from streamd.encode import LiveEncoder
 from streamd.errors import Busy, EncodeError, PictureError
@@ -19,7 +19,7 @@ from streamd.hub import PacketHub
 from streamd.mailbox import Closed, Mailbox
 from streamd.media import DepthFrame, FloatImage
 from streamd.metrics import StreamMetrics
-from streamd.render.pictures import PictureFormat, Still, encode_still
+from streamd.render.pictures import Still, encode_still
 from streamd.render.views import Renderer
 from streamd.statistics import Latencies, Rate
 
@@ -51,6 +51,8 @@ class Publisher:
         self._flicker = FlickerMeter()
         self._renderer = Renderer(config.overlay_alpha)
         self._encoders: dict[View, LiveEncoder] = {}
+        self._refused: dict[View, tuple[int, int]] = {}
+        """Sizes that the encoder would not take: said once, not at every frame."""
         self._wanted: set[View] = set()
         self._requests: deque[tuple[View, PictureFormat, Future[bytes]]] = deque()
         self._newest: tuple[DepthFrame, FloatImage] | None = None
@@ -132,6 +134,8 @@ class Publisher:
         started = time.monotonic()
         picture = self._renderer.draw(view)
         drawn = time.monotonic()
+        if self._refused.get(view) == (picture.width, picture.height):
+            return
         try:
             encoder = self._encoder(view, picture.width, picture.height)
             if view in self._wanted:
@@ -143,7 +147,8 @@ class Publisher:
             packets = encoder.encode(picture, stamp)
         except EncodeError as error:
             log.error("view %s: %s", view, error)
-            self._encoders.pop(view, None)
+            if self._encoders.pop(view, None) is None:
+                self._refused[view] = (picture.width, picture.height)
             return
         self._metrics.stages["render"].observe(drawn - started + self._begin_s)
         self._metrics.stages["encode"].observe(time.monotonic() - drawn)
@@ -166,6 +171,9 @@ class Publisher:
                 future.set_result(self._still(view, format))
             except PictureError as error:
                 future.set_exception(error)
+            except Exception as error:  # a still that cannot be made must not end the video
+                log.exception("snapshot")
+                future.set_exception(PictureError(f"cannot be made: {error}"))
 
     def _refuse_snapshots(self) -> None:
         with suppress(IndexError):  # the publish thread may do the same at this moment

@@ -14,6 +14,14 @@ _QUERY_SECRETS = re.compile(
 )
 
 
+def redact_source(source: str) -> str:
+    """A whole URL: all between ``://`` and the last ``@`` goes, whatever characters a password has."""
+    scheme, separator, rest = source.partition("://")
+    if separator and "@" in rest:
+        rest = "***@" + rest.rpartition("@")[2]
+    return redact(scheme + separator + rest)
+
+
 def redact(text: str) -> str:
     """``rtsp://user:pw@host/x?token=t`` to ``rtsp://***@host/x?token=***``, anywhere in a text.
 

@@ -27,14 +27,16 @@ class Rate:
 
 
 class Latencies:
-    """The newest few hundred values in seconds. One writer thread; anyone may read."""
+    """The values of the last moments, in seconds. One writer thread; anyone may read."""
 
-    def __init__(self, most: int = 300) -> None:
-        self._values: deque[float] = deque(maxlen=most)
+    def __init__(self, window_s: float = 4 * WINDOW_S, most: int = 600) -> None:
+        self._window_s = window_s
+        self._values: deque[tuple[float, float]] = deque(maxlen=most)
 
     def add(self, seconds: float) -> None:
-        self._values.append(seconds)
+        self._values.append((time.monotonic(), seconds))
 
     def percentile_ms(self, share: float) -> float | None:
-        values = sorted(self._values.copy())
+        since = time.monotonic() - self._window_s
+        values = sorted(value for moment, value in tuple(self._values) if moment >= since)
         return 1000 * values[min(len(values) - 1, int(share * len(values)))] if values else None

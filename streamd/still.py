@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import cv2
 
-from streamd.config import View
+from streamd.config import PictureFormat, View
 from streamd.depth.estimator import ModelInfo, as_inverse_depth
 from streamd.depth.preprocess import still_input
 from streamd.depth.service import DepthService
 from streamd.errors import InferenceFailed, PictureError
 from streamd.media import ByteImage, FloatImage
-from streamd.render.pictures import PictureFormat, Still, encode_still, read_picture, share_of
+from streamd.render.pictures import Still, encode_still, read_picture, share_of
 
 READY_TIMEOUT_S = 60.0
 TRIES = 2

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
-from typing import Any, get_args
+from typing import Any, cast
 
 from streamd import threads
 from streamd.backoff import Backoff
-from streamd.config import RecordingConfig, StreamConfig, View
+from streamd.config import VIEWS, PictureFormat, RecordingConfig, StreamConfig, View
 from streamd.depth.service import DepthService
 from streamd.errors import SinkError, SourceError, SourceUnsupported, UsageError
 from streamd.hub import PacketHub
@@ -23,15 +23,12 @@ from streamd.mailbox import Closed, Mailbox
 from streamd.media import CapturedFrame, DepthFrame, StampClock
 from streamd.metrics import StreamMetrics
 from streamd.publisher import Publisher
-from streamd.redact import redact
-from streamd.render.pictures import PictureFormat
+from streamd.redact import redact_source
 from streamd.sinks.record import Recorder, RecordingRules
 from streamd.sources import Source, open_source
 from streamd.statistics import Rate
 
 log = logging.getLogger(__name__)
-
-VIEWS: tuple[View, ...] = get_args(View)
 
 
 class Stream:
@@ -66,13 +63,14 @@ class Stream:
         self._skipped: dict[str, int] = {}
         self._captured = Rate()
         self._next_frame_s = 0.0
-        every = not config.realtime
+        every = not config.realtime and not open_source(config, threading.Event()).live
         self._frames: Mailbox[CapturedFrame] = Mailbox(every=every, on_skip=lambda _: self._skip("superseded"))
         self._depths: Mailbox[DepthFrame] = Mailbox(every=every, on_skip=lambda _: self._skip("overflow"))
         self._inference = Inference(
             service,
             self._frames,
             self._depths,
+            every=every,
             observe=lambda stage, seconds: metrics.stages[stage].observe(seconds),
             on_error=lambda _: self._skip("error"),
         )
@@ -86,10 +84,10 @@ class Stream:
 
     def hub(self, view: str) -> PacketHub:
         """Raises UsageError for a view that does not exist."""
-        for known, hub in self._hubs.items():
-            if known == view:
-                return hub
-        raise UsageError(f"view {view}: unknown; there are: {', '.join(VIEWS)}")
+        hub = self._hubs.get(cast(View, view))
+        if hub is None:
+            raise UsageError(f"view {view}: unknown; there are: {', '.join(VIEWS)}")
+        return hub
 
     def snapshot(self, view: View, format: PictureFormat) -> Future[bytes]:
         """The newest frame as a still. Raises Busy; the future may fail with PictureError."""
@@ -103,7 +101,7 @@ class Stream:
             "name": self.name,
             "state": self.state,
             "reason": self.reason,
-            "source": redact(self.config.source),
+            "source": redact_source(self.config.source),
             "width": size[0] if size else None,
             "height": size[1] if size else None,
             "fps_in": round(self._captured.per_second(), 2),
@@ -138,8 +136,8 @@ class Stream:
         finally:
             ending.set()
             stopped.cancel()
+            self._frames.close(discard=True)  # first of all: the capture thread may wait for room in it
             await supervisor
-            self._frames.close(discard=True)
             await asyncio.wait(parts)
             await self._stop_recorders()
             self._end(parts)
@@ -170,6 +168,8 @@ class Stream:
             try:
                 await self._play(stop)
             except SourceError as error:
+                if stop.is_set():
+                    return
                 if not self._may_return(error):
                     self._enter("failed", error.reason)
                     return
@@ -204,7 +204,6 @@ class Stream:
         finally:
             stopped.cancel()
             stop_source.set()
-            self._frames.wake()
             self.metrics.source_up.set(0)
         await finished
 
@@ -234,7 +233,14 @@ class Stream:
         rules = RecordingRules(directory, self._recording.segment_seconds, self._recording.min_free_gb * 1e9)
         for view in self.config.record:
             hub = self._hubs[view]
-            recorder = Recorder(hub, stream=self.name, view=view, rules=rules, on_bytes=self.metrics.recorded_bytes.inc)
+            recorder = Recorder(
+                hub,
+                stream=self.name,
+                view=view,
+                rules=rules,
+                on_bytes=self.metrics.recorded_bytes.inc,
+                on_overflow=lambda: self._skip("disk"),
+            )
             self._recorders.append(recorder)
             recorder.finished.add_done_callback(self._threadsafe(partial(self._recorder_ended, recorder)))
 
@@ -250,7 +256,7 @@ class Stream:
             log.error("stream %s: recorder failed", self.name, exc_info=failure)
 
     async def _stop_recorders(self) -> None:
-        recorders = list(self._recorders)
+        recorders, self._recorders = self._recorders, []
         for recorder in recorders:
             recorder.stop()
         if recorders:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache as cached
 from pathlib import Path
@@ -106,11 +106,13 @@ def prepare(
     *,
     timeout_s: float = TIMEOUT_S,
     stop: threading.Event | None = None,
+    on_work: Callable[[], None] = lambda: None,
 ) -> Artefact:
     """The artefact of these weights with a profile of this CPU; made by a child where the cache lacks it.
 
     Blocks for seconds the first time and reads two small files later. Any thread; ``stop`` ends the
-    wait and the child. Two processes that ask at once make it once. Raises WeightsRejected when the
+    wait and the child. Two processes that ask at once make it once.
+    ``on_work`` is told when there is something to wait for. Raises WeightsRejected when the
     weights are at fault, else DepthError.
     """
     directory = cache / f"{spec.name}-{sha256[:16]}-v{FORMAT}"
@@ -120,6 +122,7 @@ def prepare(
         cache.mkdir(parents=True, exist_ok=True)
         with locked(cache / f".{directory.name}.lock", timeout_s, stop) as lock:
             if not (found := _find(spec, sha256, directory)):
+                on_work()
                 try:
                     _run_child(
                         spec, ["prepare", spec.name, str(weights), sha256, str(directory)], lock, timeout_s, stop

@@ -69,7 +69,10 @@ class DepthWorker:
         """The slot whose size is being compiled, and until when. The worker does nothing else meanwhile."""
         self.failure: InferenceFailed | None = None
         self.ready: Future[None] = Future()
-        self._spawn()
+        try:
+            self._spawn()
+        except OSError as error:
+            raise InferenceFailed("start", f"{error.strerror}") from error
         self._reader = threads.start("depth-reader", self._read)
 
     def _spawn(self) -> None:
@@ -95,10 +98,6 @@ class DepthWorker:
     @property
     def pid(self) -> int:
         return self._process.pid
-
-    @property
-    def max_side(self) -> int:
-        return self.job.max_side
 
     def resident_bytes(self) -> int:
         return resident_bytes(self.pid)

@@ -35,8 +35,9 @@ def still_input(rgb: ByteImage, how: Preprocessing) -> FloatImage:
     float64 in [0, 1], resize, normalise, then float32 (MiDaS ``transforms.py``)."""
     height, width = rgb.shape[:2]
     size = network_size(width, height, how)
-    small = cv2.resize(rgb / 255.0, size, interpolation=_CV2[how.interpolation])
-    normal = (small - np.array(how.mean)) / np.array(how.std)
+    # Channel by channel: the same numbers, at a third of the memory that a large photo would take.
+    channels = [cv2.resize(rgb[..., c] / 255.0, size, interpolation=_CV2[how.interpolation]) for c in range(3)]
+    normal = (np.stack(channels, axis=-1) - np.array(how.mean)) / np.array(how.std)
     return np.ascontiguousarray(normal.transpose(2, 0, 1), dtype=np.float32)
 
 

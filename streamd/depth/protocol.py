@@ -82,7 +82,6 @@ class Slots:
         self._floats = np.frombuffer(self._map, np.float32)
         self._slot_floats = 4 * max_side * max_side
         self._input_floats = 3 * max_side * max_side
-        self.max_side = max_side
 
     @staticmethod
     def size_bytes(count: int, max_side: int) -> int:

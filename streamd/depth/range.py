@@ -52,6 +52,8 @@ class DepthRange:
         if self._mode == "frame":
             return _apart(float(depth.min()), float(depth.max()))
         now = percentiles(depth)
+        if not (math.isfinite(now[0]) and math.isfinite(now[1])):  # one bad frame must not spoil those after it
+            return _apart(*(self._bounds or (0.0, 1.0)))
         if self._bounds is None or model != self._model or self._is_cut(depth):
             self._bounds = now
         else:

@@ -17,7 +17,7 @@ from streamd.config import ModelConfig
 from streamd.depth.artefact import prepare
 from streamd.depth.client import DepthWorker
 from streamd.depth.estimator import ModelInfo
-from streamd.depth.files import sha256_of
+from streamd.depth.files import one_line, sha256_of
 from streamd.depth.models import ModelSpec, find_model
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.store import ModelStore
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 FETCH_BACKOFF = Backoff(first_s=60.0, factor=2.0, cap_s=3600.0)
 RESTART_BACKOFF = Backoff(first_s=0.1, factor=2.0, cap_s=30.0, healthy_after_s=30.0)
+RETRY_WANTED_S = 60.0
 DRAIN_S = 2.0
 
 
@@ -91,6 +92,8 @@ class DepthService:
         """Set when there is something for the service's thread to do."""
         self._arrived = threading.Event()
         """Set by the fetch thread: the wanted weights are here."""
+        self._retry_wanted = False
+        """The wanted model is here but did not start: try it again now and then."""
         self._threads: list[threads.Worker] = []
 
     # -- for those who need depth: any thread -------------------------------------------------
@@ -168,12 +171,17 @@ class DepthService:
                     started = time.monotonic()
                 elif self._arrived.is_set():
                     self._change_over()
-                self._lost.wait()
+                if not self._lost.wait(RETRY_WANTED_S if self._retry_wanted else None):
+                    self._arrived.set()
                 self._lost.clear()
                 if self._serving is None and time.monotonic() - started > self._restart_backoff.healthy_after_s:
                     delays = self._restart_backoff.delays()
             except StreamdError as error:
                 if self._fail(error):
+                    return
+            except Exception as error:  # a fault of ours must not leave everyone waiting in silence
+                log.exception("depth service: internal error")
+                if self._fail(DepthError(f"internal error: {error}")):
                     return
             if self._serving is None:
                 self._stopping.wait(next(delays))
@@ -189,6 +197,7 @@ class DepthService:
             if isinstance(error, InferenceFailed) and error.reason == "stopped":
                 raise
             self._tell_fallback(wanted, error)
+            self._retry_wanted = isinstance(error, InferenceFailed)
             fetch = self._downloads(wanted, error) and not self._fetching()
         serving = self._launch(find_model(self._config.fallback))
         if fetch:
@@ -232,9 +241,10 @@ class DepthService:
     def _weights(self, spec: ModelSpec) -> tuple[Path, str]:
         own = self._config.weights
         if own is not None and spec.name == self._config.name:
-            if not own.is_file():
-                raise ModelMissing(spec.name, f"{own} is not a file")
-            return own, sha256_of(own)
+            with one_line(own):
+                if not own.is_file():
+                    raise ModelMissing(spec.name, f"{own} is not a file")
+                return own, sha256_of(own)
         return self._store.weights(spec.name)
 
     def _job(self, spec: ModelSpec, weights: Path, sha256: str) -> WorkerJob:
@@ -243,7 +253,9 @@ class DepthService:
         precision: str = config.precision
         file = weights
         if runtime == "openvino":
-            artefact = prepare(spec, weights, sha256, self._store.cache, stop=self._stopping)
+            artefact = prepare(
+                spec, weights, sha256, self._store.cache, stop=self._stopping, on_work=lambda: self._tell_work(spec)
+            )
             file = artefact.xml
             precision = artefact.chosen if precision == "auto" else precision
             if precision not in artefact.profile.precisions:
@@ -263,10 +275,15 @@ class DepthService:
             max_side=config.input_size,
         )
 
+    def _tell_work(self, spec: ModelSpec) -> None:
+        log.warning("preparing %s for this CPU; this takes some seconds, once", spec.title)
+
     def _serve(self, serving: _Serving) -> None:
         with self._changed:
             self._serving = serving
             self._failure = None
+            if serving.info.spec.name == self._config.name:
+                self._message, self._retry_wanted = None, False
             self._changed.notify_all()
         info = serving.info
         log.info("model %s runs on %s in %s", info.spec.name, info.runtime, info.precision)
@@ -283,7 +300,6 @@ class DepthService:
             log.error("%s; staying on the %s model", error, self._config.fallback)
             self._message = f"{self._config.name}: {error}"
             return
-        self._message = None
         self._serve(new)
         if old is not None:
             self._stopping.wait(DRAIN_S)
@@ -324,6 +340,8 @@ class DepthService:
             try:
                 self._store.fetch(wanted.name, self._progress(wanted.title))
             except StreamdError as error:
+                if self._stopping.is_set():
+                    return
                 url = wanted.download.url if wanted.download else ""
                 self._message = f"{wanted.title} could not be fetched: {str(error).removeprefix(f'{url}: ')}"
                 (log.debug if told else log.warning)(

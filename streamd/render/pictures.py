@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamd.config import View
+from streamd.config import PictureFormat, View
 from streamd.errors import PictureError
 from streamd.media import ByteImage, FloatImage, Origin
 from streamd.render.pointcloud import ply
 from streamd.render.views import still_view
 
-PictureFormat = Literal["jpg", "png", "png16", "npz", "ply"]
-FORMATS: tuple[PictureFormat, ...] = get_args(PictureFormat)
 CONTENT_TYPES: dict[PictureFormat, str] = {
     "jpg": "image/jpeg",
     "png": "image/png",

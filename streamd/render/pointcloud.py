@@ -34,4 +34,4 @@ def ply(inverse_depth: FloatImage, rgb: ByteImage, horizontal_fov_degrees: float
         "property float x\nproperty float y\nproperty float z\n"
         "property uchar red\nproperty uchar green\nproperty uchar blue\nend_header\n"
     )
-    return header.encode() + points.tobytes()
+    return b"".join((header.encode(), points.data))

@@ -9,7 +9,6 @@ from streamd.config import View
 from streamd.media import ByteImage, FloatImage, Picture, Planes, Scaler, canvas, planes_of
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y, NEUTRAL
 
-VIEWS: tuple[View, ...] = ("depth", "overlay", "side-by-side", "source", "gray", "rgbd")
 _WIDE = ("side-by-side", "rgbd")
 
 

@@ -55,8 +55,10 @@ class Recorder:
         view: str,
         rules: RecordingRules,
         on_bytes: Callable[[int], None],
+        on_overflow: Callable[[], None] = lambda: None,
     ) -> None:
         self._hub = hub
+        self._on_overflow = on_overflow
         self._label = f"{stream}/{view}"
         self._stem = Path(rules.directory, stream)
         self._view = view
@@ -78,6 +80,8 @@ class Recorder:
             self._needs_keyframe = False
         except Full:  # the disk is too slow: leave out up to the next keyframe
             self.overflows += 1
+            self._on_overflow()
+            log.warning("%s: the disk is too slow: leaving out up to the next keyframe", self._label)
             self._needs_keyframe = True
             self._hub.request_keyframe("overflow")
 

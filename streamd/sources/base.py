@@ -17,7 +17,7 @@ from av.container import InputContainer
 
 from streamd.config import StreamConfig
 from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
-from streamd.redact import redact
+from streamd.redact import redact, redact_source
 
 OPEN_TIMEOUT_S = 10.0
 MAX_DAMAGED = 250
@@ -35,7 +35,7 @@ class Source(ABC):
         self.config = config
         self.stop = stop
         """Set by anyone: the iteration ends soon."""
-        self.name = redact(config.source)
+        self.name = redact_source(config.source)
         self.on_decode: Callable[[float], None] = lambda seconds: None
         """Told what each packet's decoding took."""
 
@@ -59,7 +59,9 @@ class Source(ABC):
                     stream.thread_type = "SLICE" if self.live else "AUTO"
                 yield container
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise source_error(self.name, error, opening=opening, elapsed_s=time.monotonic() - started) from error
+            elapsed_s = time.monotonic() - started
+            patience_s = min(OPEN_TIMEOUT_S, self.config.read_timeout_s / 2)
+            raise source_error(self.name, error, opening=opening, elapsed_s=elapsed_s, patience_s=patience_s) from error
 
     def decoded(self, container: InputContainer) -> Iterator[av.VideoFrame]:
         """Every picture of the first video stream until the end or ``stop``."""
@@ -130,7 +132,9 @@ _REJECTED = (
 )
 
 
-def source_error(name: str, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
+def source_error(
+    name: str, error: Exception, *, opening: bool, elapsed_s: float, patience_s: float = OPEN_TIMEOUT_S
+) -> SourceError:
     """One of ours for any native error. Looks at the phase before the class: a camera that accepts
     and says nothing gives InvalidDataError at open, ExitError in mid-stream (measured)."""
     if isinstance(error, SourceError):
@@ -152,7 +156,7 @@ def source_error(name: str, error: Exception, *, opening: bool, elapsed_s: float
     if isinstance(error, ConnectionError | OSError) and not isinstance(error, av.error.InvalidDataError):
         return SourceUnreachable(name, redact(error.strerror or str(error)).lower())
     if isinstance(error, av.error.InvalidDataError):
-        if opening and elapsed_s > 0.9 * OPEN_TIMEOUT_S:
+        if opening and elapsed_s > 0.9 * patience_s:
             return SourceUnreachable(name, f"no answer within {elapsed_s:.0f} s")
         return SourceUnsupported(name, "is not a video that can be decoded")
     return SourceUnsupported(name, redact(getattr(error, "strerror", None) or str(error)).splitlines()[0])

@@ -13,10 +13,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client.exposition import choose_encoder
 
 from streamd import __version__
-from streamd.config import View
+from streamd.config import FORMATS, VIEWS, PictureFormat, View
 from streamd.errors import PictureError
-from streamd.render.pictures import CONTENT_TYPES, FORMATS, PictureFormat
-from streamd.render.views import VIEWS
+from streamd.render.pictures import CONTENT_TYPES
 from streamd.still import depth_of_picture
 from streamd.stream import Stream
 from streamd.web.context import CONTEXT
@@ -43,7 +42,7 @@ def routes() -> list[web.RouteDef]:
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """The loop answers, so it lives; the supervisors live in the same task group."""
+    """The loop answers, so it lives; and a supervisor that died would have ended the process."""
     return web.json_response({"status": "ok"})
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
+import mimetypes
+from collections.abc import Awaitable, Callable
 from importlib import resources
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def build_app(context: WebContext) -> web.Application:
     app[CONTEXT] = context
     app.add_routes(api.routes())
     app.add_routes(whep.routes(context.streams.get, context.viewers))
-    app.add_routes([web.get("/", page), web.get("/static/{file}", static)])
+    page = _page(_static_files())
+    app.add_routes([web.get("/", page), web.get("/static/{file}", page)])
     return app
 
 
@@ -74,13 +76,21 @@ async def secure(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-async def page(request: web.Request) -> web.FileResponse:
-    return web.FileResponse(STATIC / "index.html", headers=REVALIDATE)
+def _static_files() -> dict[str, tuple[bytes, str]]:
+    """Read once: the files are few and small, and aiohttp would read them in the default executor."""
+    return {
+        path.name: (path.read_bytes(), mimetypes.guess_type(path.name)[0] or "application/octet-stream")
+        for path in STATIC.iterdir()
+        if path.is_file()
+    }
 
 
-async def static(request: web.Request) -> web.FileResponse:
-    """Not aiohttp's own static route: that answers 404 without a word of JSON."""
-    name = request.match_info["file"]
-    if name not in os.listdir(STATIC):
-        raise web.HTTPNotFound
-    return web.FileResponse(STATIC / name, headers=REVALIDATE)
+def _page(files: dict[str, tuple[bytes, str]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        name = request.match_info.get("file", "index.html")
+        if name not in files:
+            raise web.HTTPNotFound
+        body, content_type = files[name]
+        return web.Response(body=body, content_type=content_type, charset="utf-8", headers=REVALIDATE)
+
+    return answer

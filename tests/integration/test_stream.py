@@ -177,6 +177,9 @@ class TestStates:
                 bench.camera.end(SourceStalled(NAME, "went silent"))
             await bench.film_one()
             got = await packets(seat, 5)
+            newest = bench.stream._publisher._newest
+            assert newest is not None
+            assert (newest[0].stamp.epoch, newest[0].stamp.sequence) == (2, 4)
             seat.close()
         assert [packet.is_keyframe for packet in got] == [True, False, False, False, False]
         assert all(a.pts < b.pts for a, b in pairwise(got))
@@ -433,6 +436,18 @@ class TestStopping:
             await asyncio.sleep(0.02)
             started = time.monotonic()
         assert time.monotonic() - started < 1.5
+
+    async def test_a_picture_that_comes_after_the_end_does_not_undo_it(self) -> None:
+        async with playing(live=False) as bench:
+            bench.service.paused = True
+            bench.camera.film()
+            await bench.until(lambda: bench.service.waiting)
+            bench.camera.end()
+            await bench.state("ended")
+            bench.service.answer(0)
+            await bench.until(lambda: bench.published == 1)
+            await asyncio.sleep(0.01)
+            assert bench.stream.state == "ended"
 
     async def test_an_end_stays_an_end(self) -> None:
         async with playing(live=False) as bench:

@@ -11,7 +11,7 @@ from streamd.depth.protocol import WorkerJob
 from streamd.depth.worker import Done
 from streamd.media import FloatImage
 
-MAX_SHAPES = 4
+MAX_SHAPES = 6
 
 
 class OpenVinoRuntime:
@@ -34,11 +34,16 @@ class OpenVinoRuntime:
         key = (planes.shape[2], planes.shape[3])
         shape = self._shapes.get(key)
         if shape is None:
-            while len(self._shapes) >= MAX_SHAPES:
-                self._shapes.popitem(last=False)
+            self._make_room()
             shape = self._shapes[key] = _Shape(self._compile(*key))
         self._shapes.move_to_end(key)
         shape.submit(slot, planes, depth, done)
+
+    def _make_room(self) -> None:
+        """A request dropped in mid-run would never be answered: only idle sizes go, the oldest first."""
+        for key in [key for key, shape in self._shapes.items() if not shape.busy]:
+            if len(self._shapes) >= MAX_SHAPES:
+                del self._shapes[key]
 
     def _compile(self, height: int, width: int) -> ov.CompiledModel:
         job = self._job
@@ -68,6 +73,8 @@ class _Shape:
     def __init__(self, compiled: ov.CompiledModel) -> None:
         self._compiled = compiled
         self._requests: dict[int, ov.InferRequest] = {}
+        self.busy: set[int] = set()
+        """Slots under way. Added to by the submitting thread, taken from by OpenVINO's."""
 
     def submit(self, slot: int, planes: FloatImage, depth: FloatImage, done: Done) -> None:
         request = self._requests.get(slot)
@@ -75,12 +82,14 @@ class _Shape:
             request = self._requests[slot] = self._compiled.create_infer_request()
             request.set_input_tensor(ov.Tensor(planes, shared_memory=True))
             request.set_output_tensor(ov.Tensor(depth, shared_memory=True))
-        request.set_callback(_answer, done)
+        self.busy.add(slot)
+        request.set_callback(self._answer, (slot, done))
         request.start_async()
 
-
-def _answer(done: Done) -> None:
-    done(None)
+    def _answer(self, under_way: tuple[int, Done]) -> None:
+        slot, done = under_way
+        self.busy.discard(slot)
+        done(None)
 
 
 def open_runtime(job: WorkerJob) -> OpenVinoRuntime:

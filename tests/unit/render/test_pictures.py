@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamd.config import FORMATS
 from streamd.errors import PictureError
 from streamd.media import Origin
 from streamd.render.colormap import INFERNO_RGB
-from streamd.render.pictures import CONTENT_TYPES, FORMATS, Still, encode_still, read_picture, share_of
+from streamd.render.pictures import CONTENT_TYPES, Still, encode_still, read_picture, share_of
 
 HEIGHT, WIDTH = 48, 64
 ORIGIN = Origin("midas_small", "70d6b9c8", "inverse_depth", "openvino", "fp32")

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamd.config import VIEWS
 from streamd.media import ByteImage, FloatImage, Picture, planes_of
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y
-from streamd.render.views import VIEWS, Renderer, published_size, still_view
+from streamd.render.views import Renderer, published_size, still_view
 
 WIDTH, HEIGHT = 160, 96
 INFERNO = np.stack([INFERNO_Y, INFERNO_U, INFERNO_V], axis=1).astype(int)
