@@ -43,7 +43,7 @@ class OpenVinoRuntime:
         """A request dropped in mid-run would never be answered: only idle sizes go, the oldest first."""
         for key in [key for key, shape in self._shapes.items() if not shape.busy]:
             if len(self._shapes) >= MAX_SHAPES:
-                del self._shapes[key]
+                self._shapes.pop(key).close()
 
     def _compile(self, height: int, width: int) -> ov.CompiledModel:
         job = self._job
@@ -85,6 +85,10 @@ class _Shape:
         self.busy.add(slot)
         request.set_callback(self._answer, (slot, done))
         request.start_async()
+
+    def close(self) -> None:
+        """A request and its callback hold each other where Python's collector cannot see it."""
+        self._requests.clear()
 
     def _answer(self, under_way: tuple[int, Done]) -> None:
         slot, done = under_way
