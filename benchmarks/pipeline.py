@@ -41,6 +41,7 @@ from streamd.depth.preprocess import VideoPreprocessor, network_size, still_inpu
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.range import DepthRange
 from streamd.depth.service import DepthService
+from streamd.errors import StreamdError
 from streamd.media import ByteImage, FloatImage
 from streamd.render.views import Renderer
 from streamd.sinks.file import FileWriter
@@ -170,6 +171,8 @@ def streamd(options: argparse.Namespace) -> None:
             stages = Stages()
             own_s, worker_s = time.process_time(), common.cpu_s(pid)
             done = convert(input, output, service, view=view, observe=stages.observe, quiet=True)
+            if service.worker_pid != pid:
+                raise StreamdError("the worker was replaced while measuring: is the box busy?")
             cpu = {"process": time.process_time() - own_s, "worker": common.cpu_s(pid) - worker_s}
             stages.seconds.pop("wait", None)  # a file's own times are no capture times
             tell(

@@ -24,7 +24,7 @@ from streamd.render.colormap import INFERNO_RGB
 from streamd.sinks.file import FileWriter
 from tests.support.clips import HEIGHT, WIDTH, audio_of, frames_of, number_in, times_of, write_clip
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(60, func_only=True)  # a network may have to be converted first
 
 Convert = Callable[..., Converted]
 

@@ -37,7 +37,7 @@ from tests.integration.conftest import MakeService, Notes
 from tests.support.fileserver import serve_file
 from tests.support.leaks import children_of
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(60, func_only=True)  # a network may have to be converted first
 
 SIZES = [(256, 128), (128, 256), (256, 192), (256, 224), (192, 256), (256, 256), (256, 96)]
 """(width, height): more than a worker keeps compiled."""
@@ -155,7 +155,7 @@ class TestAnswers:
         assert info.sha256 == embedded.sha256
         status = shared_service.status
         assert (status.state, status.info, status.wanted, status.message) == ("ready", info, "embedded", None)
-        assert 50e6 < shared_service.worker_memory() < 400e6
+        assert shared_service.worker_memory() > 50e6
 
     def test_of_torch_are_the_same(
         self, make_service: MakeService, calibration: tuple[FloatImage, FloatImage], embedded: Artefact
@@ -368,6 +368,16 @@ class TestChoice:
         assert (info.spec.name, info.sha256) == ("midas_small", midas_small.sha256)
         with np.load(midas_small.calibration) as calibration:
             alike(infer(service, calibration["inputs"][3]), calibration["outputs"][3])
+
+    def test_pictures_of_any_size_fit_into_the_default_memory(
+        self, make_service: MakeService, midas_small: Artefact, midas_weights: Path
+    ) -> None:
+        """Else a few uploads of odd shapes would cost every stream its worker."""
+        service = make_service(name="midas_small", weights=midas_weights, service={"strict": True})
+        for size in SIZES:
+            infer(service, noise(*size))
+        assert service.worker_memory() < 0.9 * 1e6 * ModelConfig().memory_limit_mb
+        assert notes(service).lost == []
 
     def test_bad_weights_are_said_and_the_stand_in_runs(
         self, make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -40,6 +41,8 @@ class PlayedService:
         return SimpleNamespace(state=state, message=str(self.failure) if self.failure else None)
 
     def is_ready(self, timeout_s: float) -> bool:
+        if self.info is None:
+            time.sleep(min(timeout_s, 0.002))
         return self.info is not None
 
     def wait_ready(self, timeout_s: float | None = None) -> ModelInfo:

@@ -176,6 +176,22 @@ def test_a_job_gives_up_on_what_is_impossible(every: Bench) -> None:
         every.frames.put(frame(1))
 
 
+def test_a_job_waits_for_a_worker_to_come_back(every: Bench) -> None:
+    every.service.info = None
+    every.put(0, 1)
+    assert every.depths.get(timeout_s=0.05) is None
+    every.service.info = INFO
+    assert every.rest() == [0, 1]
+
+
+@pytest.mark.parametrize("options", [{}, {"every": True}])
+def test_without_a_network_it_ends_when_nobody_wants_the_frames(options: dict[str, Any]) -> None:
+    bench = Bench(info=None, **options)
+    bench.put(0)
+    bench.frames.close(discard=True)
+    assert bench.worker.finished.exception(2) is None
+
+
 def test_a_job_does_not_try_one_frame_for_ever(every: Bench) -> None:
     every.service.lost = [1] * 100
     every.put(0)

@@ -104,6 +104,15 @@ def test_close_may_discard_what_waits() -> None:
         box.get()
 
 
+def test_it_tells_whether_what_waits_is_still_wanted() -> None:
+    box: Mailbox[int] = Mailbox()
+    assert (box.closed, box.discarded) == (False, False)
+    box.close()
+    assert (box.closed, box.discarded) == (True, False)
+    box.close(discard=True)
+    assert (box.closed, box.discarded) == (True, True)
+
+
 @pytest.mark.parametrize("every", [False, True])
 def test_close_frees_whoever_waits(every: bool) -> None:
     box: Mailbox[int] = Mailbox(every=every)

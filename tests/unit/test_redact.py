@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from streamd.redact import redact
+from streamd.redact import redact, redact_source
 
 HOST = "camera.lan"
 SECRET = "Zq"  # every password below holds it, and nothing else does
@@ -55,6 +55,18 @@ def test_a_secret_in_the_query_never_survives(key: str, password: str, before: s
 def test_secrets_in_odd_places(url: str, shown: str) -> None:
     """Passwords that should have been escaped, and the forms of well-known cameras."""
     assert redact(url) == shown
+
+
+@given(SCHEME, USER, st.text(st.characters(exclude_categories=["C", "Z"]), max_size=12))
+def test_of_a_whole_url_any_password_at_all_is_hidden(scheme: str, user: str, password: str) -> None:
+    """Also one with / ? # @ and digits, which should have been escaped."""
+    shown = redact_source(f"{scheme}://{user}:{SECRET}{password}@{HOST}/live")
+    assert shown == f"{scheme}://***@{HOST}/live"
+
+
+@pytest.mark.parametrize("source", ["demo:", "/a@b.mp4", "rtsp://cam/live", "lavfi:testsrc2=size=64x64", "file:a"])
+def test_a_source_without_secrets_is_shown_as_it_is(source: str) -> None:
+    assert redact_source(source) == source
 
 
 @given(st.text())

@@ -151,6 +151,15 @@ def test_every_share_is_between_0_and_1(depth: FloatImage, mode: Mode, compress:
         assert ((share >= 0) & (share <= 1 + 1e-6)).all()
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_broken_frame_does_not_spoil_those_after_it(bad: float) -> None:
+    shown, untouched = DepthRange(), DepthRange()
+    for one in (shown, untouched):
+        one.normalise(scene(), 0.0)
+    shown.normalise(np.full_like(scene(), bad), 0.03)
+    np.testing.assert_allclose(shown.normalise(scene(), 0.06), untouched.normalise(scene(), 0.06))
+
+
 def test_the_input_is_not_written_to() -> None:
     depth = scene()
     depth.flags.writeable = False
