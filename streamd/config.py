@@ -29,6 +29,8 @@ VIEWS: tuple[View, ...] = get_args(View)
 PictureFormat = Literal["jpg", "png", "png16", "npz", "ply"]
 FORMATS: tuple[PictureFormat, ...] = get_args(PictureFormat)
 Range = Literal["smooth", "frame"] | tuple[float, float]
+Point = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+Polygon = tuple[Point, ...]
 
 
 def split_address(listen: str) -> tuple[str, int]:
@@ -127,15 +129,22 @@ class StreamConfig(Section):
     """One camera or file."""
 
     source: str = Field(min_length=1)
-    """rtsp:// rtsps:// http(s):// URL, /dev/videoN, v4l2:/dev/v4l/by-id/..., a file, demo: or lavfi:GRAPH."""
+    """rtsp:// rtsps:// http(s):// URL, /dev/videoN, v4l2:/dev/v4l/by-id/..., a file, demo: or lavfi:GRAPH.
+    A password may be elsewhere: rtsp://user:env:NAME@host/ or rtsp://user:file:/path@host/."""
     transport: Literal["tcp", "udp", "auto"] = "tcp"
-    """How RTSP sends its packets."""
+    """How RTSP sends its packets; auto takes TCP, and UDP when the camera knows no TCP."""
     read_timeout_s: float = Field(default=10.0, gt=0, le=60)
-    """A source that is silent for this long counts as lost."""
+    """A camera that gives no picture for this long counts as stalled and is opened again."""
+    hwaccel: Literal["none", "cuda", "qsv", "drm", "amf"] = "none"
+    """Decode on this kind of hardware; without it, or when it cannot, in software."""
     loop: bool = False
     """Files: start again at the end."""
     realtime: bool = True
     """Files: play at their own speed as a camera would; false: every frame, as fast as it goes."""
+    mode: Literal["always", "on_demand"] = "always"
+    """on_demand: the camera stays closed until someone watches, records or takes a snapshot."""
+    linger_s: float = Field(default=10.0, ge=0, le=3600)
+    """on_demand: how long it goes on when nobody looks any more."""
     max_fps: float | None = Field(default=None, gt=0, le=240)
     """Frames beyond this rate are skipped before the network."""
     height: int | None = Field(default=720, ge=64, le=4320, multiple_of=2)
@@ -152,6 +161,16 @@ class StreamConfig(Section):
     """Share of depth in the overlay view."""
     horizontal_fov_degrees: float = Field(default=60.0, gt=1, lt=175)
     """What the camera sees from left to right; shapes the point cloud of a snapshot."""
+    masks: tuple[Polygon, ...] = ()
+    """Areas blacked out before anything looks at them, each [[x, y], ...]: shares of width and height when all
+    are at most 1, else pixels of the source."""
+
+    @field_validator("masks")
+    @classmethod
+    def _have_an_inside(cls, value: tuple[Polygon, ...]) -> tuple[Polygon, ...]:
+        if any(len(polygon) < 3 for polygon in value):
+            raise ValueError("an area needs at least three points")
+        return value
 
     @field_validator("record")
     @classmethod

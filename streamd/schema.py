@@ -45,7 +45,7 @@ def _section(title: str, section: type[Section], example: bool) -> Iterator[str]
     for key, field in section.model_fields.items():
         if not example:
             yield ""
-        yield f"# {field.description}"
+        yield from (f"# {line}" for line in str(field.description).splitlines())
         if not example:
             yield f"#   {_type(field)}"
         yield _assignment(key, field)
@@ -83,7 +83,7 @@ def _name(kind: Any) -> str:
         return " | ".join(_name(part) for part in get_args(kind) if part is not NoneType)
     if origin is tuple:
         parts = [part for part in get_args(kind) if part is not Ellipsis]
-        return "[" + ", ".join(_name(part) for part in parts) + (", ...]" if len(parts) == 1 else "]")
+        return "[" + ", ".join(_name(part) for part in parts) + (", ...]" if len(parts) < len(get_args(kind)) else "]")
     return {str: "text", Path: "path", int: "whole number", float: "number", bool: "true | false"}.get(kind, str(kind))
 
 

@@ -21,7 +21,7 @@ def test_the_reference_explains_every_key() -> None:
     for name, fields in keys().items():
         assert any(f"[{name}]" in block.splitlines() for block in blocks)
         for key, field in fields.items():
-            (block,) = [block for block in blocks if f"# {field.description}" in block.splitlines()]
+            (block,) = [block for block in blocks if f"# {field.description.splitlines()[0]}" in block.splitlines()]
             assert any(line.startswith((f"{key} =", f"# {key} =")) for line in block.splitlines()), key
 
 
