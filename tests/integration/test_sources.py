@@ -20,7 +20,6 @@ from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnrea
 from streamd.sources import open_source
 from streamd.sources.base import Source
 from streamd.sources.file import FileInfo, FileSource
-from streamd.sources.webcam import WebcamSource
 from tests.support.clips import lay_down, number_in, write_clip
 from tests.support.fileserver import serve_file
 
@@ -263,44 +262,3 @@ def test_what_a_server_refuses(status: int, error: type[SourceError]) -> None:
 def test_nobody_there() -> None:
     with pytest.raises(SourceUnreachable, match="connection refused"):
         numbers(source_of("http://127.0.0.1:9/live"))
-
-
-class TestWebcam:
-    """The camera is a clip; what matters is what is asked of it."""
-
-    @pytest.fixture
-    def asked(self, clips: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-        asked: list[dict[str, str]] = []
-        self.failures: list[SourceError] = []
-        opened = Source.opened
-
-        def open_clip(source: Source, url: str, *, format: str, options: dict[str, str]) -> Any:
-            assert (url, format) == ("/dev/v4l/by-id/cam", "v4l2")
-            asked.append(options)
-            if self.failures:
-                raise self.failures.pop(0)
-            return opened(source, str(clips("plain.mp4")))
-
-        monkeypatch.setattr(WebcamSource, "opened", open_clip)
-        return asked
-
-    def test_motion_jpeg_is_asked_for_first(self, asked: list[dict[str, str]]) -> None:
-        found = []
-        with pytest.raises(SourceEnded, match="was it unplugged"):
-            found.extend(number_in(frame) for frame in source_of("v4l2:/dev/v4l/by-id/cam").frames())
-        assert found == list(range(30))
-        assert [options.get("input_format") for options in asked] == ["mjpeg"]
-
-    def test_a_camera_without_it_is_taken_as_it_is(self, asked: list[dict[str, str]]) -> None:
-        self.failures = [SourceUnsupported("cam", "no such format")]
-        assert len(numbers(source_of("v4l2:/dev/v4l/by-id/cam"), 5)) == 5
-        assert asked[1] == {}
-
-    @pytest.mark.parametrize("error", [SourceUnreachable("cam", "no such device"), SourceRejected("cam", "refused")])
-    def test_a_camera_that_is_not_there_is_not_asked_twice(
-        self, asked: list[dict[str, str]], error: SourceError
-    ) -> None:
-        self.failures = [error]
-        with pytest.raises(type(error)):
-            numbers(source_of("v4l2:/dev/v4l/by-id/cam"))
-        assert len(asked) == 1
