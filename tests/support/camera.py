@@ -1,0 +1,105 @@
+"""A camera's process: starts, is killed, hangs, comes back at the same address. What it shows is known again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import pytest
+
+from tests.e2e.waiting import until
+
+PYTHON = "/usr/bin/python3"  # the one with gi
+SERVER = Path(__file__).parent / "rtsp_server.py"
+_NEEDED = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
+INSTALLED = subprocess.run([PYTHON, "-c", _NEEDED], capture_output=True, check=False).returncode == 0
+
+needs_rtsp_server = pytest.mark.skipif(
+    not INSTALLED, reason="NO RTSP TEST RUNS: install gir1.2-gst-rtsp-server-1.0 and python3-gi (`make test` does)"
+)
+
+StartCamera = Callable[..., "Camera"]
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    with socket.socket(type=kind) as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class Camera:
+    """``rtsp_server.py`` with these options; started again, it has the same address."""
+
+    def __init__(self, log: Path, *options: str) -> None:
+        self.port = free_port()
+        self._log, self._options = log, options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def url(self, path: str, *, login: str = "", scheme: str = "rtsp") -> str:
+        return f"{scheme}://{login and login + '@'}127.0.0.1:{self.port}/{path}"
+
+    def start(self) -> Camera:
+        command = [PYTHON, str(SERVER), str(self.port), *self._options]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until("the camera listens", self._listens)
+        return self
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        said = self._log.read_text()
+        assert self._process.poll() is None, said
+        return f"ready {self.port}" in said
+
+    def connections(self) -> int:
+        """Who is connected to it over TCP."""
+        table = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        mine, established = f"0100007F:{self.port:04X}", "01"
+        return sum(line.split()[1] == mine and line.split()[3] == established for line in table)
+
+    def hang(self) -> None:
+        """Keeps its connections and says nothing more."""
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def cameras(folder: Path) -> Iterator[StartCamera]:
+    """``start(*options)`` is one more camera; all end with the context."""
+    started: list[Camera] = []
+
+    def start(*options: str) -> Camera:
+        started.append(Camera(folder / f"camera-{len(started)}.log", *options))
+        return started[-1].start()
+
+    try:
+        yield start
+    finally:
+        for one in started:
+            one.kill()
+
+
+def shows_bars(picture: av.VideoFrame) -> bool:
+    """Whether it is the colour bars of ``/small`` and not, say, a NO SIGNAL picture: white, yellow, cyan in a row."""
+    small = picture.reformat(70, 30, format="rgb24").to_ndarray()
+    bars = [small[10, 10 * bar + 5].astype(int) for bar in range(3)]
+    bright = [[channel > 140 for channel in bar] for bar in bars]
+    dark = [[channel < 90 for channel in bar] for bar in bars]
+    return all(bright[0]) and bright[1][:2] == [True, True] and dark[1][2] and dark[2][0] and all(bright[2][1:])
