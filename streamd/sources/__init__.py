@@ -20,12 +20,12 @@ KINDS: tuple[tuple[tuple[str, ...], type[Source]], ...] = (
 )
 
 
-def open_source(config: StreamConfig, stop: threading.Event) -> Source:
+def open_source(config: StreamConfig, stop: threading.Event, threads: int = 1) -> Source:
     """The source for ``config.source``; what fits no other form is a file. Opens nothing yet."""
     for prefixes, kind in KINDS:
         if config.source.startswith(prefixes):
-            return kind(config, stop)
-    return FileSource(config, stop)
+            return kind(config, stop, threads)
+    return FileSource(config, stop, threads)
 
 
 __all__ = ["FileSource", "Source", "open_source"]

@@ -31,13 +31,20 @@ class Source(ABC):
     live: ClassVar[bool] = True
     """Live sources never end by themselves: an end is a loss."""
 
-    def __init__(self, config: StreamConfig, stop: threading.Event) -> None:
+    def __init__(self, config: StreamConfig, stop: threading.Event, threads: int = 1) -> None:
         self.config = config
+        self.threads = threads
         self.stop = stop
         """Set by anyone: the iteration ends soon."""
         self.name = redact_source(config.source)
         self.on_decode: Callable[[float], None] = lambda seconds: None
         """Told what each packet's decoding took."""
+        self.on_skip: Callable[[str], None] = lambda reason: None
+        """Told of each picture that is left out: corrupt, late."""
+
+    def await_return(self, delay_s: float) -> None:
+        """Waits before the next try; ends at once on ``stop``."""
+        self.stop.wait(delay_s)
 
     @abstractmethod
     def frames(self) -> Generator[av.VideoFrame]:
