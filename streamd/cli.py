@@ -9,7 +9,9 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from urllib.parse import urlsplit
@@ -113,15 +115,19 @@ def _run(options: argparse.Namespace) -> None:
         overrides["recording"] = {"directory": str(options.record)}
     sources = options.source or ([] if options.config else ["demo:"])
     overrides["streams"] = {name: {"source": source} for name, source in _named(sources).items()}
-    config = load(options.config, overrides=overrides)
+    read = partial(load, options.config, overrides=overrides)
+    config = read()
     _look_at_files(config, overrides["streams"])
-    asyncio.run(_serve(config))
+    asyncio.run(_serve(config, read))
+    if threading.active_count() > 1:  # of a camera that does not answer: all that matters is done
+        logging.shutdown()
+        os._exit(0)
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, reload: Callable[[], Config]) -> None:
     from streamd.daemon import Daemon
 
-    daemon = Daemon(config, _store())
+    daemon = Daemon(config, _store(), reload)
     daemon.install_signals()
     await daemon.run(on_listening=lambda url: print(f"Watch live depth at {url}", flush=True))
 
@@ -148,8 +154,6 @@ def _named(sources: list[str]) -> dict[str, str]:
 
 def _look_at_files(config: Config, names: Iterable[str]) -> None:
     """A file named on the command line that is missing or no video is a typing error: say so now."""
-    import threading
-
     from streamd.sources import FileSource, open_source
 
     for name in names:
@@ -159,8 +163,6 @@ def _look_at_files(config: Config, names: Iterable[str]) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    import threading
-
     from streamd.config import StreamConfig
     from streamd.convert import convert
     from streamd.sources import FileSource

@@ -12,13 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from streamd import __version__, threads
-from streamd.config import Config
+from streamd.config import Config, StreamConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.service import DepthService, ServiceEvents
 from streamd.depth.store import ModelStore
 from streamd.errors import InferenceFailed, StreamdError
+from streamd.fleet import Fleet
 from streamd.metrics import Metrics
 from streamd.sinks.webrtc import WebRtcSink
+from streamd.statistics import Worst
 from streamd.stream import Stream
 from streamd.threads import Caller
 from streamd.web.app import build_app, listen
@@ -26,19 +28,26 @@ from streamd.web.context import WebContext
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_S = 0.5
+HEARTBEAT_S = 0.25
+LAG_WINDOW_S = 30.0
+SLOTS = 32
+"""Of the worker's shared memory: streams come at run time, and more than this take turns."""
 
 
 class Daemon:
     """Built and run on an event loop. ``stop`` from a signal handler or a test."""
 
-    def __init__(self, config: Config, store: ModelStore) -> None:
+    def __init__(self, config: Config, store: ModelStore, reload: Callable[[], Config] | None = None) -> None:
+        """``reload`` reads the configuration again; raises ConfigError."""
         self.config = config
         self.metrics = build_metrics()
         self.service = build_service(config, store, self.metrics)
-        self.streams = build_streams(config, self.service, self.metrics)
+        self.streams = build_fleet(config, self.service, self.metrics)
         self.viewers = WebRtcSink(config.webrtc.max_viewers, loopback=config.server.loopback)
         self.stills = Caller("stills", capacity=4)
+        self._reload = reload
+        self._wanted = asyncio.Event()
+        """Set when the configuration is to be read again."""
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -47,6 +56,7 @@ class Daemon:
 
     async def run(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
         """Until ``stop``. Raises StreamdError when it cannot listen."""
+        await self.streams.apply(self.config.streams)
         context = WebContext(self.streams, self.service, self.metrics, self.viewers, self.stills)
         try:
             server = await listen(build_app(context), self.config.server.address)
@@ -55,14 +65,14 @@ class Daemon:
             raise
         on_listening(server.url)
         self._tell_cpu_budget()
-        self.service.start()
+        self.service.start(lazy=True)
         try:
             async with asyncio.TaskGroup() as group:
-                heartbeat = group.create_task(self._heartbeat())
-                for stream in self.streams.values():
-                    group.create_task(stream.run(self._stop), name=f"stream-{stream.name}")
+                helpers = [group.create_task(self._heartbeat()), group.create_task(self._reloads())]
+                group.create_task(self.streams.run(self._stop))
                 await self._stop.wait()
-                heartbeat.cancel()
+                for helper in helpers:
+                    helper.cancel()
                 await self.viewers.shutdown()
         finally:
             await server.close()
@@ -86,15 +96,35 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._wanted.set)
 
     async def _heartbeat(self) -> None:
         """How late the loop is, and how full the disk."""
-        loop = asyncio.get_running_loop()
+        loop, worst = asyncio.get_running_loop(), Worst(LAG_WINDOW_S)
         while True:
             due = loop.time() + HEARTBEAT_S
             await asyncio.sleep(HEARTBEAT_S)
-            self.metrics.loop_lag.set(max(0.0, loop.time() - due))
+            self.metrics.loop_lag.set(worst.add(max(0.0, loop.time() - due)))
             self.metrics.disk_free.set(_free_bytes(self.config.recording.directory))
+
+    async def _reloads(self) -> None:
+        """On SIGHUP reads the configuration again and applies the difference. A bad one changes nothing."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            if self._reload is None:
+                continue
+            try:
+                config = self._reload()
+            except StreamdError as error:
+                for line in str(error).splitlines():
+                    log.error("configuration not taken: %s", line)
+                continue
+            for section in ("server", "webrtc", "model", "recording"):
+                if getattr(config, section) != getattr(self.config, section):
+                    log.warning("[%s] has changed: it takes effect at the next start", section)
+            await self.streams.apply(config.streams)
+            log.info("configuration read again")
 
 
 def _free_bytes(directory: Path | None) -> float:
@@ -127,11 +157,13 @@ def build_metrics() -> Metrics:
 
 def build_service(config: Config, store: ModelStore, metrics: Metrics) -> DepthService:
     metrics.memory_limit.set(config.model.memory_limit_mb * 1_000_000)
-    return DepthService(config.model, store, slots=max(4, 2 * len(config.streams)), events=_ModelMetrics(metrics))
+    return DepthService(config.model, store, slots=SLOTS, events=_ModelMetrics(metrics))
 
 
-def build_streams(config: Config, service: DepthService, metrics: Metrics) -> dict[str, Stream]:
-    return {
-        name: Stream(name, stream, service, metrics.of_stream(name), config.recording)
-        for name, stream in config.streams.items()
-    }
+def build_fleet(config: Config, service: DepthService, metrics: Metrics) -> Fleet:
+    decode_threads = max(1, len(os.sched_getaffinity(0)) // max(1, len(config.streams)))
+
+    def make(name: str, stream: StreamConfig) -> Stream:
+        return Stream(name, stream, service, metrics.of_stream(name), config.recording, decode_threads=decode_threads)
+
+    return Fleet(make, metrics.forget)

@@ -57,8 +57,12 @@ class LiveEncoder:
     from one.
     """
 
-    def __init__(self, width: int, height: int, *, kbps: int | None = None, fps: float = 30.0) -> None:
+    def __init__(
+        self, width: int, height: int, *, kbps: int | None = None, fps: float = 30.0, after_pts: int = -1
+    ) -> None:
         self.size = (width, height)
+        self.last_pts = after_pts
+        """Of the newest packet; the next comes later, whatever its stamp says."""
         kbps = kbps or bitrate_kbps(width, height)
         context = self._context = _context(width, height)
         context.time_base = TIME_BASE
@@ -74,7 +78,6 @@ class LiveEncoder:
             raise EncodeError(f"encoder refuses {width}x{height}: {error.strerror}") from error
         self._wanted = threading.Event()
         self._last_keyframe = -MIN_KEYFRAME_INTERVAL_S
-        self._last_pts = -1
 
     def request_keyframe(self) -> None:
         """The next frame becomes a keyframe; at most two a second, a request is kept, never lost."""
@@ -85,14 +88,22 @@ class LiveEncoder:
         """Whether the next frame will be a keyframe because somebody asked."""
         return self._wanted.is_set() and time.monotonic() - self._last_keyframe >= MIN_KEYFRAME_INTERVAL_S
 
-    def encode(self, picture: Picture, stamp: Stamp) -> list[EncodedPacket]:
+    def encode(self, picture: Picture, stamp: Stamp, *, is_notice: bool = False) -> list[EncodedPacket]:
         """Times come from the stamp; a picture shown again gets the next free tick. Raises EncodeError."""
-        pts = self._last_pts = max(stamp.pts, self._last_pts + 1)
+        pts = self.last_pts = max(stamp.pts, self.last_pts + 1)
         picture.pts, picture.time_base = pts, TIME_BASE
         picture.pict_type = PictureType.I if self.keyframe_due else PictureType.NONE
         try:
             packets = [
-                EncodedPacket(bytes(packet), packet.pts or 0, packet.is_keyframe, stamp.captured_at, self.size)
+                EncodedPacket(
+                    bytes(packet),
+                    packet.pts or 0,
+                    packet.is_keyframe,
+                    stamp.captured_at,
+                    self.size,
+                    stamp.epoch,
+                    is_notice,
+                )
                 for packet in self._context.encode(picture)
             ]
         except av.error.FFmpegError as error:

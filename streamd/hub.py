@@ -22,12 +22,22 @@ class Seat(Protocol):
     def push(self, packet: EncodedPacket) -> None:
         """Take a packet or drop it; never block, never raise."""
 
+    def close(self) -> None:
+        """Nothing more will come. Leaves the hub; safe to repeat."""
+
 
 class PacketHub:
     """The packets of one view of one stream."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, request_keyframe: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        request_keyframe: Callable[[str], None],
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``on_change`` is called on the loop when someone has joined or left."""
         self._loop = loop
+        self._on_change = on_change
         self._seats: set[Seat] = set()
         self.request_keyframe = request_keyframe
         """Any thread; takes the reason: join, pli, overflow."""
@@ -43,10 +53,17 @@ class PacketHub:
     def join(self, seat: Seat) -> None:
         self._seats.add(seat)
         self.request_keyframe("join")
+        self._on_change()
 
     def leave(self, seat: Seat) -> None:
         """Safe to repeat."""
         self._seats.discard(seat)
+        self._on_change()
+
+    def close(self) -> None:
+        """The stream has gone, and all its seats with it."""
+        for seat in tuple(self._seats):
+            seat.close()
 
     def publish_threadsafe(self, packets: list[EncodedPacket]) -> None:
         """Any thread. After the loop has closed, packets go nowhere."""

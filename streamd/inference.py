@@ -7,14 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamd.depth.estimator import ModelInfo, as_inverse_depth
 from streamd.depth.preprocess import VideoPreprocessor
 from streamd.depth.service import DepthService
 from streamd.errors import InferenceFailed, StreamdError
 from streamd.mailbox import Closed, Mailbox
-from streamd.media import ByteImage, CapturedFrame, DepthFrame, FloatImage
+from streamd.media import ByteImage, CapturedFrame, DepthFrame, FloatImage, Picture
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Inference:
 
     Live, one frame is under way at a time and a frame that fails is skipped. With ``every``,
     ``in_flight`` frames are, and one that fails (its worker was replaced) is tried again.
+    ``mask`` blackens what nobody may see; whatever comes behind has only the masked picture.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Inference:
         *,
         every: bool = False,
         in_flight: int = 1,
+        mask: Callable[[Picture], Picture] = lambda picture: picture,
         observe: Observe = lambda stage, seconds: None,
         on_error: Callable[[CapturedFrame], None] = lambda frame: None,
     ) -> None:
@@ -58,6 +60,7 @@ class Inference:
         self._outbox = outbox
         self._every = every
         self._in_flight = in_flight
+        self._mask = mask
         self._observe = observe
         self._on_error = on_error
         self._preprocess = VideoPreprocessor()
@@ -113,6 +116,7 @@ class Inference:
     def _submit(self, frame: CapturedFrame) -> _UnderWay:
         info = self._service.wait_ready(0.0)
         started = time.monotonic()
+        frame = replace(frame, picture=self._mask(frame.picture))
         planes, luma = self._preprocess(frame.picture, info.spec.preprocessing)
         self._observe("preprocess", time.monotonic() - started)
         started = time.monotonic()

@@ -55,12 +55,16 @@ class StampClock:
         self.epoch = 0
 
     def stamp(self) -> Stamp:
-        now = time.monotonic()
-        pts = max(int((now - self._started) * CLOCK_RATE), self._last_pts + 1)
-        stamp = Stamp(self._sequence, pts, now, self.epoch)
+        stamp = self.now()
+        pts = max(stamp.pts, self._last_pts + 1)
         self._last_pts = pts
         self._sequence += 1
-        return stamp
+        return replace(stamp, pts=pts)
+
+    def now(self) -> Stamp:
+        """For a picture that no camera gave, such as NO SIGNAL. Any thread."""
+        now = time.monotonic()
+        return Stamp(self._sequence, int((now - self._started) * CLOCK_RATE), now, self.epoch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,10 @@ class EncodedPacket:
     captured_at: float
     size: tuple[int, int] = (0, 0)
     """(width, height), px."""
+    epoch: int = 0
+    """How often the source had been opened again: a recording takes each by itself."""
+    is_notice: bool = False
+    """NO SIGNAL and the like: shown, not recorded."""
 
 
 class Scaler:

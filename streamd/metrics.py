@@ -13,6 +13,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
+from streamd.statistics import Rate
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter, of no use here
 
 STAGE_BUCKETS = (0.001, 0.002, 0.004, 0.008, 0.012, 0.016, 0.025, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
@@ -71,7 +73,9 @@ class Metrics:
         self.disk_free = Gauge("streamd_disk_free_bytes", "Free space where recordings go.", registry=reg)
         self.disk_free.set(math.nan)  # not 0: nothing is known of it until something is recorded
         self.loop_lag = Gauge(
-            "streamd_event_loop_lag_seconds", "How late the event loop ran its last heartbeat.", registry=reg
+            "streamd_event_loop_lag_seconds",
+            "The worst lateness of the event loop's heartbeat in the last 30 seconds.",
+            registry=reg,
         )
         self.worker_restarts = Counter(
             "streamd_worker_restarts", "Times the depth worker was replaced.", ["reason"], registry=reg
@@ -94,6 +98,12 @@ class Metrics:
     def of_stream(self, name: str) -> StreamMetrics:
         return StreamMetrics(self, name)
 
+    def forget(self, name: str) -> None:
+        """A stream that has been removed leaves no series behind."""
+        for metric in vars(self).values():
+            if "stream" in getattr(metric, "_labelnames", ()):
+                metric.remove_by_labels({"stream": name})
+
     def show_model(self, model: str, runtime: str, precision: str, sha256: str) -> None:
         """One series at a time: the model that answers now."""
         self.model.clear()
@@ -105,6 +115,9 @@ class StreamMetrics:
 
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._metrics, self._name = metrics, name
+        self.skips: dict[str, int] = {}
+        """Frames left out since the stream was made, by reason."""
+        self.capture_rate = Rate()
         self.captured = metrics.captured.labels(name)
         self.capture_to_publish = metrics.capture_to_publish.labels(name)
         self.source_up = metrics.source_up.labels(name)
@@ -116,7 +129,12 @@ class StreamMetrics:
             for stage in ("decode", "wait", "preprocess", "infer", "render", "encode")
         }
 
+    def capture(self) -> None:
+        self.captured.inc()
+        self.capture_rate.tick()
+
     def skipped(self, reason: str) -> None:
+        self.skips[reason] = self.skips.get(reason, 0) + 1
         self._metrics.skipped.labels(self._name, reason).inc()
 
     def published(self, view: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -17,23 +17,27 @@ from streamd.encode import LiveEncoder
 from streamd.errors import Busy, EncodeError, PictureError
 from streamd.hub import PacketHub
 from streamd.mailbox import Closed, Mailbox
-from streamd.media import DepthFrame, FloatImage
+from streamd.media import DepthFrame, FloatImage, Picture, Stamp, StampClock
 from streamd.metrics import StreamMetrics
+from streamd.render.notice import Notice, draw_notice
 from streamd.render.pictures import Still, encode_still
-from streamd.render.views import Renderer
+from streamd.render.views import WIDE_VIEWS, Renderer, published_size
 from streamd.statistics import Latencies, Rate
 
 log = logging.getLogger(__name__)
 
 STALE_S = 0.1
 """With no new frame for this long, a viewer who joins gets the last picture again."""
+NOTICE_EVERY_S = 1.0
+NOTICE_SIZE = (640, 360)
+"""Before the first picture has told a better one."""
 MAX_SNAPSHOTS = 8
 
 
 class Publisher:
     """Owned by one Stream; ``run`` is the thread's body.
 
-    Touched by other threads: ``request_keyframe``, ``snapshot``, ``fps``, ``latencies``, ``size``.
+    Touched by other threads: ``request_keyframe``, ``snapshot``, ``show``, ``fps``, ``latencies``, ``size``.
     """
 
     def __init__(
@@ -41,11 +45,13 @@ class Publisher:
         config: StreamConfig,
         inbox: Mailbox[DepthFrame],
         metrics: StreamMetrics,
+        clock: StampClock,
         on_first_frame: Callable[[], None],
     ) -> None:
         self._config = config
         self._inbox = inbox
         self._metrics = metrics
+        self._clock = clock
         self._on_first_frame = on_first_frame
         self._range = DepthRange(config.range, config.compress)
         self._flicker = FlickerMeter()
@@ -56,6 +62,9 @@ class Publisher:
         self._wanted: set[View] = set()
         self._requests: deque[tuple[View, PictureFormat, Future[bytes]]] = deque()
         self._newest: tuple[DepthFrame, FloatImage] | None = None
+        self._notice: Notice | None = None
+        self._shown_s = 0.0
+        """When a frame or a notice was last published."""
         self.hubs: Mapping[View, PacketHub] = {}
         self.fps = Rate()
         self.latencies = Latencies()
@@ -71,6 +80,15 @@ class Publisher:
         self._wanted.add(view)
         self._inbox.wake()
 
+    def show(self, notice: Notice | None) -> None:
+        """Published again and again while no frame comes. Any thread."""
+        self._notice = notice
+        self._inbox.wake()
+
+    @property
+    def has_picture(self) -> bool:
+        return self._newest is not None
+
     def snapshot(self, view: View, format: PictureFormat) -> Future[bytes]:
         """The newest frame as a still. Any thread. Raises Busy; the future may fail with PictureError."""
         if len(self._requests) >= MAX_SNAPSHOTS:
@@ -85,18 +103,30 @@ class Publisher:
     def run(self) -> None:
         try:
             while True:
-                # Someone asked for a keyframe too soon after the last one: look again when it is due.
-                frame = self._inbox.get(timeout_s=STALE_S if self._wanted else None)
+                frame = self._inbox.get(timeout_s=self._patience_s())
                 if frame is not None:
                     self._take(frame)
                 self._answer_snapshots()
-                if frame is not None or self._is_stale():
-                    self._publish(again=frame is None)
+                notice = self._notice
+                if frame is not None:
+                    self._publish_frame(frame)
+                elif notice is not None:
+                    self._publish_notice(notice)
+                elif self._is_stale():
+                    self._publish_again()
         except Closed:
             pass
         finally:
             self._inbox.close(discard=True)
             self._refuse_snapshots()
+
+    def _patience_s(self) -> float | None:
+        """How long to wait for a frame. Someone may have asked for a keyframe too soon after the last one."""
+        if self._wanted:
+            return STALE_S
+        if self._notice is not None:
+            return max(0.01, self._shown_s + NOTICE_EVERY_S - time.monotonic())
+        return None
 
     def _take(self, frame: DepthFrame) -> None:
         started = time.monotonic()
@@ -105,61 +135,92 @@ class Publisher:
         self._renderer.begin(share, frame.picture, self._config.height)
         self.size = (frame.picture.width, frame.picture.height)
         self._begin_s = time.monotonic() - started
-        first, self._newest = self._newest is None, (frame, share)
-        if first:
+        before, self._newest = self._newest, (frame, share)
+        if before is None:
             self._on_first_frame()
+        elif before[0].stamp.epoch != frame.stamp.epoch:
+            self._wanted.update(self._encoders)  # a recording of the new epoch begins at once
 
     def _is_stale(self) -> bool:
         return self._newest is not None and self._newest[0].stamp.age_s() > STALE_S
 
-    def _publish(self, *, again: bool) -> None:
-        """Encode for every view that somebody watches; ``again`` only for a keyframe that is due."""
-        if self._newest is None:
-            return
+    def _watched(self) -> Iterator[View]:
+        """A view that nobody watches costs nothing, not even its encoder."""
         for view, hub in self.hubs.items():
-            if not hub.watched:
+            if hub.watched:
+                yield view
+            else:
                 self._encoders.pop(view, None)
                 self._wanted.discard(view)
-            elif not again or view in self._wanted:
-                self._publish_view(view, hub, again)
-        if not again:
-            age_s = self._newest[0].stamp.age_s()
-            self._metrics.capture_to_publish.observe(age_s)
-            self.latencies.add(age_s)
-            self.fps.tick()
 
-    def _publish_view(self, view: View, hub: PacketHub, again: bool) -> None:
+    def _publish_frame(self, frame: DepthFrame) -> None:
+        """Draw and encode every view that somebody watches."""
+        for view in self._watched():
+            started = time.monotonic()
+            picture = self._renderer.draw(view)
+            drawn = time.monotonic()
+            if self._encode(view, picture, frame.stamp):
+                self._metrics.stages["render"].observe(drawn - started + self._begin_s)
+                self._metrics.stages["encode"].observe(time.monotonic() - drawn)
+                self._metrics.published(view)
+        age_s = frame.stamp.age_s()
+        self._metrics.capture_to_publish.observe(age_s)
+        self.latencies.add(age_s)
+        self.fps.tick()
+        self._shown_s = time.monotonic()
+
+    def _publish_again(self) -> None:
+        """The newest frame, as a keyframe, where one is wanted and due."""
         assert self._newest is not None
-        stamp = self._newest[0].stamp.later() if again else self._newest[0].stamp
-        started = time.monotonic()
-        picture = self._renderer.draw(view)
-        drawn = time.monotonic()
-        if self._refused.get(view) == (picture.width, picture.height):
-            return
+        stamp = self._newest[0].stamp.later()
+        for view in self._watched():
+            if view in self._wanted and self._encode(view, self._renderer.draw(view), stamp, only_keyframe=True):
+                self._metrics.published(view)
+
+    def _publish_notice(self, notice: Notice) -> None:
+        due = time.monotonic() - self._shown_s >= NOTICE_EVERY_S
+        if due:
+            self._shown_s = time.monotonic()
+        width, height = published_size(*self.size, self._config.height) if self.size else NOTICE_SIZE
+        for view in self._watched():
+            if due or view in self._wanted:
+                picture = draw_notice(notice, 2 * width if view in WIDE_VIEWS else width, height)
+                self._encode(view, picture, self._clock.now(), only_keyframe=not due, is_notice=True)
+
+    def _encode(
+        self, view: View, picture: Picture, stamp: Stamp, *, only_keyframe: bool = False, is_notice: bool = False
+    ) -> bool:
+        """Whether it went to the hub."""
+        size = (picture.width, picture.height)
+        if self._refused.get(view) == size:
+            return False
         try:
-            encoder = self._encoder(view, picture.width, picture.height)
+            encoder = self._encoder(view, *size)
             if view in self._wanted:
                 encoder.request_keyframe()
             if encoder.keyframe_due:
                 self._wanted.discard(view)
-            elif again:
-                return
-            packets = encoder.encode(picture, stamp)
+            elif only_keyframe:
+                return False
+            packets = encoder.encode(picture, stamp, is_notice=is_notice)
         except EncodeError as error:
             log.error("view %s: %s", view, error)
             if self._encoders.pop(view, None) is None:
-                self._refused[view] = (picture.width, picture.height)
-            return
-        self._metrics.stages["render"].observe(drawn - started + self._begin_s)
-        self._metrics.stages["encode"].observe(time.monotonic() - drawn)
-        self._metrics.published(view)
-        hub.publish_threadsafe(packets)
+                self._refused[view] = size
+            return False
+        self.hubs[view].publish_threadsafe(packets)
+        return True
 
     def _encoder(self, view: View, width: int, height: int) -> LiveEncoder:
         encoder = self._encoders.get(view)
         if encoder is None or encoder.size != (width, height):
-            kbps = self._config.bitrate_kbps
-            encoder = self._encoders[view] = LiveEncoder(width, height, kbps=kbps, fps=self.fps.per_second() or 30.0)
+            encoder = self._encoders[view] = LiveEncoder(
+                width,
+                height,
+                kbps=self._config.bitrate_kbps,
+                fps=self.fps.per_second() or 30.0,
+                after_pts=encoder.last_pts if encoder else -1,
+            )
         return encoder
 
     def _answer_snapshots(self) -> None:

@@ -26,6 +26,25 @@ class Rate:
         return (len(times) - 1) / max(times[-1] - times[0], 1e-9)
 
 
+class Worst:
+    """The largest value of the last ``window_s``: for what is looked at less often than it happens. One thread."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._falling: deque[tuple[float, float]] = deque()
+        """(when, value): each is larger than all that came after it."""
+
+    def add(self, value: float) -> float:
+        """The largest so far."""
+        now = time.monotonic()
+        while self._falling and self._falling[-1][1] <= value:
+            self._falling.pop()
+        self._falling.append((now, value))
+        while self._falling[0][0] < now - self._window_s:
+            self._falling.popleft()
+        return self._falling[0][1]
+
+
 class Latencies:
     """The values of the last moments, in seconds. One writer thread; anyone may read."""
 

@@ -27,7 +27,8 @@ def depth_of_picture(data: bytes, service: DepthService, view: View, format: Pic
     height, width = rgb.shape[:2]
     if min(width, height) < 2:
         raise PictureError(f"is too small: {width}x{height}")
-    info, output = _infer(rgb, service)
+    with service.leased():
+        info, output = _infer(rgb, service)
     depth = cv2.resize(as_inverse_depth(output, info.spec), (width, height), interpolation=cv2.INTER_CUBIC)
     return encode_still(Still(rgb, depth, share_of(depth), output, info.origin), view, format)
 

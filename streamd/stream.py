@@ -1,4 +1,4 @@
-"""One configured pipeline: builds it, keeps it going, and knows what state it is in."""
+"""One configured stream: runs it while it is wanted, keeps it going, and knows what state it is in."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, cast
 
-from streamd import threads
 from streamd.backoff import Backoff
+from streamd.capture import Capture, Pacer
 from streamd.config import VIEWS, PictureFormat, RecordingConfig, StreamConfig, View
 from streamd.depth.service import DepthService
-from streamd.errors import SinkError, SourceError, SourceUnsupported, UsageError
+from streamd.errors import PictureError, SourceError, SourceUnsupported, UsageError
 from streamd.hub import PacketHub
-from streamd.inference import Inference
-from streamd.mailbox import Closed, Mailbox
-from streamd.media import CapturedFrame, DepthFrame, StampClock
+from streamd.media import StampClock
 from streamd.metrics import StreamMetrics
-from streamd.publisher import Publisher
+from streamd.pipeline import Pipeline
+from streamd.recordings import Recordings
 from streamd.redact import redact_source
-from streamd.sinks.record import Recorder, RecordingRules
+from streamd.render.notice import Notice
 from streamd.sources import Source, open_source
-from streamd.statistics import Rate
 
 log = logging.getLogger(__name__)
 
+NOTICES = {"starting": "CONNECTING", "reconnecting": "NO SIGNAL", "failed": "NO SIGNAL", "ended": "THE END"}
+"""What viewers see in a state that gives them no picture."""
+OpenSource = Callable[[StreamConfig, threading.Event, int], Source]
+
 
 class Stream:
-    """Three threads (capture, infer, publish) and a supervisor on the event loop.
-
-    The hubs, the infer and the publish thread live as long as the stream, so that viewers keep
-    their session while the source is away; the capture thread is made anew for each try.
+    """Lives on the event loop. Its hubs and its clock live as long as it does, so that viewers keep
+    their session while the source is away, changes or sleeps; its threads (capture, infer, publish)
+    only while it runs, which ``mode = "on_demand"`` does while somebody looks.
     """
 
     def __init__(
@@ -46,8 +46,9 @@ class Stream:
         metrics: StreamMetrics,
         recording: RecordingConfig,
         *,
+        decode_threads: int = 1,
         backoff: Backoff | None = None,
-        open_source: Callable[[StreamConfig, threading.Event], Source] = open_source,
+        open_source: OpenSource = open_source,
     ) -> None:
         self.name = name
         self.config = config
@@ -55,30 +56,24 @@ class Stream:
         self.state = "starting"
         self.reason: str | None = None
         self._service = service
-        self._recording = recording
+        self._decode_threads = decode_threads
         self._backoff = backoff or Backoff()
         self._open_source = open_source
         self._loop = asyncio.get_running_loop()
         self._clock = StampClock()
-        self._skipped: dict[str, int] = {}
-        self._captured = Rate()
-        self._next_frame_s = 0.0
-        every = not config.realtime and not open_source(config, threading.Event()).live
-        self._frames: Mailbox[CapturedFrame] = Mailbox(every=every, on_skip=lambda _: self._skip("superseded"))
-        self._depths: Mailbox[DepthFrame] = Mailbox(every=every, on_skip=lambda _: self._skip("overflow"))
-        self._inference = Inference(
-            service,
-            self._frames,
-            self._depths,
-            every=every,
-            observe=lambda stage, seconds: metrics.stages[stage].observe(seconds),
-            on_error=lambda _: self._skip("error"),
-        )
-        self._publisher = Publisher(config, self._depths, metrics, self._threadsafe(self._delivers))
-        self._hubs = {view: PacketHub(self._loop, partial(self._publisher.request_keyframe, view)) for view in VIEWS}
-        self._publisher.hubs = self._hubs
-        self._recorders: list[Recorder] = []
-        self._enter("starting")
+        self._attention = asyncio.Event()
+        """Set when what ``run`` waits for may have changed."""
+        self._entered = asyncio.Event()
+        """Set, and replaced, when the state changes."""
+        self._stopping = False
+        self._next_config: StreamConfig | None = None
+        self._lookers = 0
+        self._pipeline: Pipeline | None = None
+        self._hubs = {
+            view: PacketHub(self._loop, partial(self._request_keyframe, view), self._attention.set) for view in VIEWS
+        }
+        self._recordings = Recordings(name, recording, self._hubs, metrics)
+        metrics.state(self.state)
 
     # -- what others ask of it: event loop ----------------------------------------------------
 
@@ -89,128 +84,218 @@ class Stream:
             raise UsageError(f"view {view}: unknown; there are: {', '.join(VIEWS)}")
         return hub
 
-    def snapshot(self, view: View, format: PictureFormat) -> Future[bytes]:
-        """The newest frame as a still. Raises Busy; the future may fail with PictureError."""
-        return self._publisher.snapshot(view, format)
+    async def snapshot(self, view: View, format: PictureFormat) -> bytes:
+        """The newest frame as a still; a stream on demand wakes for it. Raises Busy and PictureError."""
+        with self.looking():
+            while self.config.mode == "on_demand" and self.state in ("idle", "starting"):
+                await self._entered.wait()
+            if self._pipeline is None:
+                raise PictureError("the stream has stopped" if self._stopping else "no frame yet")
+            return await asyncio.wrap_future(self._pipeline.publisher.snapshot(view, format))
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Keeps it running: for those who have no seat at a hub."""
+        self._lookers += 1
+        self._attention.set()
+        try:
+            yield
+        finally:
+            self._lookers -= 1
+            self._attention.set()
 
     def describe(self) -> dict[str, Any]:
         """For the API, JSON-ready, without secrets."""
-        size = self._publisher.size
-        latencies = self._publisher.latencies
+        publisher = self._pipeline.publisher if self._pipeline else None
+        width, height = (publisher.size if publisher else None) or (None, None)
         return {
             "name": self.name,
             "state": self.state,
             "reason": self.reason,
+            "mode": self.config.mode,
             "source": redact_source(self.config.source),
-            "width": size[0] if size else None,
-            "height": size[1] if size else None,
-            "fps_in": round(self._captured.per_second(), 2),
-            "fps_out": round(self._publisher.fps.per_second(), 2),
-            "skipped": dict(self._skipped),
-            "latency_ms": {"p50": latencies.percentile_ms(0.5), "p95": latencies.percentile_ms(0.95)},
-            "viewers": sum(len(hub) for hub in self._hubs.values()) - len(self._recorders),
-            "recording": bool(self._recorders),
-            "flicker": self._publisher.flicker,
+            "width": width,
+            "height": height,
+            "fps_in": round(self.metrics.capture_rate.per_second(), 2),
+            "fps_out": round(publisher.fps.per_second(), 2) if publisher else 0.0,
+            "skipped": dict(self.metrics.skips),
+            "latency_ms": {
+                name: publisher.latencies.percentile_ms(share) if publisher else None
+                for name, share in (("p50", 0.5), ("p95", 0.95))
+            },
+            "viewers": sum(len(hub) for hub in self._hubs.values()) - len(self._recordings),
+            "recording": len(self._recordings) > 0,
+            "flicker": publisher.flicker if publisher else 0.0,
             "views": list(VIEWS),
         }
 
     @property
     def is_settled(self) -> bool:
-        """Whether there is nothing to wait for: it delivers, or has ended."""
+        """Whether there is nothing to wait for: it delivers, has ended, or sleeps."""
         return self.state in ("running", "idle", "ended")
 
-    # -- supervision: event loop --------------------------------------------------------------
+    def reconfigure(self, config: StreamConfig) -> None:
+        """Goes on with these settings, soon. Viewers stay; a recording goes on in a new segment.
+        Does nothing when they are the same."""
+        if config == (self._next_config or self.config):
+            return
+        self._next_config = config
+        self._attention.set()
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop``. Ends in data order: source, mailboxes, encoder, hubs, recorders."""
-        parts: list[asyncio.Future[None]] = [
-            asyncio.wrap_future(threads.start(f"infer-{self.name}", self._inference.run).finished),
-            asyncio.wrap_future(threads.start(f"publish-{self.name}", self._publisher.run).finished),
-        ]
-        self._start_recorders()
-        ending = asyncio.Event()
-        supervisor = asyncio.create_task(self._supervise(ending))
-        stopped = asyncio.create_task(_until(stop))
+    def stop(self) -> None:
+        """``run`` returns soon. Safe to repeat."""
+        self._stopping = True
+        self._attention.set()
+
+    # -- its life: event loop -----------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until ``stop``. Ends in data order: source, mailboxes, encoder, recorders, viewers."""
+        self._recordings.start(self.config.record)
         try:
-            await asyncio.wait([stopped, *parts], return_when=asyncio.FIRST_COMPLETED)
+            while not self._stopping:
+                if self._next_config is not None:
+                    await self._change(self._next_config)
+                elif self.state == "failed":
+                    await self._attended()
+                elif self._is_wanted():
+                    await self._live()
+                else:
+                    self._enter("idle")
+                    await self._attended()
         finally:
-            ending.set()
-            stopped.cancel()
-            self._frames.close(discard=True)  # first of all: the capture thread may wait for room in it
-            await supervisor
-            await asyncio.wait(parts)
-            await self._stop_recorders()
-            self._end(parts)
+            await self._recordings.stop()
+            if self.state not in ("ended", "failed"):
+                self._enter("stopping")
+            for hub in self._hubs.values():
+                hub.close()
 
-    def _end(self, parts: list[asyncio.Future[None]]) -> None:
-        failures = [failure for part in parts if (failure := part.exception())]
-        for failure in failures:
-            log.error("stream %s: internal error", self.name, exc_info=failure)
-        if failures:
-            self._enter("failed", f"internal error: {failures[0]}")
-        elif self.state not in ("ended", "failed"):
-            self._enter("stopping")
+    def _is_wanted(self) -> bool:
+        return self.config.mode == "always" or self._lookers > 0 or any(hub.watched for hub in self._hubs.values())
 
-    async def _supervise(self, stop: asyncio.Event) -> None:
+    async def _attended(self, timeout_s: float | None = None) -> None:
+        """Until something may have changed."""
+        await _wait(self._attention, timeout_s)
+        self._attention.clear()
+
+    async def _change(self, config: StreamConfig) -> None:
+        before, self.config, self._next_config = self.config, config, None
+        self._clock.epoch += 1
+        self.state = "starting"
+        if config.record != before.record:
+            await self._recordings.stop()
+            self._recordings.start(config.record)
+
+    async def _live(self) -> None:
+        """Until nobody wants it any more, it is to change, or to stop."""
+        self._enter("starting")
+        ending = asyncio.Event()
+        async with self._parts() as pipeline:
+            supervisor = asyncio.create_task(self._supervise(pipeline, ending))
+            try:
+                await self._until_unwanted(pipeline)
+            finally:
+                ending.set()
+                pipeline.frames.close(discard=True)  # first of all: the capture thread may wait for room in it
+                await supervisor
+
+    @asynccontextmanager
+    async def _parts(self) -> AsyncIterator[Pipeline]:
+        pipeline = self._pipeline = Pipeline(
+            self.name,
+            self.config,
+            self._service,
+            self.metrics,
+            self._clock,
+            every=not self.config.realtime and not self._source_is_live(),
+            on_first_frame=self._threadsafe(self._delivers),
+        )
+        pipeline.start(self._hubs, self._attention.set)
+        self._show_notice()
+        try:
+            with self._service.leased():
+                yield pipeline
+        finally:
+            failures = await pipeline.stop()
+            self._pipeline = None
+            for failure in failures:
+                log.error("stream %s: internal error", self.name, exc_info=failure)
+                self._enter("failed", f"internal error: {failure}")
+
+    async def _until_unwanted(self, pipeline: Pipeline) -> None:
+        """Returns ``linger_s`` after the last one left, or when it cannot go on like this."""
+        until_s: float | None = None
+        while not (self._stopping or self._next_config or pipeline.ended):
+            now = time.monotonic()
+            if self._is_wanted():
+                until_s = None
+            elif until_s is None:
+                until_s = now + self.config.linger_s
+            elif until_s <= now:
+                return
+            await self._attended(None if until_s is None else until_s - now)
+
+    # -- supervision of the source: event loop ------------------------------------------------
+
+    async def _supervise(self, pipeline: Pipeline, ending: asyncio.Event) -> None:
         """The only broad ``except`` on the path of a frame: a fault of ours fails this stream only."""
         try:
-            await self._model_ready(stop)
-            await self._replay(stop)
+            await self._model_ready(ending)
+            await self._replay(pipeline, ending)
         except Exception as error:
             log.exception("stream %s: internal error", self.name)
             self._enter("failed", f"internal error: {error}")
 
-    async def _replay(self, stop: asyncio.Event) -> None:
+    async def _model_ready(self, ending: asyncio.Event) -> None:
+        """Frames captured before the network is there would only be skipped; but whoever woke a
+        camera shall not wait for one after the other."""
+        while not ending.is_set() and self._service.info is None:
+            failure = self._service.status.message if self._service.status.state == "failed" else None
+            if failure is None and self.config.mode == "on_demand" and self._source_is_live():
+                return
+            if failure != self.reason:
+                self._enter("starting", failure)
+            await _wait(ending, 0.05)
+
+    async def _replay(self, pipeline: Pipeline, ending: asyncio.Event) -> None:
         """Opens the source again and again, until it ends for good."""
-        delays = self._backoff.delays()
-        while not stop.is_set():
-            started = time.monotonic()
+        delays, delay_s, pacer = self._backoff.delays(), 0.0, Pacer(self.config.max_fps)
+        while not ending.is_set():
+            began = time.monotonic() + delay_s
             try:
-                await self._play(stop)
+                await self._play(pipeline, pacer, ending, delay_s)
             except SourceError as error:
-                if stop.is_set():
+                if ending.is_set():
                     return
                 if not self._may_return(error):
                     self._enter("failed", error.reason)
                     return
-                self._enter("reconnecting", error.reason)
+                self._lost(error)
                 self.metrics.restarted(error.code)
             else:
-                if not stop.is_set():
+                if not ending.is_set():
                     self._enter("ended")
                 return
-            if time.monotonic() - started > self._backoff.healthy_after_s:
+            if time.monotonic() - began > self._backoff.healthy_after_s:
                 delays = self._backoff.delays()
-            await _wait(stop, next(delays))
+            delay_s = next(delays)
             self._clock.epoch += 1
 
-    async def _model_ready(self, stop: asyncio.Event) -> None:
-        """Frames captured before the network is there would only be skipped."""
-        while not stop.is_set() and self._service.info is None:
-            failure = self._service.status.message if self._service.status.state == "failed" else None
-            if failure != self.reason:
-                self._enter("starting", failure)
-            await _wait(stop, 0.05)
+    async def _play(self, pipeline: Pipeline, pacer: Pacer, ending: asyncio.Event, delay_s: float) -> None:
+        """One life of the source. Raises SourceError; returns when a file has ended, or on ``ending``."""
+        source = self._open_source(self.config, threading.Event(), self._decode_threads)
+        tell = self._threadsafe(self._source_delivers)
+        capture = Capture(source, pipeline.frames, self._clock, self.metrics, pacer, tell)
+        await capture.play(f"capture-{self.name}", ending, delay_s, self._lost)
 
-    async def _play(self, stop: asyncio.Event) -> None:
-        """One life of the source. Raises SourceError; returns when a file has ended, or on ``stop``."""
-        stop_source = threading.Event()
-        source = self._open_source(self.config, stop_source)
-        capture = threads.start(f"capture-{self.name}", partial(self._capture, source))
-        finished = asyncio.wrap_future(capture.finished)
-        stopped = asyncio.create_task(_until(stop))
-        try:
-            await asyncio.wait([finished, stopped], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopped.cancel()
-            stop_source.set()
-            self.metrics.source_up.set(0)
-        await finished
+    def _source_is_live(self) -> bool:
+        return self._open_source(self.config, threading.Event(), 1).live
 
     def _may_return(self, error: SourceError) -> bool:
         """A file that is no video stays so; a camera may be back any moment."""
-        live = self._open_source(self.config, threading.Event()).live
-        return live or not isinstance(error, SourceUnsupported)
+        return self._source_is_live() or not isinstance(error, SourceUnsupported)
+
+    # -- states: event loop -------------------------------------------------------------------
 
     def _enter(self, state: str, reason: str | None = None) -> None:
         """The one place where the state changes."""
@@ -219,90 +304,32 @@ class Stream:
             log.log(logging.WARNING if reason else logging.INFO, "stream %s: %s", self.name, text)
         self.state, self.reason = state, reason
         self.metrics.state(state)
+        self._show_notice()
+        self._entered.set()
+        self._entered = asyncio.Event()
+
+    def _show_notice(self) -> None:
+        if self._pipeline is not None:
+            title = NOTICES.get(self.state)
+            self._pipeline.publisher.show(Notice(title, self.reason or "") if title else None)
+
+    def _lost(self, error: SourceError) -> None:
+        self._enter("reconnecting", error.reason)
 
     def _delivers(self) -> None:
         if self.state in ("starting", "reconnecting"):
             self._enter("running")
 
-    # -- recording: event loop ----------------------------------------------------------------
-
-    def _start_recorders(self) -> None:
-        directory = self._recording.directory
-        if directory is None:
-            return
-        rules = RecordingRules(directory, self._recording.segment_seconds, self._recording.min_free_gb * 1e9)
-        for view in self.config.record:
-            hub = self._hubs[view]
-            recorder = Recorder(
-                hub,
-                stream=self.name,
-                view=view,
-                rules=rules,
-                on_bytes=self.metrics.recorded_bytes.inc,
-                on_overflow=lambda: self._skip("disk"),
-            )
-            self._recorders.append(recorder)
-            recorder.finished.add_done_callback(self._threadsafe(partial(self._recorder_ended, recorder)))
-
-    def _recorder_ended(self, recorder: Recorder) -> None:
-        """A sink's failure ends that sink only."""
-        recorder.stop()
-        if recorder in self._recorders:
-            self._recorders.remove(recorder)
-        failure = recorder.finished.exception()
-        if isinstance(failure, SinkError):
-            log.error("stream %s: %s", self.name, failure)
-        elif failure is not None:
-            log.error("stream %s: recorder failed", self.name, exc_info=failure)
-
-    async def _stop_recorders(self) -> None:
-        recorders, self._recorders = self._recorders, []
-        for recorder in recorders:
-            recorder.stop()
-        if recorders:
-            await asyncio.wait([asyncio.wrap_future(recorder.finished) for recorder in recorders])
-
-    # -- the capture thread -------------------------------------------------------------------
-
-    def _capture(self, source: Source) -> None:
-        source.on_decode = self.metrics.stages["decode"].observe
-        tell: Callable[[], None] | None = self._threadsafe(self._source_delivers)
-        try:
-            with closing(source.frames()) as pictures:
-                for picture in pictures:
-                    self.metrics.captured.inc()
-                    self._captured.tick()
-                    if tell is not None:
-                        self.metrics.source_up.set(1)
-                        tell()
-                        tell = None
-                    if self._is_too_soon():
-                        self._skip("max_fps")
-                    else:
-                        self._frames.put(CapturedFrame(self._clock.stamp(), picture))
-        except Closed:
-            pass
-
     def _source_delivers(self) -> None:
-        if self.state == "reconnecting" and self._publisher.size is not None:
+        if self.state == "reconnecting" and self._pipeline is not None and self._pipeline.publisher.has_picture:
             self._enter("running")
 
-    def _is_too_soon(self) -> bool:
-        """Keeps an even beat: the next frame is due one period after the one before was due."""
-        if self.config.max_fps is None:
-            return False
-        now, period = time.monotonic(), 1 / self.config.max_fps
-        if now < self._next_frame_s - 0.2 * period:
-            return True
-        due = self._next_frame_s if now - self._next_frame_s < period else now
-        self._next_frame_s = due + period
-        return False
+    # -- any thread ---------------------------------------------------------------------------
 
-    # -- helpers: any thread ------------------------------------------------------------------
-
-    def _skip(self, reason: str) -> None:
-        self._skipped[reason] = self._skipped.get(reason, 0) + 1
-        self.metrics.skipped(reason)
+    def _request_keyframe(self, view: View, reason: str) -> None:
+        pipeline = self._pipeline
+        if pipeline is not None:
+            pipeline.publisher.request_keyframe(view, reason)
 
     def _threadsafe(self, call: Callable[[], None]) -> Callable[..., None]:
         """``call`` on the event loop; dropped when the loop has closed."""
@@ -314,12 +341,8 @@ class Stream:
         return later
 
 
-async def _until(stop: asyncio.Event) -> None:
-    await stop.wait()
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
+async def _wait(event: asyncio.Event, timeout_s: float | None = None) -> None:
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        await asyncio.wait_for(event.wait(), timeout_s)
     except TimeoutError:
         pass

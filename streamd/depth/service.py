@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from streamd import threads
 from streamd.backoff import Backoff
@@ -26,9 +29,13 @@ from streamd.media import FloatImage
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 FETCH_BACKOFF = Backoff(first_s=60.0, factor=2.0, cap_s=3600.0)
 RESTART_BACKOFF = Backoff(first_s=0.1, factor=2.0, cap_s=30.0, healthy_after_s=30.0)
 RETRY_WANTED_S = 60.0
+REST_AFTER_S = 10.0
+"""A worker that nobody needs any more is kept this long: who asks for stills asks again."""
 DRAIN_S = 2.0
 
 
@@ -37,7 +44,7 @@ class ServiceStatus:
     """What page and API tell of the model."""
 
     state: str
-    """starting, ready or failed."""
+    """starting, ready, failed, or idle while nobody needs a network."""
     info: ModelInfo | None
     wanted: str
     message: str | None
@@ -63,6 +70,8 @@ class DepthService:
     ``strict`` is for commands that name a model: no fall-back, no download, the first failure is
     final. The daemon starts on the fall-back when the wanted weights are missing, fetches them,
     and changes over when the new worker is ready; frames under way are still answered by the old.
+
+    A worker runs while somebody holds a lease. Without one all is only made ready for it.
     """
 
     def __init__(
@@ -87,6 +96,11 @@ class DepthService:
         self._serving: _Serving | None = None
         self._failure: StreamdError | None = None
         self._message: str | None = None
+        self._leases = 0
+        self._unneeded_since = -math.inf
+        self._prepared = False
+        """The first launch went well, or was rehearsed: the next one only takes a moment."""
+        self._crashed = False
         self._stopping = threading.Event()
         self._lost = threading.Event()
         """Set when there is something for the service's thread to do."""
@@ -98,8 +112,24 @@ class DepthService:
 
     # -- for those who need depth: any thread -------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, *, lazy: bool = False) -> None:
+        """``lazy`` is for those who lease; else a worker runs until ``close``."""
+        self._leases += not lazy
         self._threads.append(threads.start("depth-service", self._run))
+
+    @contextmanager
+    def leased(self) -> Iterator[None]:
+        """A worker runs meanwhile, or is on its way. Never blocks; use ``wait_ready``."""
+        with self._changed:
+            self._leases += 1
+        self._lost.set()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._leases -= 1
+                self._unneeded_since = time.monotonic()
+            self._lost.set()
 
     def wait_ready(self, timeout_s: float | None = None) -> ModelInfo:
         """Raises what went wrong when it cannot become ready, InferenceFailed on time-out."""
@@ -124,7 +154,8 @@ class DepthService:
     @property
     def status(self) -> ServiceStatus:
         serving, failure = self._serving, self._failure
-        state = "ready" if serving else "failed" if failure else "starting"
+        waiting = "idle" if self._prepared and not self._leases else "starting"
+        state = "ready" if serving else "failed" if failure else waiting
         message = self._message or (str(failure) if failure else None)
         return ServiceStatus(state, serving.info if serving else None, self._config.name, message)
 
@@ -165,16 +196,19 @@ class DepthService:
         started = time.monotonic()
         while not self._stopping.is_set():
             try:
-                if self._serving is None:
-                    self._lost.clear()
-                    self._serve(self._launch_best())
+                self._lost.clear()
+                if self._may_rest():
+                    self._rest()
+                elif self._serving is None:
+                    self._serve(self._best(self._launch))
                     started = time.monotonic()
                 elif self._arrived.is_set():
                     self._change_over()
-                if not self._lost.wait(RETRY_WANTED_S if self._retry_wanted else None):
+                if not self._lost.wait(self._patience_s()) and self._retry_wanted:
                     self._arrived.set()
-                self._lost.clear()
-                if self._serving is None and time.monotonic() - started > self._restart_backoff.healthy_after_s:
+                if not self._crashed:
+                    continue
+                if time.monotonic() - started > self._restart_backoff.healthy_after_s:
                     delays = self._restart_backoff.delays()
             except StreamdError as error:
                 if self._fail(error):
@@ -183,14 +217,35 @@ class DepthService:
                 log.exception("depth service: internal error")
                 if self._fail(DepthError(f"internal error: {error}")):
                     return
-            if self._serving is None:
-                self._stopping.wait(next(delays))
+            self._crashed = False
+            self._stopping.wait(next(delays))
 
-    def _launch_best(self) -> _Serving:
-        """The wanted model, else the fall-back."""
+    def _patience_s(self) -> float | None:
+        """How long the service's thread may sleep when nothing happens."""
+        if self._serving is not None and not self._leases:
+            return max(0.0, self._unneeded_since + REST_AFTER_S - time.monotonic())
+        return RETRY_WANTED_S if self._retry_wanted else None
+
+    def _may_rest(self) -> bool:
+        return not self._leases and time.monotonic() - self._unneeded_since >= REST_AFTER_S
+
+    def _rest(self) -> None:
+        """Ends the worker. The first time there is none yet, but the network is made ready for this CPU."""
+        with self._changed:
+            serving, self._serving = self._serving, None
+        if serving is not None:
+            log.info("nobody needs depth: the %s model rests", serving.info.spec.name)
+            serving.worker.close()
+        if self._arrived.is_set() or not self._prepared:
+            self._arrived.clear()
+            self._best(self._plan)
+            self._prepared = True
+
+    def _best(self, begin: Callable[[ModelSpec], T]) -> T:
+        """With the wanted model, else with the fall-back."""
         wanted = find_model(self._config.name)
         try:
-            return self._launch(wanted)
+            return begin(wanted)
         except DepthError as error:
             if self._strict or not self._config.fallback or self._config.fallback == wanted.name:
                 raise
@@ -199,10 +254,10 @@ class DepthService:
             self._tell_fallback(wanted, error)
             self._retry_wanted = isinstance(error, InferenceFailed)
             fetch = self._downloads(wanted, error) and not self._fetching()
-        serving = self._launch(find_model(self._config.fallback))
+        begun = begin(find_model(self._config.fallback))
         if fetch:
             self._threads.append(threads.start("model-fetch", self._fetch))
-        return serving
+        return begun
 
     def _tell_fallback(self, wanted: ModelSpec, error: StreamdError) -> None:
         stand_in = find_model(self._config.fallback)
@@ -217,10 +272,14 @@ class DepthService:
         can = self._config.download and wanted.download is not None and self._config.weights is None
         return can and isinstance(error, ModelMissing)
 
+    def _plan(self, spec: ModelSpec) -> tuple[WorkerJob, str]:
+        """All that a worker needs, and the sha256 of its weights. Makes the artefact when there is none."""
+        weights, sha256 = self._weights(spec)
+        return self._job(spec, weights, sha256), sha256
+
     def _launch(self, spec: ModelSpec) -> _Serving:
         """Blocks until the worker is ready."""
-        weights, sha256 = self._weights(spec)
-        job = self._job(spec, weights, sha256)
+        job, sha256 = self._plan(spec)
         worker = DepthWorker(
             job,
             deadline_s=self._config.timeout_s,
@@ -282,8 +341,10 @@ class DepthService:
         with self._changed:
             self._serving = serving
             self._failure = None
+            self._prepared = True
             if serving.info.spec.name == self._config.name:
                 self._message, self._retry_wanted = None, False
+                self._arrived.clear()
             self._changed.notify_all()
         info = serving.info
         log.info("model %s runs on %s in %s", info.spec.name, info.runtime, info.precision)
@@ -312,6 +373,7 @@ class DepthService:
             if serving is None or serving.worker.failure is None:
                 return  # one that never served, or was replaced already
             self._serving = None
+            self._crashed = True
         log.error("%s; starting another", failure)
         self._events.worker_lost(failure)
         self._lost.set()

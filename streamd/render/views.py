@@ -9,7 +9,7 @@ from streamd.config import View
 from streamd.media import ByteImage, FloatImage, Picture, Planes, Scaler, canvas, planes_of
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y, NEUTRAL
 
-_WIDE = ("side-by-side", "rgbd")
+WIDE_VIEWS = ("side-by-side", "rgbd")
 
 
 def published_size(width: int, height: int, max_height: int | None) -> tuple[int, int]:
@@ -42,7 +42,7 @@ class Renderer:
     def draw(self, view: View) -> Picture:
         """yuv420p, BT.601 limited range. Valid until the next ``draw`` of the same view."""
         width, height = self._size
-        target = self._canvas(view, 2 * width if view in _WIDE else width, height)
+        target = self._canvas(view, 2 * width if view in WIDE_VIEWS else width, height)
         planes = planes_of(target)
         if view == "depth":
             self._draw_depth(planes)
@@ -103,4 +103,4 @@ def still_view(view: View, share: FloatImage, rgb: ByteImage, overlay_alpha: flo
     depth = np.repeat(codes[..., None], 3, axis=2) if view in ("gray", "rgbd") else INFERNO_RGB[codes]
     if view == "overlay":
         return np.asarray(cv2.addWeighted(depth, overlay_alpha, rgb, 1 - overlay_alpha, 0))
-    return np.hstack([rgb, depth]) if view in _WIDE else depth
+    return np.hstack([rgb, depth]) if view in WIDE_VIEWS else depth

@@ -73,7 +73,8 @@ class Recorder:
         hub.join(self)
 
     def push(self, packet: EncodedPacket) -> None:
-        if self._needs_keyframe and not packet.is_keyframe:
+        self._needs_keyframe |= packet.is_notice
+        if packet.is_notice or (self._needs_keyframe and not packet.is_keyframe):
             return
         try:
             self._queue.put_nowait(packet)
@@ -85,7 +86,7 @@ class Recorder:
             self._needs_keyframe = True
             self._hub.request_keyframe("overflow")
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """No more packets; what waits is still written. Then wait for ``finished``."""
         self._hub.leave(self)
         self._needs_keyframe = True
@@ -113,7 +114,7 @@ class Recorder:
 
     def _write(self, packet: EncodedPacket) -> None:
         segment = self._segment
-        if segment is not None and (packet.size != segment.size or segment.age_s(packet) >= self._rules.segment_s):
+        if segment is not None and (segment.is_of_another(packet) or segment.age_s(packet) >= self._rules.segment_s):
             if packet.is_keyframe:
                 self._close_segment()
                 segment = None
@@ -148,12 +149,16 @@ class _Segment:
 
     def __init__(self, path: Path, first: EncodedPacket, on_bytes: Callable[[int], None]) -> None:
         self._first_pts = first.pts
-        self.size = first.size
+        self._kind = (first.size, first.epoch)
         self._file = _Counted(path, on_bytes)
         self._container = av.open(self._file, "w", format="mp4", options=_MUXER)
         width, height = first.size
         self._stream = self._container.add_mux_stream("h264", rate=30, width=width, height=height, time_base=TIME_BASE)
         self.keyframe_wanted = False
+
+    def is_of_another(self, packet: EncodedPacket) -> bool:
+        """Of another size, or the source was opened again in between."""
+        return (packet.size, packet.epoch) != self._kind
 
     def age_s(self, packet: EncodedPacket) -> float:
         return (packet.pts - self._first_pts) / CLOCK_RATE

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -13,9 +14,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client.exposition import choose_encoder
 
 from streamd import __version__
-from streamd.config import FORMATS, VIEWS, PictureFormat, View
+from streamd.config import FORMATS, VIEWS, PictureFormat, View, parse
 from streamd.errors import PictureError
 from streamd.render.pictures import CONTENT_TYPES
+from streamd.sources.v4l2 import cameras
 from streamd.still import depth_of_picture
 from streamd.stream import Stream
 from streamd.web.context import CONTEXT
@@ -27,18 +29,25 @@ SNAPSHOT_TIMEOUT_S = 10.0
 UNSAID = ("application/octet-stream", "application/x-www-form-urlencoded")
 """What clients say of a body when nobody told them what it is; the second is curl's."""
 MAX_PICTURE_BYTES = 32 * 1024 * 1024
+MAX_CONFIG_BYTES = 64 * 1024
+STREAM = "/api/v1/streams/{name}"
 
 
 def routes() -> list[web.RouteDef]:
-    table: list[tuple[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
-        ("/healthz", healthz),
-        ("/readyz", readyz),
-        ("/metrics", metrics),
-        ("/api/v1/streams", list_streams),
-        ("/api/v1/streams/{name}", show_stream),
-        ("/api/v1/streams/{name}/snapshot", snapshot),
+    table: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
+        ("GET", "/healthz", healthz),
+        ("GET", "/readyz", readyz),
+        ("GET", "/metrics", metrics),
+        ("GET", "/api/v1/devices", list_devices),
+        ("GET", "/api/v1/streams", list_streams),
+        ("GET", STREAM, show_stream),
+        ("PUT", STREAM, put_stream),
+        ("PATCH", STREAM, patch_stream),
+        ("DELETE", STREAM, delete_stream),
+        ("GET", f"{STREAM}/snapshot", snapshot),
+        ("POST", "/api/v1/depth", depth),
     ]
-    return [*(web.get(path, handler) for path, handler in table), web.post("/api/v1/depth", depth)]
+    return [web.route(method, path, handler) for method, path, handler in table]
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -50,7 +59,7 @@ async def readyz(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     reasons = []
     status = context.service.status
-    if status.state != "ready":
+    if status.state not in ("ready", "idle"):
         reasons.append(f"model: {status.message or status.state}")
     reasons += [
         f"stream {stream.name}: {stream.state}" + (f": {stream.reason}" if stream.reason else "")
@@ -86,11 +95,55 @@ async def show_stream(request: web.Request) -> web.Response:
     return web.json_response(_stream(request).describe() | {"model": _model(request)})
 
 
+async def put_stream(request: web.Request) -> web.Response:
+    """Adds the stream, or gives it these settings and no others."""
+    return await _put(request, await _settings(request))
+
+
+async def patch_stream(request: web.Request) -> web.Response:
+    """Changes what the body names and leaves the rest."""
+    before = _stream(request).config.model_dump(mode="json", exclude_unset=True)
+    return await _put(request, before | await _settings(request))
+
+
+async def _put(request: web.Request, settings: Mapping[str, Any]) -> web.Response:
+    """Raises ConfigError, with every problem."""
+    name, streams = request.match_info["name"], request.app[CONTEXT].streams
+    config = parse({"streams": {name: settings}}).streams[name]
+    created = streams.put(name, config)
+    return web.json_response(streams[name].describe(), status=201 if created else 200)
+
+
+async def delete_stream(request: web.Request) -> web.Response:
+    """Answers when nothing of it is left: files complete, viewers gone."""
+    stream = _stream(request)
+    await request.app[CONTEXT].streams.remove(stream.name)
+    return web.json_response(stream.describe())
+
+
+async def _settings(request: web.Request) -> dict[str, Any]:
+    if request.content_type not in ("application/json", *UNSAID):
+        raise Refusal(415, "wrong_type", f"send JSON (application/json), not {request.content_type}")
+    try:
+        settings = json.loads(await _limited(lambda: request.content.read(65536), MAX_CONFIG_BYTES))
+    except ValueError as error:
+        raise Refusal(400, "bad_request", f"not JSON: {error}") from None
+    if not isinstance(settings, dict):
+        raise Refusal(422, "bad_value", "send an object with the keys of a stream, such as source")
+    return settings
+
+
+async def list_devices(request: web.Request) -> web.Response:
+    """The cameras of this machine. Asked for in a thread: a driver may take its time."""
+    found = await _await(request.app[CONTEXT].stills.submit(cameras))
+    return web.json_response({"devices": [camera.describe() for camera in found]})
+
+
 async def snapshot(request: web.Request) -> web.Response:
     stream = _stream(request)
     view, format = _view(request), _format(request, default="jpg")
     try:
-        data = await asyncio.wait_for(_await(stream.snapshot(view, format)), SNAPSHOT_TIMEOUT_S)
+        data = await asyncio.wait_for(stream.snapshot(view, format), SNAPSHOT_TIMEOUT_S)
     except (PictureError, TimeoutError) as error:
         reason = str(error) or f"no frame within {SNAPSHOT_TIMEOUT_S:.0f} s"
         raise Refusal(
@@ -103,9 +156,10 @@ async def depth(request: web.Request) -> web.Response:
     """One picture, as the raw body or as the field ``image`` of a form."""
     context = request.app[CONTEXT]
     view, format = _view(request), _format(request, default="png")
-    wanted, info = request.query.get("model"), context.service.info
-    if wanted and info and wanted != info.spec.name:
-        raise Refusal(409, "not_running", f"model {wanted} is not running, {info.spec.name} is")
+    status, wanted = context.service.status, request.query.get("model")
+    running = status.info.spec.name if status.info else status.wanted
+    if wanted and wanted != running:
+        raise Refusal(409, "not_running", f"model {wanted} is not running, {running} is")
     data = await _image(request)
     work = partial(depth_of_picture, data, context.service, view, format)
     return _picture(await _await(context.stills.submit(work)), format, f"depth-{view}")
@@ -125,12 +179,12 @@ async def _image(request: web.Request) -> bytes:
     return await _limited(lambda: request.content.read(65536))
 
 
-async def _limited(read: Callable[[], Awaitable[bytes]]) -> bytes:
+async def _limited(read: Callable[[], Awaitable[bytes]], most: int = MAX_PICTURE_BYTES) -> bytes:
     data = bytearray()
     while chunk := await read():
         data += chunk
-        if len(data) > MAX_PICTURE_BYTES:
-            raise Refusal(413, "too_large", f"a picture may have {MAX_PICTURE_BYTES // 2**20} MiB")
+        if len(data) > most:
+            raise Refusal(413, "too_large", f"more than {most // 1024} KiB")
     return bytes(data)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from streamd.depth.service import DepthService
+from streamd.fleet import Fleet
 from streamd.metrics import Metrics
 from streamd.sinks.webrtc import WebRtcSink
-from streamd.stream import Stream
 from streamd.threads import Caller
 
 
@@ -18,7 +17,7 @@ from streamd.threads import Caller
 class WebContext:
     """Everything a request can reach."""
 
-    streams: Mapping[str, Stream]
+    streams: Fleet
     service: DepthService
     metrics: Metrics
     viewers: WebRtcSink

@@ -96,7 +96,7 @@ class Bench:
         until(lambda: self.recorder._queue.empty() or self.recorder.finished.done())
 
     def finish(self) -> BaseException | None:
-        self.recorder.stop()
+        self.recorder.close()
         return self.recorder.finished.exception(5)
 
     @property
@@ -222,7 +222,7 @@ def test_a_full_disk_ends_the_recording_and_says_so(tmp_path: Path) -> None:
     assert str(failure).startswith(f"{tmp_path}/rec/porch: recording stopped: ")
     assert bench.segments == []
     bench.push(*Camera().film(3))
-    bench.recorder.stop()
+    bench.recorder.close()
     assert bench.hub.seats == []
 
 
@@ -239,7 +239,7 @@ def test_a_disk_that_fills_up_keeps_the_segments_before(tmp_path: Path, monkeypa
     assert failure.free_bytes == 500_000_000
     (segment,) = bench.segments
     assert numbers(segment) == list(range(len(frames_of(segment))))
-    bench.recorder.stop()
+    bench.recorder.close()
 
 
 @pytest.mark.parametrize("after", [0, 3])
@@ -260,7 +260,7 @@ def test_no_room_in_the_middle_of_a_segment(tmp_path: Path, monkeypatch: pytest.
     failure = bench.recorder.finished.exception(5)
     assert isinstance(failure, SinkError)
     assert str(failure) == "porch/depth: recording stopped: No space left on device"
-    bench.recorder.stop()
+    bench.recorder.close()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     failure = bench.recorder.finished.exception(5)
     assert isinstance(failure, SinkError)
     assert "\n" not in str(failure)
-    bench.recorder.stop()
+    bench.recorder.close()
 
 
 def test_a_slow_disk_loses_pictures_up_to_a_keyframe_and_never_blocks(
@@ -301,8 +301,8 @@ def test_a_slow_disk_loses_pictures_up_to_a_keyframe_and_never_blocks(
 def test_stopping_writes_what_waits(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.push(*Camera().film(200))
-    bench.recorder.stop()
-    bench.recorder.stop()
+    bench.recorder.close()
+    bench.recorder.close()
     ended: Future[None] = bench.recorder.finished
     assert ended.exception(5) is None
     assert numbers(bench.segments[0]) == list(range(200))

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamd import publisher, stream
+from streamd import capture, publisher
 from streamd.backoff import Backoff
+from streamd.capture import Pacer
 from streamd.config import RecordingConfig, StreamConfig
 from streamd.errors import (
     PictureError,
@@ -48,7 +49,6 @@ class Bench:
         self.camera, self.service = camera, service
         self.registry = CollectorRegistry()
         self.states: list[tuple[str, str | None]] = []
-        self.stop = asyncio.Event()
         self.stream = Stream(
             "porch",
             StreamConfig(**{"source": "rtsp://u:hunter2@h/live", **config}),
@@ -62,7 +62,7 @@ class Bench:
 
         def noted(state: str, reason: str | None = None) -> None:
             enter(state, reason)
-            if not self.states or self.states[-1] != (state, reason):
+            if self.states[-1:] != [(state, reason)] and (self.states or state != "starting" or reason):
                 self.states.append((state, reason))
 
         self.stream._enter = noted  # type: ignore[method-assign]
@@ -105,11 +105,11 @@ async def playing(
     **config: Any,
 ) -> AsyncIterator[Bench]:
     bench = Bench(PlayedCamera(live=live), service or PlayedService(), recording or RecordingConfig(), **config)
-    running = asyncio.create_task(bench.stream.run(bench.stop))
+    running = asyncio.create_task(bench.stream.run())
     try:
         yield bench
     finally:
-        bench.stop.set()
+        bench.stream.stop()
         await asyncio.wait_for(running, 5)
 
 
@@ -118,8 +118,13 @@ async def watch(bench: Bench, view: str = "depth") -> Subscription:
 
 
 async def packets(seat: Subscription, count: int) -> list[EncodedPacket]:
-    found = [await asyncio.wait_for(seat.get(), 5) for _ in range(count)]
-    return [packet for packet in found if packet is not None]
+    """Of the camera's pictures; notices are left out."""
+    found: list[EncodedPacket] = []
+    while len(found) < count:
+        packet = await asyncio.wait_for(seat.get(), 5)
+        assert packet is not None
+        found += [] if packet.is_notice else [packet]
+    return found
 
 
 def decoded(packets: list[EncodedPacket]) -> list[av.VideoFrame]:
@@ -184,7 +189,7 @@ class TestStates:
                 bench.camera.end(SourceStalled(NAME, "went silent"))
             await bench.film_one()
             got = await packets(seat, 5)
-            newest = bench.stream._publisher._newest
+            newest = bench.stream._pipeline.publisher._newest  # type: ignore[union-attr]
             assert newest is not None
             assert (newest[0].stamp.epoch, newest[0].stamp.sequence) == (2, 4)
             seat.close()
@@ -223,7 +228,7 @@ class TestStates:
             await bench.state("running")
             assert bench.stream.reason is None
 
-    @pytest.mark.parametrize("part", ["_take", "_publish"])
+    @pytest.mark.parametrize("part", ["_take", "_publish_frame"])
     async def test_a_fault_of_ours_fails_this_stream_and_says_so(
         self, part: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -237,7 +242,7 @@ class TestStates:
             await bench.state("failed")
             assert bench.stream.reason == "internal error: test"
             with pytest.raises(PictureError):
-                await asyncio.wrap_future(bench.stream.snapshot("depth", "jpg"))
+                await bench.stream.snapshot("depth", "jpg")
 
     async def test_a_fault_in_a_source_fails_this_stream_too(self) -> None:
         async with playing() as bench:
@@ -296,16 +301,14 @@ class TestFrames:
             seat.close()
         assert [number_in(frame) for frame in decoded(got)] == list(range(60))
 
-    async def test_a_rate_limit_keeps_an_even_beat(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async with playing(max_fps=10) as bench:
-            now = 1000.0
-            shown = []
-            for number in range(60):  # 30 fps, with jitter
-                monkeypatch.setattr(stream.time, "monotonic", lambda now=now: now)
-                if not bench.stream._is_too_soon():
-                    shown.append(number)
-                now += 1 / 30 + (0.004 if number % 2 else -0.004)
-            monkeypatch.undo()
+    def test_a_rate_limit_keeps_an_even_beat(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pacer, now, shown = Pacer(10), 1000.0, []
+        for number in range(60):  # 30 fps, with jitter
+            monkeypatch.setattr(capture.time, "monotonic", lambda now=now: now)
+            if not pacer.is_too_soon():
+                shown.append(number)
+            now += 1 / 30 + (0.004 if number % 2 else -0.004)
+        monkeypatch.undo()
         assert set(np.diff(shown)) == {3}
 
     async def test_frames_beyond_the_limit_are_counted(self) -> None:
@@ -364,10 +367,10 @@ class TestDescription:
     async def test_a_snapshot_is_the_newest_frame(self) -> None:
         async with playing() as bench:
             with pytest.raises(PictureError, match="no frame yet"):
-                await asyncio.wrap_future(bench.stream.snapshot("depth", "jpg"))
+                await bench.stream.snapshot("depth", "jpg")
             await bench.film_one()
             await bench.film_one()
-            data = await asyncio.wrap_future(bench.stream.snapshot("source", "png"))
+            data = await bench.stream.snapshot("source", "png")
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
             assert number_in(av.VideoFrame.from_ndarray(pixels, format="bgr24")) == 1
 
@@ -421,7 +424,7 @@ class TestRecording:
                 await bench.film_one()
             bench.camera.end()
             await bench.state("ended")
-            await bench.until(lambda: bench.stream._recorders[0]._segment is None)
+            await bench.until(lambda: bench.stream._recordings._recorders[0]._segment is None)
             (segment,) = (tmp_path / "porch").iterdir()
             assert len(frames_of(segment)) == 5
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from types import SimpleNamespace
 
@@ -30,10 +31,17 @@ class PlayedService:
         self.info = info
         self.failure: StreamdError | None = None
         self.paused = False
+        self.leases = 0
         self.lost: list[int] = []
         """Which of the next answers fail."""
         self.waiting: list[tuple[Future[FloatImage], FloatImage]] = []
         self.submitted = threading.Semaphore(0)
+
+    @contextmanager
+    def leased(self) -> Iterator[None]:
+        self.leases += 1
+        yield
+        self.leases -= 1
 
     @property
     def status(self) -> SimpleNamespace:
@@ -86,7 +94,7 @@ class PlayedCamera:
         """The file is over, or the camera fails."""
         self._reel.put(error)
 
-    def __call__(self, config: StreamConfig, stop: threading.Event) -> Source:
+    def __call__(self, config: StreamConfig, stop: threading.Event, threads: int = 1) -> Source:
         """What a Stream takes as ``open_source``."""
         camera = self
 

@@ -16,7 +16,7 @@ from streamd import encode, publisher, threads
 from streamd.config import StreamConfig
 from streamd.errors import Busy, EncodeError, PictureError
 from streamd.mailbox import Mailbox
-from streamd.media import CLOCK_RATE, DepthFrame, EncodedPacket, Origin, Stamp, planes_of
+from streamd.media import CLOCK_RATE, DepthFrame, EncodedPacket, Origin, Stamp, StampClock, planes_of
 from streamd.metrics import Metrics
 from streamd.publisher import MAX_SNAPSHOTS, Publisher
 
@@ -51,6 +51,7 @@ class Bench:
             StreamConfig(source="demo:", **config),
             self.inbox,
             self.metrics.of_stream("porch"),
+            StampClock(),
             lambda: self.started.append(time.monotonic()),
         )
         self.hubs = {view: Hub() for view in ("depth", "source", "side-by-side")}
