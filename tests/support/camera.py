@@ -9,11 +9,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 
-from tests.e2e.waiting import until
+from tests.e2e.processes import Daemon
+from tests.e2e.waiting import PATIENCE_S, until
 
 PYTHON = "/usr/bin/python3"  # the one with gi
 SERVER = Path(__file__).parent / "rtsp_server.py"
@@ -94,6 +96,29 @@ def cameras(folder: Path) -> Iterator[StartCamera]:
     finally:
         for one in started:
             one.kill()
+
+
+def enters(daemon: Daemon, stream: str, state: str, within_s: float = PATIENCE_S) -> dict[str, Any]:
+    """Waits until the stream is in this state; gives the API's description."""
+    seen: dict[str, Any] = {}
+
+    def look() -> bool:
+        seen.update(daemon.stream(stream))
+        return bool(seen["state"] == state)
+
+    try:
+        until(f"{stream} is {state}", look, within_s)
+    except AssertionError as late:
+        raise AssertionError(f"{late}: {seen['state']}: {seen['reason']}") from None
+    return seen
+
+
+def captured(daemon: Daemon, stream: str) -> float:
+    return daemon.metrics().value("streamd_frames_captured_total", stream=stream)
+
+
+def restarts(daemon: Daemon, stream: str, **labels: str) -> float:
+    return daemon.metrics().value("streamd_source_restarts_total", stream=stream, **labels)
 
 
 def shows_bars(picture: av.VideoFrame) -> bool:

@@ -120,9 +120,9 @@ def _auth(options: argparse.Namespace) -> GstRtspServer.RTSPAuth:
     token.set_string("media.factory.role", "user")
     if options.digest:
         auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
-        auth.add_digest(*options.digest.split(":"), token)
+        auth.add_digest(*options.digest.split(":", 1), token)
     elif options.basic:
-        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(*options.basic.split(":")), token)
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(*options.basic.split(":", 1)), token)
     else:  # TLS alone: everybody may look
         auth.set_default_token(token)
     return auth

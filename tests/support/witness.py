@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -66,12 +66,13 @@ class Witness(Viewer):
         return all(before.pts < after.pts for before, after in pairwise(self.seen))
 
 
-Join = Callable[..., "asyncio.Future[Witness]"]
+Join = Callable[..., Awaitable[Witness]]
+"""``await join(daemon, stream, view)``"""
 
 
 @asynccontextmanager
-async def witnesses() -> AsyncIterator[Callable[..., object]]:
-    """``await join(daemon, stream, view)`` is one more."""
+async def witnesses() -> AsyncIterator[Join]:
+    """All leave with the context."""
     joined: list[Witness] = []
     async with aiohttp.ClientSession() as client:
 

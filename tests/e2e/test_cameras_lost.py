@@ -1,0 +1,260 @@
+"""Cameras that die, hang, say nothing or trickle: noticed in time, shown as NO SIGNAL, and nobody else suffers."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import StartDaemon
+from tests.e2e.processes import Daemon, Metrics, Window
+from tests.e2e.test_recording import probe, segments
+from tests.e2e.waiting import until
+from tests.support.camera import Camera, StartCamera, cameras, captured, enters, needs_rtsp_server, restarts, shows_bars
+from tests.support.clips import frames_of
+from tests.support.lag import Lag, watching
+from tests.support.proxy import Proxy, proxies
+from tests.support.settings import write_settings
+from tests.support.witness import Join, Seen, Witness, witnesses
+
+pytestmark = needs_rtsp_server
+
+READ_TIMEOUT_S = 2.0
+NOTICED_S = READ_TIMEOUT_S + 1.0
+OPEN_TIMEOUT_S = 10.0
+BACK_S = 5.0
+"""From the camera's return to its picture."""
+MAX_LAG_S = 0.05
+ROUNDS = 3
+"""A box that does something else may be late once; what is late each time is our fault."""
+
+
+@pytest.fixture
+def camera(tmp_path: Path) -> Iterator[StartCamera]:
+    with cameras(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[int], Proxy]]:
+    with proxies() as start:
+        yield start
+
+
+@pytest.fixture
+async def join() -> AsyncIterator[Join]:
+    async with witnesses() as join:
+        yield join
+
+
+def is_notice(seen: Seen) -> bool:
+    return not seen.bars
+
+
+def is_camera(seen: Seen) -> bool:
+    return seen.bars
+
+
+@pytest.mark.parametrize("away_s", [1.0, 9.0], ids=["soon", "after-the-back-off-has-grown"])
+async def test_a_killed_camera_comes_back(
+    daemon: StartDaemon, camera: StartCamera, join: Join, tmp_path: Path, away_s: float
+) -> None:
+    porch = await asyncio.to_thread(camera)
+    folder = tmp_path / "recordings"
+    settings = write_settings(
+        tmp_path / "streamd.toml",
+        {"porch": {"source": porch.url("small"), "read_timeout_s": READ_TIMEOUT_S, "record": ["source"]}},
+        recording={"directory": str(folder)},
+    )
+    running = await asyncio.to_thread(daemon, "--config", settings)
+    viewer = await join(running, "porch")
+    await viewer.waits_for("the camera's picture", is_camera, within_s=20)
+    await asyncio.to_thread(until, "a segment is begun", lambda: segments(folder))
+
+    porch.kill()
+    killed_at = time.monotonic()
+    await viewer.waits_for("NO SIGNAL", is_notice, within_s=NOTICED_S + 1)
+    await asyncio.to_thread(away, running, killed_at + away_s)
+    assert len(segments(folder)) == 1, "NO SIGNAL was recorded"
+
+    await asyncio.to_thread(porch.start)
+    returned_at = time.monotonic()
+    back = await viewer.waits_for("the camera's picture again", is_camera, within_s=2 * BACK_S, since=returned_at)
+    print(f"back {back.at - returned_at:.2f} s after its return")
+    assert back.at - returned_at <= BACK_S
+    await viewer.sees(20)
+    assert (viewer.state, await viewer.is_known()) == ("connected", True)
+    assert viewer.times_go_on()
+    assert_notices_came_about_once_a_second(viewer, away_s)
+
+    await asyncio.to_thread(until, "another segment is begun", lambda: len(segments(folder)) == 2)
+    await viewer.sees(20)
+    assert await asyncio.to_thread(running.stop) == 0
+    for segment in segments(folder):
+        assert probe(segment).frames > 3
+        assert all(map(shows_bars, frames_of(segment))), "something else than the camera was recorded"
+
+
+def away(running: Daemon, until_s: float) -> None:
+    """While the camera is gone."""
+    assert enters(running, "porch", "reconnecting", NOTICED_S)["reason"]
+    assert running.metrics().value("streamd_stream_state", stream="porch", state="reconnecting") == 1
+    assert running.metrics().value("streamd_source_up", stream="porch") == 0
+    assert restarts(running, "porch") >= 1
+    until("its time has come", lambda: time.monotonic() > until_s)
+
+
+def assert_notices_came_about_once_a_second(viewer: Witness, away_s: float) -> None:
+    first = next(number for number, seen in enumerate(viewer.seen) if seen.bars)
+    notices = [seen for seen in viewer.seen[first:] if not seen.bars]
+    assert all(b.at - a.at < 2.5 for a, b in pairwise(notices))
+    assert 0.5 * away_s <= len(notices) <= 2 * (away_s + BACK_S)
+
+
+class TestCameraThatHangs:
+    """SIGSTOP: its connections live, and nothing comes."""
+
+    @pytest.fixture
+    def porch(self, camera: StartCamera) -> Camera:
+        return camera()
+
+    @pytest.fixture
+    def running(self, daemon: StartDaemon, porch: Camera, tmp_path: Path) -> Daemon:
+        settings = write_settings(
+            tmp_path / "streamd.toml",
+            {
+                "porch": {"source": porch.url("small"), "read_timeout_s": READ_TIMEOUT_S, "record": []},
+                "sibling": {"source": "lavfi:testsrc2=size=320x180:rate=10"},
+            },
+            recording={"directory": str(tmp_path / "recordings")},  # so that the sibling is published
+        )
+        return daemon("--config", settings)
+
+    def test_is_noticed_and_nobody_else_suffers(
+        self, running: Daemon, porch: Camera, record_property: Callable[[str, object], None]
+    ) -> None:
+        noticed, lags = [], []
+        before = in_full_swing(running)
+        for _ in range(ROUNDS):
+            enters(running, "porch", "running")
+            seen = captured(running, "porch")
+            until("it delivers", lambda seen=seen: captured(running, "porch") > seen + 5)
+            with watching(running.url) as lag:
+                noticed.append(hang_until_noticed(running, porch))
+            lags.append(lag)
+        window = Window(before, running.metrics())
+
+        assert max(noticed) <= NOTICED_S
+        assert_loop_was_never_late(lags)
+        assert_lost_nothing(window, "sibling", fps=10)
+        assert restarts(running, "porch", reason="stalled") == ROUNDS
+        loop_lag_s = running.metrics().value("streamd_event_loop_lag_seconds")
+        figures = f"noticed after {noticed}, {lags}, streamd_event_loop_lag_seconds {loop_lag_s}"
+        record_property("figures", figures)
+        print(figures)
+
+
+def hang_until_noticed(running: Daemon, porch: Camera) -> float:
+    """How long that took."""
+    porch.hang()
+    hung_at = time.monotonic()
+    try:
+        described = enters(running, "porch", "reconnecting", 2 * NOTICED_S)
+        noticed_s = time.monotonic() - hung_at
+        assert "stalled" in described["reason"]
+        # While FFmpeg finds out as well, and lets go.
+        until("its own time-outs have passed", lambda: time.monotonic() > hung_at + NOTICED_S + 1)
+    finally:
+        porch.wake()
+    return noticed_s
+
+
+def in_full_swing(running: Daemon) -> Metrics:
+    """Past the first frames of the sibling, which wait for the network."""
+    until("the sibling is published", lambda: published(running.metrics()) > 10)
+    return running.metrics()
+
+
+def published(metrics: Metrics) -> float:
+    return metrics.value("streamd_frames_published_total", stream="sibling", view="depth")
+
+
+def assert_loop_was_never_late(lags: list[Lag]) -> None:
+    """Beyond what the box itself is late, as the same process measured it in the same time."""
+    assert min(lag.count for lag in lags) > 50
+    assert statistics.median(lag.answer_s - lag.box_s for lag in lags) < MAX_LAG_S, lags
+
+
+def assert_lost_nothing(window: Window, stream: str, fps: float) -> None:
+    """Every frame was captured in its time, and each of them published."""
+    taken = window.more("streamd_frames_captured_total", stream=stream)
+    skipped = window.more("streamd_frames_skipped_total", stream=stream)
+    shown = window.more("streamd_frames_published_total", stream=stream, view="depth")
+    assert taken > 2 * fps
+    assert skipped == 0
+    assert shown == pytest.approx(taken, abs=3)  # on their way
+
+
+@pytest.mark.parametrize("fault", ["stalled", "trickling"])
+def test_a_line_that_goes_silent(
+    daemon: StartDaemon, camera: StartCamera, proxy: Callable[[int], Proxy], tmp_path: Path, fault: str
+) -> None:
+    """In mid-stream. A trickle is data for FFmpeg, whose own time-outs never fire; it is no picture."""
+    line = proxy(camera().port)
+    source = f"rtsp://127.0.0.1:{line.port}/small"
+    settings = write_settings(
+        tmp_path / "streamd.toml", {"porch": {"source": source, "read_timeout_s": READ_TIMEOUT_S}}
+    )
+    running = daemon("--config", settings)
+    enters(running, "porch", "running")
+
+    setattr(line, fault, True)
+    since = time.monotonic()
+    described = enters(running, "porch", "reconnecting", 2 * NOTICED_S)
+    assert time.monotonic() - since <= NOTICED_S
+    assert "stalled" in described["reason"]
+
+    setattr(line, fault, False)
+    healed_at, before = time.monotonic(), captured(running, "porch")
+    until("pictures come again", lambda: captured(running, "porch") > before + 5, within_s=2 * OPEN_TIMEOUT_S)
+    print(f"again after {time.monotonic() - healed_at:.2f} s")
+    enters(running, "porch", "running")
+
+
+@pytest.mark.parametrize(
+    ("fault", "within_s"),
+    [("stalled", NOTICED_S), ("trickling", OPEN_TIMEOUT_S + NOTICED_S)],
+    ids=["silent", "trickle"],
+)
+def test_a_peer_that_accepts_and_says_nothing(
+    daemon: StartDaemon,
+    camera: StartCamera,
+    proxy: Callable[[int], Proxy],
+    tmp_path: Path,
+    fault: str,
+    within_s: float,
+) -> None:
+    """From the start; or a byte a second of its first answer."""
+    line = proxy(camera().port)
+    setattr(line, fault, True)
+    settings = write_settings(
+        tmp_path / "streamd.toml",
+        {"porch": {"source": f"rtsp://127.0.0.1:{line.port}/small", "read_timeout_s": READ_TIMEOUT_S}},
+    )
+    running = daemon("--config", settings)
+    until("it is asked", lambda: line.accepted)
+    since = time.monotonic()
+    described = enters(running, "porch", "reconnecting", 2 * within_s)
+    print(f"noticed after {time.monotonic() - since:.2f} s: {described['reason']}")
+    assert time.monotonic() - since <= within_s
+    assert described["reason"]
+    assert running.get("/readyz").status == 503
+    assert running.get("/healthz").status == 200
+    began = time.monotonic()
+    assert running.stop() == 0
+    print(f"stopped in {time.monotonic() - began:.2f} s")

@@ -1,0 +1,230 @@
+"""Many cameras on one network: each gets its share; cameras nobody looks at sleep; cameras come and go at run time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import StartDaemon
+from tests.e2e.pictures import read
+from tests.e2e.processes import Answer, Daemon, Window, streamd
+from tests.e2e.waiting import until, until_async
+from tests.support.camera import Camera, StartCamera, cameras, enters, needs_rtsp_server, restarts
+from tests.support.settings import write_settings
+from tests.support.witness import Join, witnesses
+
+BARS = "lavfi:smptebars=size=320x180:rate=15"
+CAMERAS = 8
+JAIN = 0.98
+WINDOW_S = 10.0
+FIRST_PICTURE_S = 2 * 2.0
+"""Twice what is wanted: benchmarks/streams.py --on-demand measures it."""
+LINGER_S = 1.0
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartCamera]:
+    with cameras(tmp_path_factory.mktemp("cameras")) as start:
+        yield start
+
+
+@pytest.fixture
+async def join() -> AsyncIterator[Join]:
+    async with witnesses() as join:
+        yield join
+
+
+# -- many -----------------------------------------------------------------------------------------
+
+
+@needs_rtsp_server
+@pytest.mark.usefixtures("midas_small")
+def test_nobody_starves(daemon: StartDaemon, camera: StartCamera, tmp_path: Path) -> None:
+    """Eight cameras, more pictures than the network can look at."""
+    street = camera("--cameras", str(CAMERAS))
+    streams = {f"cam{number}": {"source": street.url(f"cam{number}")} for number in range(CAMERAS)}
+    running = daemon("--config", write_settings(tmp_path / "streamd.toml", streams), model="midas_small")
+    for name in streams:
+        enters(running, name, "running", within_s=40)
+
+    before, began = running.metrics(), time.monotonic()
+    until("the window is over", lambda: time.monotonic() - began > WINDOW_S, WINDOW_S + 1)
+    window = Window(before, running.metrics())
+    done = [window.more("streamd_capture_to_publish_seconds_count", stream=name) for name in streams]
+    skipped = window.more("streamd_frames_skipped_total", reason="superseded")
+    print(f"processed {done}, Jain {jain(done):.4f}, skipped {skipped:g}")
+    assert skipped > 0.1 * sum(done), "the network has time for all: this shows nothing"
+    assert jain(done) >= JAIN
+
+
+def jain(shares: list[float]) -> float:
+    """1 when all are alike, 1/n when one has everything (Jain, Chiu, Hawe 1984)."""
+    return sum(shares) ** 2 / (len(shares) * sum(share**2 for share in shares))
+
+
+# -- on demand ------------------------------------------------------------------------------------
+
+
+@needs_rtsp_server
+class TestOnDemand:
+    @pytest.fixture(scope="class")
+    def gate(self, camera: StartCamera) -> Camera:
+        return camera()
+
+    @pytest.fixture(scope="class")
+    def sleeping(self, module_daemon: StartDaemon, gate: Camera, tmp_path_factory: pytest.TempPathFactory) -> Daemon:
+        on_demand = {"mode": "on_demand", "linger_s": LINGER_S}
+        streams = {"gate": {"source": gate.url("small"), **on_demand}, "pattern": {"source": BARS, **on_demand}}
+        settings = write_settings(tmp_path_factory.mktemp("on-demand") / "streamd.toml", streams)
+        return module_daemon("--config", settings).until_ready()
+
+    def test_a_snapshot_wakes_it(self, sleeping: Daemon, gate: Camera) -> None:
+        for stream in ("gate", "pattern"):
+            assert_all_sleeps(sleeping, gate)
+            asked_at = time.monotonic()
+            picture = sleeping.get(f"/api/v1/streams/{stream}/snapshot?view=source&format=png")
+            took_s = time.monotonic() - asked_at
+            print(f"{stream}: snapshot after {took_s:.2f} s")
+            assert picture.status == 200, picture.text
+            assert took_s < FIRST_PICTURE_S
+            assert read(picture.body).shape == (180, 320, 3)
+            yellow = read(picture.body)[60, 70]
+            assert yellow[0] > 140 > 90 > yellow[2], "not the camera's picture"
+        assert_all_sleeps(sleeping, gate)
+
+    @pytest.mark.parametrize("stream", ["gate", "pattern"])
+    async def test_a_viewer_wakes_it(self, sleeping: Daemon, gate: Camera, join: Join, stream: str) -> None:
+        await asyncio.to_thread(assert_all_sleeps, sleeping, gate)
+        viewer = await join(sleeping, stream)
+        first = await viewer.waits_for("the camera's picture", lambda seen: seen.bars, within_s=10, since=0.0)
+        print(f"{stream}: first picture after {first.at - viewer.posted_at:.2f} s")
+        assert first.at - viewer.posted_at < FIRST_PICTURE_S
+        await viewer.sees(20)
+        assert sleeping.worker() != 0
+        assert (await asyncio.to_thread(sleeping.stream, stream))["state"] == "running"
+        await viewer.close()
+        left_at = time.monotonic()
+        await asyncio.to_thread(enters, sleeping, stream, "idle", LINGER_S + 5)
+        assert time.monotonic() - left_at > 0.9 * LINGER_S
+        await asyncio.to_thread(assert_all_sleeps, sleeping, gate)
+
+
+def assert_all_sleeps(daemon: Daemon, gate: Camera) -> None:
+    """No camera is open, and not even the worker runs."""
+    for stream in ("gate", "pattern"):
+        enters(daemon, stream, "idle", LINGER_S + 5)
+        assert daemon.metrics().value("streamd_stream_state", stream=stream, state="idle") == 1
+    until("no worker runs", lambda: daemon.worker() == 0)
+    until("nobody is connected to the camera", lambda: gate.connections() == 0)
+    assert daemon.get("/readyz").status == 200
+
+
+# -- at run time ----------------------------------------------------------------------------------
+
+
+class TestChanges:
+    """Of other streams: "keep" has a viewer who notices nothing."""
+
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> Path:
+        return write_settings(tmp_path / "streamd.toml", {"keep": {"source": BARS}, "old": {"source": BARS}})
+
+    @pytest.fixture
+    def running(self, daemon: StartDaemon, settings: Path) -> Daemon:
+        return daemon("--config", settings).until_ready()
+
+    async def test_by_the_api(self, running: Daemon, join: Join) -> None:
+        viewer = await join(running, "keep")
+        await viewer.sees(5)
+        await asyncio.to_thread(self._add_change_remove, running)
+        await assert_noticed_nothing(running, viewer)
+
+    def _add_change_remove(self, running: Daemon) -> None:
+        assert send(running, "PUT", "new", {"source": BARS, "max_fps": 12}).status == 201
+        enters(running, "new", "running")
+        assert send(running, "PUT", "new", {"source": BARS.replace("320x180", "256x144")}).status == 200
+        until("it is the other source", lambda: running.stream("new")["width"] == 256)
+        assert send(running, "PATCH", "new", {"max_fps": 3}).status == 200
+        enters(running, "new", "running")
+        until("few pictures come", lambda: 2 < running.stream("new")["fps_out"] < 4)
+        assert running.stream("new")["width"] == 256, "PATCH changes only what it names"
+        assert running.request("DELETE", "/api/v1/streams/new").status == 200
+        assert running.get("/api/v1/streams/new").status == 404
+        for method, body in (("PATCH", {"max_fps": 3}), ("DELETE", None)):
+            assert send(running, method, "new", body).error == (404, "unknown_stream")
+        assert 'stream="new"' not in running.get("/metrics").text.replace('state="stopping"', "")
+
+    def test_a_bad_value_is_refused_as_check_does(self, running: Daemon, tmp_path: Path) -> None:
+        bad = {"source": BARS, "max_fps": -1, "wrong": 1}
+        settings = write_settings(tmp_path / "bad.toml", {"old": bad})
+        told = streamd(tmp_path, "check", settings)
+        assert told.code == 78
+        problems = [line for line in told.stderr.splitlines() if "streams.old." in line]
+        assert len(problems) == 2, told.stderr
+        for method in ("PUT", "PATCH"):
+            answer = send(running, method, "old", bad)
+            assert answer.error[0] == 422, answer.text
+            for problem in problems:
+                reason = problem[problem.index("streams.old.") + len("streams.old.") :]
+                assert reason in answer.json["error"]["message"]
+        assert running.state("old") == "running"
+
+    async def test_by_the_file(self, running: Daemon, settings: Path, join: Join) -> None:
+        """SIGHUP: one stream goes, one comes, one changes with its viewer, one stays; a bad file changes nothing."""
+        await asyncio.to_thread(send, running, "PUT", "by-api", {"source": BARS})
+        keep, old = await join(running, "keep"), await join(running, "old")
+        await asyncio.gather(keep.sees(5), old.sees(5))
+
+        streams: dict[str, dict[str, Any]] = {"keep": {"source": BARS}, "old": {"source": BARS, "max_fps": 3}}
+        streams["new"] = {"source": BARS}
+        await asyncio.to_thread(write_settings, settings, streams)
+        os.kill(running.pid, signal.SIGHUP)
+        await asyncio.to_thread(until, "it has come", lambda: running.get("/api/v1/streams/new").status == 200)
+        await asyncio.to_thread(enters, running, "new", "running")
+
+        async def slow() -> bool:
+            return 2 < (await asyncio.to_thread(running.stream, "old"))["fps_out"] < 4
+
+        await until_async("the changed one has changed", slow)
+        await old.sees(2)
+        assert await old.is_known()
+        assert old.times_go_on()
+
+        await asyncio.to_thread(settings.write_text, "[streams.keep]\nsource = 7\n")
+        os.kill(running.pid, signal.SIGHUP)
+        await asyncio.to_thread(until, "it says so", lambda: "streams.keep.source" in running.log)
+        del streams["new"], streams["old"]
+        await asyncio.to_thread(write_settings, settings, streams)
+        os.kill(running.pid, signal.SIGHUP)
+        await asyncio.to_thread(until, "it has gone", lambda: running.get("/api/v1/streams/new").status == 404)
+        assert (await asyncio.to_thread(running.get, "/api/v1/streams/old")).status == 404
+        await assert_noticed_nothing(running, keep)
+
+
+def send(daemon: Daemon, method: str, stream: str, body: dict[str, Any] | None) -> Answer:
+    data = None if body is None else json.dumps(body).encode()
+    return daemon.request(method, f"/api/v1/streams/{stream}", data, JSON)
+
+
+async def assert_noticed_nothing(running: Daemon, viewer: Any) -> None:
+    """The viewer of "keep": same session, no pause, nothing but its camera, no frame lost uncounted."""
+    await viewer.sees(5)
+    assert (viewer.state, await viewer.is_known()) == ("connected", True)
+    first = next(number for number, seen in enumerate(viewer.seen) if seen.bars)
+    seen = viewer.seen[first:]
+    assert all(picture.bars for picture in seen)
+    assert viewer.times_go_on()
+    assert max(after.at - before.at for before, after in pairwise(seen)) < 1.5
+    stream = await asyncio.to_thread(running.stream, "keep")
+    assert (stream["state"], stream["viewers"]) == ("running", 1)
+    assert await asyncio.to_thread(restarts, running, "keep") == 0

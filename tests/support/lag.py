@@ -1,0 +1,66 @@
+"""``python -m tests.support.lag URL``: how late a server's event loop answers, and how late this box wakes anyone up.
+
+Until stdin closes; then a line of JSON. In a process of its own, so that the test does not disturb it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+EVERY_S = 0.01
+
+
+@dataclass
+class Lag:
+    """The worst of the time that was watched. ``box_s`` is what is not the server's fault."""
+
+    answer_s: float = 0.0
+    box_s: float = 0.0
+    count: int = 0
+
+
+@contextmanager
+def watching(url: str) -> Iterator[Lag]:
+    """Fills the Lag at the end."""
+    lag = Lag()
+    command = [sys.executable, "-m", "tests.support.lag", url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it has begun
+        try:
+            yield lag
+        finally:
+            told = process.communicate()[0]
+        lag.answer_s, lag.box_s, lag.count = json.loads(told)
+
+
+def main() -> None:
+    connection = http.client.HTTPConnection(urlsplit(sys.argv[1]).netloc, timeout=30)
+    worst_answer_s = worst_box_s = 0.0
+    count = 0
+    print("watching", flush=True)
+    while True:
+        due = time.monotonic() + EVERY_S
+        if select.select([sys.stdin], [], [], EVERY_S)[0]:
+            break
+        woken = time.monotonic()
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        worst_box_s = max(worst_box_s, woken - due)
+        worst_answer_s = max(worst_answer_s, time.monotonic() - woken)
+        count += 1
+    connection.close()
+    print(json.dumps([worst_answer_s, worst_box_s, count]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
