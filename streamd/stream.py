@@ -116,7 +116,7 @@ class Stream:
             "source": redact_source(self.config.source),
             "width": width,
             "height": height,
-            "fps_in": round(self.metrics.capture_rate.per_second(), 2),
+            "fps_in": round(self.metrics.capture_rate.per_second(), 2) if publisher else 0.0,
             "fps_out": round(publisher.fps.per_second(), 2) if publisher else 0.0,
             "skipped": dict(self.metrics.skips),
             "latency_ms": {

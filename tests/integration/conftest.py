@@ -99,7 +99,7 @@ def make_service(store: ModelStore) -> Iterator[MakeService]:
     """Starts services and closes them: ``make_service(**ModelConfig, service={...})``."""
     with ExitStack() as stack:
 
-        def make(*, service: dict[str, Any] | None = None, **config: Any) -> DepthService:
+        def make(*, service: dict[str, Any] | None = None, lazy: bool = False, **config: Any) -> DepthService:
             given = {"name": "embedded", "precision": "fp32", "threads": 1, "download": False, **config}
             options = {
                 "events": Notes(),
@@ -109,7 +109,7 @@ def make_service(store: ModelStore) -> Iterator[MakeService]:
             }
             made = DepthService(ModelConfig(**given), **options)
             stack.callback(made.close)
-            made.start()
+            made.start(lazy=lazy)
             return made
 
         yield make

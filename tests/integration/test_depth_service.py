@@ -470,3 +470,43 @@ def test_changing_over_loses_no_answer(
     assert events.lost == []
     assert service.status.message is None
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+class TestLeases:
+    """A box that nobody looks at holds no network."""
+
+    @pytest.fixture
+    def lazy(self, make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> DepthService:
+        monkeypatch.setattr("streamd.depth.service.REST_AFTER_S", 0.05)
+        service = make_service(lazy=True)
+        until(lambda: service.status.state == "idle", 20)
+        return service
+
+    def test_without_one_there_is_no_worker(self, lazy: DepthService) -> None:
+        assert (lazy.info, lazy.worker_pid, lazy.worker_memory()) == (None, None, 0)
+        assert children_of(os.getpid()) == []
+
+    def test_a_worker_lives_as_long_as_the_last_one(self, lazy: DepthService) -> None:
+        for _ in range(2):
+            with lazy.leased():
+                with lazy.leased():
+                    infer(lazy, noise(256, 128))
+                time.sleep(0.1)  # longer than it would rest after
+                infer(lazy, noise(256, 128))
+                worker = lazy.worker_pid
+                assert lazy.status.state == "ready"
+            until(lambda: not Path(f"/proc/{worker}").exists())
+            assert lazy.status.state == "idle"
+        assert notes(lazy).lost == [], "to rest is no failure"
+
+    def test_one_that_is_lost_while_leased_is_replaced(self, lazy: DepthService) -> None:
+        with lazy.leased(), replaced_within(lazy, 10) as worker:
+            os.kill(worker, signal.SIGKILL)
+
+    def test_what_cannot_be_made_ready_is_said_before_anyone_needs_it(
+        self, make_service: MakeService, tmp_path: Path
+    ) -> None:
+        (tmp_path / "bad.pt").write_bytes(b"nothing")
+        service = make_service(lazy=True, name="midas_small", fallback="", weights=tmp_path / "bad.pt")
+        until(lambda: service.status.state == "failed", 30)
+        assert "bad.pt" in str(service.status.message)

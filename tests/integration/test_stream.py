@@ -429,6 +429,215 @@ class TestRecording:
             assert len(frames_of(segment)) == 5
 
 
+@pytest.fixture
+def quick_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "NOTICE_EVERY_S", 0.02)
+
+
+STALLED = SourceStalled(NAME, "went silent")
+
+
+@pytest.mark.usefixtures("quick_notices")
+class TestAway:
+    async def test_viewers_see_no_signal_and_then_the_camera_again(self) -> None:
+        async with playing() as bench:
+            seat = await watch(bench)
+            await bench.film_one()
+            (before,) = await packets(seat, 1)
+            bench.camera.end(STALLED)
+            notices = [await asyncio.wait_for(seat.get(), 5) for _ in range(4)]
+            assert bench.stream.state == "reconnecting"
+            await bench.film_one()
+            while (after := await asyncio.wait_for(seat.get(), 5)) and after.is_notice:
+                notices.append(after)
+            seat.close()
+        everything = [before, *notices, after]
+        assert all(packet is not None and packet.is_notice and packet.size == before.size for packet in notices)
+        assert all(a.pts < b.pts for a, b in pairwise(everything))  # type: ignore[union-attr]
+        assert (before.epoch, after.epoch) == (0, 1)  # type: ignore[union-attr]
+        shown = decoded(everything)  # type: ignore[arg-type]
+        assert len(shown) == len(everything)
+        background, letters = np.percentile(shown[2].to_ndarray(format="gray"), (20, 99.5))
+        assert (background < 40, letters > 120) == (True, True), "light letters on a dark ground"
+
+    @pytest.mark.parametrize("view", ["depth", "rgbd"])
+    async def test_who_comes_while_it_is_away_is_told_at_once(self, view: str) -> None:
+        async with playing() as bench:
+            bench.camera.end(SourceUnreachable(NAME, "connection refused"))
+            await bench.state("reconnecting")
+            seat = await watch(bench, view)
+            packet = await asyncio.wait_for(seat.get(), 2)
+            assert packet is not None
+            assert (packet.is_keyframe, packet.is_notice) == (True, True)
+            assert packet.size == ((640, 360) if view == "depth" else (1280, 360))
+            seat.close()
+
+    async def test_it_is_not_recorded_and_the_camera_goes_on_in_a_new_segment(self, tmp_path: Path) -> None:
+        async with playing(recording=RecordingConfig(directory=tmp_path), record=("source",)) as bench:
+            seat = await watch(bench, "source")
+            for _ in range(3):
+                await bench.film_one()
+            bench.camera.end(STALLED)
+            await bench.state("reconnecting")
+            while (packet := await asyncio.wait_for(seat.get(), 5)) and not packet.is_notice:
+                pass
+            for _ in range(60):  # a keyframe may be due only half a second after the last
+                await bench.film_one()
+                await asyncio.sleep(0.02)
+            seat.close()
+        first, second = sorted((tmp_path / "porch").iterdir())
+        assert [number_in(frame) for frame in frames_of(first)] == [0, 1, 2]
+        again = [number_in(frame) for frame in frames_of(second)]
+        assert again == list(range(again[0], 63))
+        assert again[0] >= 3
+
+    async def test_a_camera_without_pictures_counts_as_stalled(self) -> None:
+        async with playing(read_timeout_s=0.1) as bench:
+            await bench.film_one()
+            await bench.until(lambda: bench.camera.opened == 2)
+        assert bench.states[:2] == [("running", None), ("reconnecting", "stalled: no picture for 0.1 s")]
+        assert bench.metric("streamd_source_restarts_total", reason="stalled") >= 1
+
+    async def test_a_stall_is_told_before_ffmpeg_lets_go(self) -> None:
+        async with playing(read_timeout_s=0.1) as bench:
+            await bench.film_one()
+            bench.camera.stuck = threading.Event()
+            await bench.state("reconnecting")
+            assert bench.camera.opened == 1
+            assert bench.metric("streamd_source_up") == 0
+            bench.camera.stuck.set()
+            await bench.until(lambda: bench.camera.opened == 2)
+            await bench.film_one()
+            await bench.state("running")
+
+    async def test_a_file_may_take_its_time(self) -> None:
+        async with playing(live=False, read_timeout_s=0.05) as bench:
+            await bench.film_one()
+            await asyncio.sleep(0.2)
+            assert (bench.stream.state, bench.camera.opened) == ("running", 1)
+
+    async def test_a_camera_that_does_not_let_go_does_not_hold_up_the_end(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(capture, "LEAVE_S", 0.05)
+        async with playing() as bench:
+            await bench.film_one()
+            bench.camera.stuck = threading.Event()
+        assert "leaving it to its time-out" in caplog.text
+        bench.camera.stuck.set()
+
+
+class TestOnDemand:
+    async def test_nothing_runs_until_someone_looks_and_again_when_all_have_left(self) -> None:
+        async with playing(mode="on_demand", linger_s=0.05) as bench:
+            await bench.state("idle")
+            assert bench.stream.is_settled
+            assert (bench.camera.opened, bench.service.leases) == (0, 0)
+            assert not [thread.name for thread in threading.enumerate() if "porch" in thread.name]
+
+            seat = await watch(bench)
+            bench.camera.film()
+            await bench.state("running")
+            assert (bench.camera.opened, bench.service.leases) == (1, 1)
+            (first,) = await packets(seat, 1)
+            seat.close()
+            await bench.state("idle")
+            assert bench.service.leases == 0
+            assert not [thread.name for thread in threading.enumerate() if "porch" in thread.name]
+
+            seat = await watch(bench)
+            bench.camera.film()
+            (second,) = await packets(seat, 1)
+            seat.close()
+        assert second.is_keyframe
+        assert second.pts > first.pts
+        assert [state for state, _ in bench.states if state != "starting"][:4] == ["idle", "running", "idle", "running"]
+
+    async def test_it_lingers_for_who_comes_back(self) -> None:
+        async with playing(mode="on_demand", linger_s=60) as bench:
+            seat = await watch(bench)
+            await bench.film_one()
+            seat.close()
+            await bench.state("running")
+            seat = await watch(bench)
+            await bench.film_one()
+            seat.close()
+            await bench.film_one()
+            assert bench.camera.opened == 1
+
+    async def test_a_snapshot_wakes_it_and_waits_for_its_picture(self) -> None:
+        async with playing(mode="on_demand", linger_s=0) as bench:
+            await bench.state("idle")
+            asked = asyncio.create_task(bench.stream.snapshot("source", "png"))
+            await bench.until(lambda: bench.camera.opened)
+            bench.camera.film()
+            pixels = cv2.imdecode(np.frombuffer(await asyncio.wait_for(asked, 5), np.uint8), cv2.IMREAD_COLOR)
+            assert pixels.shape == (112, 192, 3)
+            await bench.state("idle")
+
+    async def test_a_recording_is_someone(self, tmp_path: Path) -> None:
+        async with playing(mode="on_demand", linger_s=0, recording=RecordingConfig(directory=tmp_path)) as bench:
+            await bench.film_one()
+            await bench.state("running")
+
+    async def test_the_camera_is_opened_while_the_network_loads(self) -> None:
+        service = PlayedService(info=None)
+        async with playing(mode="on_demand", service=service) as bench:
+            seat = await watch(bench)
+            await bench.until(lambda: bench.camera.opened)
+            service.info = PlayedService().info
+            bench.camera.film()
+            await bench.state("running")
+            seat.close()
+
+
+class TestChanges:
+    async def test_viewers_stay_when_the_settings_change(self, tmp_path: Path) -> None:
+        async with playing(recording=RecordingConfig(directory=tmp_path), record=("depth",)) as bench:
+            seat = await watch(bench)
+            await bench.film_one()
+            (before,) = await packets(seat, 1)
+            changed = bench.stream.config.model_copy(update={"height": 64, "record": ("source",)})
+            bench.stream.reconfigure(changed)
+            await bench.until(lambda: bench.camera.opened == 2)
+            await bench.film_one()
+            await bench.state("running")
+            (after,) = await packets(seat, 1)
+            assert (before.size, after.size) == ((192, 112), (110, 64))
+            assert after.is_keyframe
+            assert after.pts > before.pts
+            seat.close()
+        assert sorted(path.name.split("Z-")[1] for path in (tmp_path / "porch").iterdir()) == [
+            "depth.mp4",
+            "source.mp4",
+        ]
+
+    async def test_the_same_settings_change_nothing(self) -> None:
+        async with playing() as bench:
+            await bench.film_one()
+            bench.stream.reconfigure(bench.stream.config.model_copy())
+            await bench.film_one()
+            assert bench.camera.opened == 1
+
+    async def test_other_settings_help_one_that_has_failed(self) -> None:
+        async with playing(live=False) as bench:
+            bench.camera.end(SourceUnsupported("a.txt", "is not a video that can be decoded"))
+            await bench.state("failed")
+            bench.stream.reconfigure(bench.stream.config.model_copy(update={"max_fps": 100.0}))
+            await bench.until(lambda: bench.camera.opened == 2)
+            await bench.film_one()
+            await bench.state("running")
+
+    async def test_masks_black_out_what_is_shown(self) -> None:
+        everything = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+        async with playing(masks=(everything,)) as bench:
+            seat = await watch(bench, "source")
+            await bench.film_one()
+            (shown,) = decoded(await packets(seat, 1))
+            assert shown.to_ndarray(format="gray").max() < 24
+            seat.close()
+
+
 class TestStopping:
     async def test_a_silent_camera_does_not_hold_it_up(self) -> None:
         async with playing() as bench:

@@ -82,6 +82,8 @@ class PlayedCamera:
     def __init__(self, *, live: bool = True) -> None:
         self.live = live
         self.opened = 0
+        self.stuck: threading.Event | None = None
+        """Until it is set, the camera does not even hear that it shall stop."""
         self._reel: SimpleQueue[av.VideoFrame | Exception | None] = SimpleQueue()
         self._count = 0
 
@@ -103,7 +105,7 @@ class PlayedCamera:
 
             def frames(self) -> Iterator[av.VideoFrame]:
                 camera.opened += 1
-                while not self.stop.is_set():
+                while not self.stop.is_set() or (camera.stuck and not camera.stuck.is_set()):
                     try:
                         item = camera._reel.get(timeout=0.01)
                     except Empty:
