@@ -101,8 +101,9 @@ class WebcamSource(Source):
             delivered = False
             try:
                 with self.opened(self.device, format="v4l2", options={**wish, **_READ}) as container:
-                    self._tell(container, wish)
                     for picture in self.decoded(container):
+                        if not delivered:
+                            self._tell_size(picture, wish.get("video_size"))
                         delivered = True
                         yield picture
             except SourceError as error:
@@ -141,11 +142,10 @@ class WebcamSource(Source):
         usual = Mode("mjpeg", height_px * 16 // 9 & ~1, height_px, Fraction(RATE_FPS))
         return [(mode or usual).options, {}]
 
-    def _tell(self, container: InputContainer, wish: dict[str, str]) -> None:
-        """FFmpeg takes what the driver gives instead, without an error."""
-        stream = next(iter(container.streams.video), None)
-        wanted = wish.get("video_size")
-        if stream is not None and wanted and (got := f"{stream.width}x{stream.height}") != wanted:
+    def _tell_size(self, picture: av.VideoFrame, wanted: str | None) -> None:
+        """Drivers give another size without a word. FFmpeg's header may still have the wanted one (seen with
+        vivid), so the picture itself is asked."""
+        if wanted and (got := f"{picture.width}x{picture.height}") != wanted:
             log.warning("%s: gives %s instead of the %s that it was asked for", self.name, got, wanted)
 
     def _told(self, error: SourceError, camera: v4l2.Camera | None, delivered: bool) -> SourceError:
