@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import av
@@ -19,6 +20,7 @@ from streamd.mailbox import Mailbox
 from streamd.media import CLOCK_RATE, DepthFrame, EncodedPacket, Origin, Stamp, StampClock, planes_of
 from streamd.metrics import Metrics
 from streamd.publisher import MAX_SNAPSHOTS, Publisher
+from streamd.render.notice import Notice
 
 pytestmark = pytest.mark.timeout(10)
 
@@ -182,7 +184,7 @@ def test_an_encoder_that_fails_is_replaced(bench: Bench, monkeypatch: pytest.Mon
     bench.put()
     hub.wait_for(1)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise EncodeError("test")
 
     with monkeypatch.context() as broken:
@@ -249,3 +251,36 @@ def test_flicker_is_measured(bench: Bench) -> None:
     bench.put(3)
     bench.settle()
     assert bench.publisher.flicker == bench.metric("streamd_depth_flicker_ratio") == 0
+
+
+class TestNotices:
+    """NO SIGNAL and the like."""
+
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(publisher, "NOTICE_EVERY_S", 0.02)
+
+    def test_come_again_and_again_until_there_is_a_picture(self, bench: Bench) -> None:
+        hub = bench.watch("depth")
+        bench.publisher.show(Notice("NO SIGNAL", "went silent"))
+        assert all(packet.is_notice for packet in hub.wait_for(3))
+        bench.publisher.show(None)
+        bench.put()
+        packets = hub.wait_for(len(hub.packets) + 1)
+        assert not packets[-1].is_notice
+        assert all(a.pts < b.pts for a, b in pairwise(packets)), "across a change of size too"
+        assert bench.metric("streamd_frames_published_total", view="depth") == 1, "a notice is no frame"
+
+    def test_have_the_size_of_the_picture_before(self, bench: Bench) -> None:
+        hub, wide = bench.watch("depth"), bench.watch("side-by-side")
+        bench.put(size=(96, 64))
+        hub.wait_for(1)
+        bench.publisher.show(Notice("NO SIGNAL"))
+        assert hub.wait_for(3)[-1].size == (96, 64)
+        assert wide.wait_for(3)[-1].size == (192, 64)
+
+    def test_cost_nothing_when_nobody_watches(self, bench: Bench) -> None:
+        bench.publisher.show(Notice("NO SIGNAL"))
+        hub = bench.watch("source")
+        hub.wait_for(2)
+        assert bench.hubs["depth"].packets == []
