@@ -12,13 +12,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from urllib.parse import urlsplit
 
 from streamd import __version__, logs
 from streamd.config import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime, load
-from streamd.errors import PictureError, StreamdError, UsageError
+from streamd.errors import ConfigError, PictureError, StreamdError, UsageError
 from streamd.redact import redact
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
 
     check = command("check", _check, "Validate a configuration file; all its problems at once.")
     check.add_argument("file", metavar="FILE", type=Path)
+
+    doctor = command("doctor", _doctor, "What works on this machine, and what to do about the rest.")
+    doctor.add_argument("--config", type=Path, metavar="FILE", help="look at its streams, port and directories too")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
 
     schema = command("schema", _schema, "The configuration reference.")
     schema.add_argument("--json", action="store_true", help="as JSON Schema")
@@ -255,6 +260,28 @@ def _verify(store: ModelStore, options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     config = load(options.file)
     print(f"{options.file}: good: {len(config.streams)} stream{'s' * (len(config.streams) != 1)}")
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from streamd import doctor
+
+    config, error = Config(), None
+    try:
+        config = load(options.config)
+    except ConfigError as failed:  # the machine can be looked at all the same
+        error = failed
+    findings = []
+    asked = doctor.of_config(str(options.config or "environment"), error) if options.config or error else ()
+    for finding in chain(asked, doctor.examine(config)):
+        findings.append(finding)
+        if not options.json:
+            doctor.show(finding, sys.stdout)
+    if options.json:
+        print(doctor.as_json(findings))
+    if error:
+        raise error
+    if problems := sum(finding.status == "problem" for finding in findings):
+        raise StreamdError(f"doctor: {problems} problem{'s' * (problems != 1)}")
 
 
 def _schema(options: argparse.Namespace) -> None:

@@ -1,0 +1,116 @@
+"""Cameras of this machine, and the sources of the configured streams."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from streamd import threads
+from streamd.config import Config
+from streamd.doctor.finding import Finding
+from streamd.redact import redact_source
+
+if TYPE_CHECKING:
+    from streamd.sources.v4l2 import Camera
+
+CONNECT_S = 2.0
+PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+
+
+def cameras(config: Config) -> Iterator[Finding]:
+    from streamd.sources.v4l2 import cameras as all_cameras
+
+    found = all_cameras()
+    if not found:
+        yield Finding("cameras", "ok", "none on this machine")
+    for camera in found:
+        name = f"{camera.path} {camera.name}" + (f" (v4l2:{camera.stable_id})" if camera.stable_id else "")
+        if camera.problem:
+            text, _, advice = camera.problem.partition("; ")
+            yield Finding("cameras", "warning", f"{name}: {text}", advice, camera.describe())
+        else:
+            yield Finding("cameras", "ok", f"{name}: {_formats(camera)}", details=camera.describe())
+
+
+def _formats(camera: Camera) -> str:
+    """Each with its largest size, and which we would take."""
+    from streamd.sources.webcam import HEIGHT_PX, RATE_FPS, best_mode
+
+    texts = []
+    for pixels in camera.formats:
+        largest = max(pixels.sizes, key=lambda size: size.width * size.height, default=None)
+        texts.append(pixels.fourcc + (f" up to {largest.width}x{largest.height}" if largest else ""))
+    mode = best_mode(camera.formats, HEIGHT_PX, RATE_FPS)
+    taken = f"; taken as {mode.width}x{mode.height} {mode.input_format}" if mode else ""
+    return (", ".join(texts) or "does not tell its formats") + taken
+
+
+def streams(config: Config) -> Iterator[Finding]:
+    """Whether each source is there; those on the network all at once."""
+    # The resolver's own limit is 10 s and more for each name. It reads this at its first look-up.
+    os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
+    asked: dict[str, tuple[str, Future[str]]] = {}
+    for name, stream in config.streams.items():
+        source = stream.source
+        if source.startswith(tuple(f"{scheme}://" for scheme in PORTS)):
+            asked[name] = _asked(name, source)
+        elif source.startswith(("/dev/", "v4l2:")):
+            yield _webcam(name, source.removeprefix("v4l2:"))
+        elif not source.startswith(("demo:", "lavfi:")) and not Path(source).exists():
+            yield Finding("streams", "problem", f"{name}: {redact_source(source)} is not there", "see its source")
+    wait([answer for _, answer in asked.values()], timeout=CONNECT_S + 0.5)
+    for name, (where, answer) in asked.items():
+        yield _reached(name, where, answer)
+
+
+def _asked(name: str, source: str) -> tuple[str, Future[str]]:
+    """Where it is, and what comes of a connection there. Only host and port are used: no secret is touched."""
+    answer: Future[str] = Future()
+    try:
+        url = urlsplit(redact_source(source))
+        host, port = url.hostname or "", url.port or PORTS[url.scheme]
+    except ValueError as error:
+        answer.set_exception(error)
+        return "", answer
+    # Left to itself when a name takes longer to look up than we wait.
+    threads.start(f"ask-{name}", lambda: answer.set_result(_connect(host, port)))
+    return f"{host}:{port}", answer
+
+
+def _connect(host: str, port: int) -> str:
+    """Empty when somebody listens there, else what is wrong."""
+    try:
+        socket.create_connection((host, port), CONNECT_S).close()
+    except TimeoutError:
+        return "no answer"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
+
+
+def _reached(name: str, where: str, answer: Future[str]) -> Finding:
+    if not answer.done():
+        return Finding("streams", "problem", f"{name}: {where}: no answer", "see cable, address and name service")
+    if error := answer.exception():
+        return Finding("streams", "problem", f"{name}: its source is not a URL: {error}", "see its source")
+    if reason := answer.result():
+        advice = "is the camera on, and host and port right? From here no connection could be made"
+        return Finding("streams", "problem", f"{name}: {where}: {reason}", advice)
+    return Finding("streams", "ok", f"{name}: {where} answers")
+
+
+def _webcam(name: str, device: str) -> Finding:
+    from streamd.sources import v4l2
+
+    camera = v4l2.camera(device)
+    if camera is None:
+        return Finding("streams", "problem", f"{name}: {device}: no camera there", "plug it in, or change its source")
+    if camera.problem:
+        # One that told its formats is only in use: by streamd itself, perhaps.
+        return Finding("streams", "warning" if camera.formats else "problem", f"{name}: {device} {camera.problem}")
+    return Finding("streams", "ok", f"{name}: {device} is there")

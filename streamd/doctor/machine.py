@@ -1,0 +1,151 @@
+"""Processor, memory, ports and disk."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import math
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from streamd.config import Config
+from streamd.doctor import cgroup
+from streamd.doctor.finding import Finding, Status
+
+FLAGS = {
+    "AVX2": ("avx2",),
+    "AVX-512": ("avx512f",),
+    "bf16": ("avx512_bf16", "amx_bf16", "bf16"),
+    "AMX": ("amx_tile",),
+    "int8 VNNI": ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"),
+    "NEON": ("asimd",),
+}
+"""What makes networks fast, and the kernel's names for it."""
+DAEMON_BYTES = 400e6
+"""The daemon beside its worker, roughly."""
+
+
+def processor(config: Config) -> Iterator[Finding]:
+    from streamd.depth.artefact import cpu
+
+    name, text = cpu()
+    flags = set(text.split())
+    has = [what for what, names in FLAGS.items() if flags.intersection(names)]
+    found = f"{name}: {', '.join(has) or 'no vector instructions known'}"
+    if "AVX2" in has or "NEON" in has:
+        yield Finding("processor", "ok", found, details={"name": name, "has": has})
+    else:
+        advice = "expect a few frames a second; a lower model.input_size helps"
+        yield Finding("processor", "warning", found, advice, {"name": name, "has": has})
+
+
+def threads(config: Config) -> Iterator[Finding]:
+    cores, quota = len(os.sched_getaffinity(0)), cgroup.cpu_limit()
+    wanted = cores if config.model.threads == "auto" else config.model.threads
+    allowed = min(cores, math.ceil(quota or cores))
+    found = f"{cores} of {os.cpu_count()} cores" + (f", time for {quota:g} of them" if quota else "")
+    found += f"; the network takes {wanted}"
+    details = {"cores": cores, "quota": quota, "threads": wanted}
+    if wanted > allowed:
+        yield Finding("threads", "warning", found, f"set model.threads = {allowed}: more only wait", details)
+    else:
+        yield Finding("threads", "ok", found, details=details)
+
+
+def memory(config: Config) -> Iterator[Finding]:
+    facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    total, free = (int(facts[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
+    limit = cgroup.memory_limit_bytes()
+    found = f"{_gb(total)}, {_gb(free)} free" + (f", limited to {_gb(limit)}" if limit else "")
+    details = {"total_bytes": total, "free_bytes": free, "limit_bytes": limit}
+    wanted = config.model.memory_limit_mb * 1e6 + DAEMON_BYTES
+    if min(total, limit or total) < wanted:
+        advice = f"the worker may take {config.model.memory_limit_mb} MB: lower model.memory_limit_mb, or give more"
+        yield Finding("memory", "warning", found, advice, details)
+    elif free < wanted:
+        yield Finding(
+            "memory", "warning", found, "other programs hold most of it: see what `top -o %MEM` shows", details
+        )
+    else:
+        yield Finding("memory", "ok", found, details=details)
+
+
+def port(config: Config) -> Iterator[Finding]:
+    """Whether we could listen, or already do."""
+    host, number = config.server.address
+    where = config.server.listen
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(address)
+            server.listen(1)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and _answers(host, number):
+            yield Finding("port", "ok", f"{where}: streamd answers there")
+        elif error.errno == errno.EADDRINUSE:
+            advice = f"`ss -ltnp sport = :{number}` shows by which; or choose another server.listen"
+            yield Finding("port", "problem", f"{where} is taken by another program", advice)
+        else:
+            yield Finding("port", "problem", f"{where}: {(error.strerror or str(error)).lower()}", "set server.listen")
+    else:
+        yield Finding("port", "ok", f"{where} is free")
+
+
+def _answers(host: str, number: int) -> bool:
+    """Whether it is streamd that listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    with suppress(OSError, ValueError, http.client.HTTPException):
+        connection = http.client.HTTPConnection(host, number, timeout=1)
+        try:
+            connection.request("GET", "/healthz")
+            return bool(json.loads(connection.getresponse().read(1000)) == {"status": "ok"})
+        finally:
+            connection.close()
+    return False
+
+
+def udp(config: Config) -> Iterator[Finding]:
+    """WebRTC's packets."""
+    try:
+        with socket.socket(type=socket.SOCK_DGRAM) as here, socket.socket(type=socket.SOCK_DGRAM) as there:
+            here.bind(("127.0.0.1", 0))
+            here.settimeout(1)
+            there.sendto(b"?", here.getsockname())
+            here.recv(1)
+    except OSError as error:
+        advice = "viewers need UDP: see the firewall, and RestrictAddressFamilies= of the systemd unit"
+        yield Finding("udp", "problem", f"no UDP on this machine: {(error.strerror or str(error)).lower()}", advice)
+    else:
+        yield Finding("udp", "ok", "UDP sockets open and deliver")
+
+
+def disk(config: Config) -> Iterator[Finding]:
+    from streamd.depth.store import default_directories
+
+    data, cache = default_directories()
+    places = {"recordings": config.recording.directory, "models": data, "cache": cache}
+    wanted = config.recording.min_free_gb
+    for use, directory in places.items():
+        if directory is None:
+            continue
+        there = next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
+        free = shutil.disk_usage(there).free
+        found, details = f"{use} in {directory}: {_gb(free)} free", {"use": use, "free_bytes": free}
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            yield Finding("disk", "problem", f"{found}, but we may not write", f"give this user {there}", details)
+        elif free < wanted * 1e9:
+            status: Status = "problem" if use == "recordings" else "warning"
+            advice = f"free some: {wanted:g} GB shall stay (recording.min_free_gb)"
+            yield Finding("disk", status, found, advice, details)
+        else:
+            yield Finding("disk", "ok", found, details=details)
+
+
+def _gb(count: float) -> str:
+    return f"{count / 1e9:.1f} GB"
