@@ -21,7 +21,8 @@ KINDS: tuple[tuple[tuple[str, ...], type[Source]], ...] = (
 
 
 def open_source(config: StreamConfig, stop: threading.Event, threads: int = 1) -> Source:
-    """The source for ``config.source``; what fits no other form is a file. Opens nothing yet."""
+    """The source for ``config.source``; what fits no other form is a file. Opens nothing yet.
+    ``threads`` may decode one picture of a live source."""
     for prefixes, kind in KINDS:
         if config.source.startswith(prefixes):
             return kind(config, stop, threads)

@@ -8,20 +8,26 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import av
 import av.error
-import av.filter
 from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from streamd.config import StreamConfig
 from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
 from streamd.redact import redact, redact_source
+from streamd.sources.decoder import FileDecoder, LiveDecoder
+from streamd.sources.hardware import hardware, warn_once
+from streamd.sources.upright import Upright
 
 OPEN_TIMEOUT_S = 10.0
-MAX_DAMAGED = 250
-"""Packets in a row that cannot be decoded before the source counts as unusable."""
+
+
+class TransportRefused(SourceUnreachable):
+    """The camera does not send its packets this way."""
 
 
 class Source(ABC):
@@ -32,23 +38,27 @@ class Source(ABC):
     """Live sources never end by themselves: an end is a loss."""
 
     def __init__(self, config: StreamConfig, stop: threading.Event, threads: int = 1) -> None:
+        """``threads`` may decode one picture of a live source."""
         self.config = config
-        self.threads = threads
         self.stop = stop
         """Set by anyone: the iteration ends soon."""
+        self.threads = threads
         self.name = redact_source(config.source)
         self.on_decode: Callable[[float], None] = lambda seconds: None
         """Told what each packet's decoding took."""
         self.on_skip: Callable[[str], None] = lambda reason: None
-        """Told of each picture that is left out: corrupt, late."""
-
-    def await_return(self, delay_s: float) -> None:
-        """Waits before the next try; ends at once on ``stop``."""
-        self.stop.wait(delay_s)
+        """Told of each picture or packet that a live source leaves out: "corrupt" or "late"."""
+        self._shown_s = 0.0
+        self._came = 0
 
     @abstractmethod
     def frames(self) -> Generator[av.VideoFrame]:
-        """Decoded pictures, upright, in presentation order. Raises SourceError."""
+        """Decoded pictures, upright, in presentation order. Raises SourceError. May be called again, to try
+        again."""
+
+    def await_return(self, delay_s: float) -> None:
+        """Before the next try: waits on ``stop``, at most ``delay_s``, less at a sign that the source is back."""
+        self.stop.wait(delay_s)
 
     @contextmanager
     def opened(
@@ -56,79 +66,81 @@ class Source(ABC):
     ) -> Iterator[InputContainer]:
         """The container, closed at the end; FFmpeg's errors become ours."""
         opening, started = True, time.monotonic()
+        limits: Any = (_Left(OPEN_TIMEOUT_S), self.config.read_timeout_s)
+        accel = hardware(self.config.hwaccel, self.name)
         try:
             with av.open(
-                url, format=format, options=options or {}, timeout=(OPEN_TIMEOUT_S, self.config.read_timeout_s)
+                url, format=format, options=options or {}, timeout=limits, hwaccel=accel, metadata_errors="replace"
             ) as container:
+                if self.live and time.monotonic() - started >= OPEN_TIMEOUT_S:  # which ends probing without an error
+                    raise SourceUnreachable(self.name, f"no video within {OPEN_TIMEOUT_S:.0f} s")
+                self._prepare(container)
                 opening = False
-                for stream in container.streams.video:
-                    # Frame threads would hold back as many pictures as there are threads.
-                    stream.thread_type = "SLICE" if self.live else "AUTO"
                 yield container
         except (av.error.FFmpegError, OSError, ValueError) as error:
             elapsed_s = time.monotonic() - started
-            patience_s = min(OPEN_TIMEOUT_S, self.config.read_timeout_s / 2)
-            raise source_error(self.name, error, opening=opening, elapsed_s=elapsed_s, patience_s=patience_s) from error
+            told = source_error(self.name, error, opening=opening, elapsed_s=elapsed_s, patience_s=OPEN_TIMEOUT_S)
+            if isinstance(error, av.error.FFmpegError):
+                error.args = error.args[:2]  # the third is the URL with its password
+            raise told from error
+
+    def _prepare(self, container: InputContainer) -> None:
+        """Raises SourceError."""
+        for stream in container.streams.video:
+            if stream.codec_context is None:
+                continue
+            # Frame threads would hold back as many pictures as there are threads.
+            stream.thread_type = "SLICE" if self.live else "AUTO"
+            if self.live:
+                stream.codec_context.thread_count = self.threads
+            if self.config.hwaccel != "none" and not stream.codec_context.is_hwaccel:
+                warn_once(self.name, f"decoding {stream.codec_context.name} in software")
 
     def decoded(self, container: InputContainer) -> Iterator[av.VideoFrame]:
-        """Every picture of the first video stream until the end or ``stop``."""
-        if not container.streams.video:
+        """Every picture of the first video stream until the end or ``stop``. Raises SourceStalled when a live
+        source has given none for ``read_timeout_s``, whatever else it sends."""
+        stream = next(iter(container.streams.video), None)
+        if stream is None:
             raise SourceUnsupported(self.name, "has no video")
-        stream = container.streams.video[0]
-        upright, damaged = Upright(), 0
-        for packet in container.demux(stream):
+        if stream.codec_context is None:
+            raise SourceUnsupported(self.name, "is not a video that can be decoded")
+        upright, decoder = Upright(), self._decoder(stream)
+        self._shown_s, self._came = time.monotonic(), 0
+        for packet in self.packets(container, stream):
             if self.stop.is_set():
                 return
-            started = time.monotonic()
-            try:
-                pictures, damaged = packet.decode(), 0
-            except av.error.InvalidDataError:  # lost on the way, or a bad sector: the decoder goes on after it
-                damaged += 1
-                if damaged > MAX_DAMAGED:
-                    raise
-                continue
-            self.on_decode(time.monotonic() - started)
-            for picture in pictures:
+            self._came += 1
+            self.check_patience()
+            for picture in decoder.pictures(packet):
                 if not self.stop.is_set():
                     yield upright(picture)
+                    self._shown_s, self._came = time.monotonic(), 0
+
+    def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
+        """What ``decoded`` decodes."""
+        return container.demux(stream)
+
+    def check_patience(self) -> None:
+        """Raises SourceStalled. Between two packets."""
+        if self.live and time.monotonic() - self._shown_s > self.config.read_timeout_s:
+            # One packet is what FFmpeg's parser held back when the silence began.
+            raise SourceStalled(self.name, "sends no pictures that can be decoded" if self._came > 1 else "went silent")
+
+    def _decoder(self, stream: VideoStream) -> LiveDecoder | FileDecoder:
+        if self.live:
+            return LiveDecoder(stream, self.on_decode, self.on_skip, self.config.read_timeout_s)
+        return FileDecoder(self.on_decode)
 
 
-class Upright:
-    """Turns pictures as their display matrix says: phones record lying down."""
+class _Left:
+    """Seconds left, as a number that shrinks. PyAV takes its limit anew for each of the two steps of opening,
+    header and probing: one of these bounds both."""
 
-    _FILTERS: ClassVar = {90: "cclock", 180: "hflip", 270: "clock"}
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
 
-    def __init__(self) -> None:
-        self._graph: av.filter.Graph | None = None
-        self._made_for: object = None
-
-    def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
-        turn = picture.rotation % 360
-        if turn not in self._FILTERS:
-            return picture
-        key = (turn, picture.width, picture.height, picture.format.name)
-        if key != self._made_for:
-            self._graph, self._made_for = self._build(picture, turn), key
-        assert self._graph is not None
-        self._graph.push(picture)
-        turned = self._graph.pull()
-        assert isinstance(turned, av.VideoFrame)
-        turned.pts, turned.time_base = picture.pts, picture.time_base
-        return turned
-
-    def _build(self, picture: av.VideoFrame, turn: int) -> av.filter.Graph:
-        graph = av.filter.Graph()
-        nodes = [
-            graph.add_buffer(
-                width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
-            )
-        ]
-        if turn == 180:
-            nodes += [graph.add("hflip"), graph.add("vflip")]
-        else:
-            nodes.append(graph.add("transpose", self._FILTERS[turn]))
-        graph.link_nodes(*nodes, graph.add("buffersink")).configure()
-        return graph
+    def __float__(self) -> float:
+        return max(0.0, self._until - time.monotonic())
 
 
 _REJECTED = (
@@ -137,6 +149,10 @@ _REJECTED = (
     av.error.PermissionError,
     PermissionError,
 )
+_REASONS = {
+    errno.EBUSY: "is in use by another program",
+    errno.ENODEV: "no such device: is it plugged in?",
+}
 
 
 def source_error(
@@ -144,6 +160,8 @@ def source_error(
 ) -> SourceError:
     """One of ours for any native error. Looks at the phase before the class: a camera that accepts
     and says nothing gives InvalidDataError at open, ExitError in mid-stream (measured)."""
+    number = error.errno if isinstance(error, OSError) else None
+    text = redact(getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
     if isinstance(error, SourceError):
         return error
     if isinstance(error, _REJECTED):
@@ -156,14 +174,13 @@ def source_error(
         return SourceUnreachable(name, "not found")
     if isinstance(error, IsADirectoryError):
         return SourceUnsupported(name, "is a directory, not a video")
-    if isinstance(error, OSError) and error.errno == errno.EBUSY:
-        return SourceUnreachable(name, "is in use by another program")
-    if isinstance(error, OSError) and error.errno == errno.ENODEV:
-        return SourceUnreachable(name, "no such device: is it plugged in?")
-    if isinstance(error, ConnectionError | OSError) and not isinstance(error, av.error.InvalidDataError):
-        return SourceUnreachable(name, redact(error.strerror or str(error)).lower())
+    # The second is what some servers say instead.
+    if opening and (number == errno.EPROTONOSUPPORT or isinstance(error, av.error.HTTPBadRequestError)):
+        return TransportRefused(name, text.lower())
     if isinstance(error, av.error.InvalidDataError):
         if opening and elapsed_s > 0.9 * patience_s:
             return SourceUnreachable(name, f"no answer within {elapsed_s:.0f} s")
         return SourceUnsupported(name, "is not a video that can be decoded")
-    return SourceUnsupported(name, redact(getattr(error, "strerror", None) or str(error)).splitlines()[0])
+    if isinstance(error, OSError | av.error.HTTPError | av.error.HTTPClientError):
+        return SourceUnreachable(name, _REASONS.get(number or 0, text.lower()))
+    return SourceUnsupported(name, text)

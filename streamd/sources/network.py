@@ -2,37 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
 import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from streamd.errors import SourceEnded
-from streamd.sources.base import Source
+from streamd.redact import redact_source
+from streamd.sources import base
+from streamd.sources.base import Source, TransportRefused
+from streamd.sources.credentials import resolve
+from streamd.sources.file import Pace
+from streamd.sources.reach import is_reachable
+
+PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+PROBE_EVERY_S = 1.5
 
 
 class NetworkSource(Source):
-    def frames(self) -> Generator[av.VideoFrame]:
-        with self.opened(self.config.source, options=self.open_options()) as container:
-            yield from self.decoded(container)
-        if not self.stop.is_set():  # a killed camera ends the decode loop without an error (measured)
-            raise SourceEnded(self.name, "stopped sending")
+    @property
+    def url(self) -> str:
+        """With its password: for FFmpeg only. Raises SourceRejected."""
+        return resolve(self.config.source, self.name)
 
-    def open_options(self) -> dict[str, str]:
-        return {}
+    def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
+        """Those of all streams, for PyAV's time limit starts anew with each packet, also one of sound that it
+        throws away: a camera that went on with sound only would never be noticed."""
+        for packet in container.demux():
+            if packet.stream_index == stream.index:
+                yield packet
+            else:
+                self.check_patience()
+
+    def await_return(self, delay_s: float) -> None:
+        """Waits on ``stop``, at most ``delay_s``; a host that could not be reached and can be again ends it."""
+        address = urlsplit(redact_source(self.config.source))
+        port = address.port or PORTS[address.scheme]
+        until, away = time.monotonic() + delay_s, False
+        while (left_s := until - time.monotonic()) > 0 and not self.stop.is_set():
+            reachable = is_reachable(address.hostname or "", port, min(left_s, 1.0), self.stop)
+            if reachable and away:
+                return
+            away = away or not reachable
+            self.stop.wait(min(PROBE_EVERY_S, max(0.0, until - time.monotonic())))
 
 
 class RtspSource(NetworkSource):
-    def open_options(self) -> dict[str, str]:
-        wanted = {"tcp": "tcp", "udp": "udp", "auto": "tcp+udp"}
+    _transport: str | None = None
+    """What ``auto`` has found."""
+
+    def frames(self) -> Generator[av.VideoFrame]:
+        for transport in self._transports():
+            try:
+                with self.opened(self.url, options=self.open_options(transport)) as container:
+                    self._transport = transport
+                    yield from self.decoded(container)
+            except TransportRefused:
+                if transport == "tcp" and self.config.transport == "auto":
+                    continue
+                self._transport = None
+                raise
+            if not self.stop.is_set():  # a killed camera ends the decode loop without an error (measured)
+                raise SourceEnded(self.name, "stopped sending")
+            return
+
+    def _transports(self) -> tuple[str, ...]:
+        """One after the other: FFmpeg's own "tcp+udp" takes UDP first (measured)."""
+        if self.config.transport != "auto":
+            return (self.config.transport,)
+        return (self._transport,) if self._transport else ("tcp", "udp")
+
+    def open_options(self, transport: str) -> dict[str, str]:
         return {
-            "rtsp_transport": wanted[self.config.transport],
-            # Microseconds. FFmpeg notices silence after about twice this (measured).
-            "timeout": str(int(self.config.read_timeout_s * 500_000)),
-            # Default probing costs 1-2 s before the first frame and then delivers a burst; so 0.23 s.
+            "rtsp_transport": transport,
+            "allowed_media_types": "video",
+            # Microseconds of silence. PyAV's limits come first; this one also holds while a connection is closed.
+            "timeout": str(int(1e6 * max(base.OPEN_TIMEOUT_S, self.config.read_timeout_s))),
+            # Default probing costs 1-2 s before the first frame and then delivers a burst; so 0.3 s. The frame rate
+            # alone would cost 20 pictures.
             "analyzeduration": "100000",
             "probesize": "50000",
+            "fpsprobesize": "0",
         }
 
 
 class HttpSource(NetworkSource):
-    pass
+    def frames(self) -> Generator[av.VideoFrame]:
+        with self.opened(self.url) as container:
+            ends = container.duration is not None
+            # Both come in bursts, as fast as the line is. Motion JPEG and the like come as they are filmed.
+            paced = self.config.realtime and (ends or container.format.name.startswith("hls"))
+            pace = Pace() if paced else None
+            for picture in self.decoded(container):
+                if pace and self.stop.wait(pace.delay(picture)):
+                    return
+                yield picture
+        if not ends and not self.stop.is_set():
+            raise SourceEnded(self.name, "stopped sending")

@@ -16,12 +16,11 @@ import numpy as np
 import pytest
 
 from streamd.config import StreamConfig
-from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
+from streamd.errors import SourceError, SourceUnreachable, SourceUnsupported
 from streamd.sources import open_source
 from streamd.sources.base import Source
 from streamd.sources.file import FileInfo, FileSource
 from tests.support.clips import lay_down, number_in, write_clip
-from tests.support.fileserver import serve_file
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -235,30 +234,3 @@ def test_live_test_patterns_take_their_time() -> None:
 def test_a_bad_graph_is_said() -> None:
     with pytest.raises(SourceError, match=r"^lavfi:nonsense=1: "):
         numbers(source_of("lavfi:nonsense=1"))
-
-
-def test_video_over_http_that_ends_is_a_loss(clips: Callable[[str], Path]) -> None:
-    """A live source never ends by itself."""
-    seen = []
-    with serve_file(clips("late.ts").read_bytes()) as server:
-        source = source_of(server.url)
-        with pytest.raises(SourceEnded, match="stopped sending"):
-            seen.extend(number_in(frame) for frame in source.frames())
-    assert seen == list(range(30))
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [(404, SourceUnreachable), (401, SourceRejected), (403, SourceRejected), (429, SourceError), (503, SourceError)],
-)
-def test_what_a_server_refuses(status: int, error: type[SourceError]) -> None:
-    with serve_file(b"no") as server:
-        server.status = status
-        with pytest.raises(error) as caught:
-            numbers(source_of(server.url))
-    assert "Errno" not in str(caught.value)
-
-
-def test_nobody_there() -> None:
-    with pytest.raises(SourceUnreachable, match="connection refused"):
-        numbers(source_of("http://127.0.0.1:9/live"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 
 import av.error
 import pytest
@@ -18,7 +19,7 @@ from streamd.errors import (
     SourceUnsupported,
 )
 from streamd.sources import FileSource, open_source
-from streamd.sources.base import OPEN_TIMEOUT_S, source_error
+from streamd.sources.base import OPEN_TIMEOUT_S, TransportRefused, source_error
 from streamd.sources.file import DemoSource
 from streamd.sources.lavfi import LavfiSource
 from streamd.sources.network import HttpSource, RtspSource
@@ -48,6 +49,11 @@ NO_VIDEO = "is not a video that can be decoded"
         (native(av.error.HTTPForbiddenError, 1, "Server returned 403 Forbidden"), SourceRejected, DENIED),
         (native(av.error.PermissionError, errno.EACCES, "Permission denied"), SourceRejected, DENIED),
         (PermissionError(errno.EACCES, "Permission denied"), SourceRejected, DENIED),
+        (
+            native(av.error.HTTPServerError, 1, "Server returned 5XX Server Error reply"),
+            SourceUnreachable,
+            "server returned 5xx server error reply",
+        ),
         (native(av.error.HTTPNotFoundError, 1, "Server returned 404 Not Found"), SourceUnreachable, "not found"),
         (native(av.error.FileNotFoundError, errno.ENOENT, "No such file or directory"), SourceUnreachable, "not found"),
         (
@@ -84,6 +90,20 @@ def test_the_same_in_any_phase(error: Exception, kind: type[SourceError], reason
             "no answer within 5 s",
         ),
         (native(av.error.TimeoutError, errno.ETIMEDOUT, "Timed out"), False, 4.6, SourceStalled, "went silent"),
+        (
+            native(av.error.OSError, errno.EPROTONOSUPPORT, "Protocol not supported"),
+            True,
+            0.1,
+            TransportRefused,
+            "protocol not supported",
+        ),
+        (
+            native(av.error.HTTPBadRequestError, 1, "Server returned 400 Bad Request"),
+            True,
+            0.1,
+            TransportRefused,
+            "server returned 400 bad request",
+        ),
         (INVALID, True, 0.1, SourceUnsupported, NO_VIDEO),
         (INVALID, True, 9.9, SourceUnreachable, "no answer within 10 s"),
         (INVALID, False, 99, SourceUnsupported, NO_VIDEO),
@@ -139,9 +159,16 @@ def test_a_source_is_called_without_its_password() -> None:
     assert open_source(StreamConfig(source="rtsp://u:hunter2@h/a"), threading.Event()).name == "rtsp://***@h/a"
 
 
-@pytest.mark.parametrize(("transport", "option"), [("tcp", "tcp"), ("udp", "udp"), ("auto", "tcp+udp")])
-def test_how_rtsp_is_opened(transport: str, option: str) -> None:
-    config = StreamConfig(source="rtsp://h/", transport=transport, read_timeout_s=8)  # type: ignore[arg-type]
-    options = RtspSource(config, threading.Event()).open_options()
-    assert options["rtsp_transport"] == option
-    assert options["timeout"] == "4000000", "half, in microseconds: FFmpeg notices after about twice this"
+def test_by_default_it_only_waits_before_the_next_try() -> None:
+    stop = threading.Event()
+    source = open_source(StreamConfig(source="clip.mp4"), stop)
+    started = time.monotonic()
+    source.await_return(0.05)
+    assert time.monotonic() - started >= 0.05
+    stop.set()
+    source.await_return(60)
+    assert time.monotonic() - started < 5
+
+
+def test_the_threads_are_those_of_the_budget() -> None:
+    assert open_source(StreamConfig(source="rtsp://h/"), threading.Event(), 3).threads == 3

@@ -1,0 +1,41 @@
+"""What to show of a live stream that arrives damaged.
+
+What FFmpeg tells of damage (measured, FFmpeg 8, packets cut, flipped and lost; no error concealment is good
+enough to measure depth on):
+
+- H.264, part of a picture wrong or lost (a slice, some RTP packets over UDP): the picture is concealed and flagged,
+  or nothing is left of it and decoding raises. Those after it, which refer to it, bear NO flag.
+- H.264, a whole picture lost: not flagged at all, the next one is drawn on top of what there is. Only a transport
+  that counts its packets can tell, as MPEG-TS does on the packet; RTP's depacketizer does not.
+- H.265: refuses all up to the next keyframe by itself, silently; bits flipped inside a slice go unseen.
+- MJPEG: never flagged, only a broken header raises; every picture is a keyframe, so the next one is good.
+
+Hence: from the first sign up to the next sound keyframe nothing is to be trusted.
+"""
+
+from __future__ import annotations
+
+
+class Gate:
+    """Shut from damage to the next sound keyframe.
+
+    At most for ``patience_s``: a camera with intra-refresh has no keyframes, its pictures heal by and by, and one with
+    a keyframe a minute is better seen smeared than not at all. Then all is shown until a keyframe comes.
+    """
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._shut_since: float | None = None
+
+    def shut(self, now_s: float) -> None:
+        """Damage was seen."""
+        if self._shut_since is None:
+            self._shut_since = now_s
+
+    def passes(self, now_s: float, *, keyframe: bool, corrupt: bool) -> bool:
+        """Whether to show a picture."""
+        if corrupt:
+            self.shut(now_s)
+        elif keyframe:
+            self._shut_since = None
+        return self._shut_since is None or now_s - self._shut_since > self._patience_s

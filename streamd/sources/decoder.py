@@ -1,0 +1,97 @@
+"""From packets to pictures: one way for files, another for what is live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import av
+import av.error
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from streamd.sources.damage import Gate
+from streamd.sources.lag import Hurry, Skip
+
+MAX_DAMAGED = 250
+"""Packets of a file in a row that cannot be decoded before it counts as unusable."""
+HEAL_S = 5.0
+"""A live stream is dark no longer than this after damage, if no keyframe comes."""
+
+
+class FileDecoder:
+    """Every picture, also what is left of a damaged one."""
+
+    def __init__(self, on_decode: Callable[[float], None]) -> None:
+        self._on_decode = on_decode
+        self._damaged = 0
+
+    def pictures(self, packet: Packet[Any]) -> list[av.VideoFrame]:
+        """Raises FFmpegError when nothing can be decoded any more."""
+        started = time.monotonic()
+        try:
+            pictures = _decode(packet)
+        except av.error.FFmpegError:  # a bad sector: the decoder goes on after it
+            self._damaged += 1
+            if self._damaged > MAX_DAMAGED:
+                raise
+            return []
+        self._damaged = 0
+        self._on_decode(time.monotonic() - started)
+        return pictures
+
+
+class LiveDecoder:
+    """Whole pictures only, and not older ones the longer one watches."""
+
+    def __init__(
+        self,
+        stream: VideoStream,
+        on_decode: Callable[[float], None],
+        on_skip: Callable[[str], None],
+        read_timeout_s: float,
+    ) -> None:
+        self._context = stream.codec_context
+        self._unit_s = float(stream.time_base or 0)
+        self._on_decode, self._on_skip = on_decode, on_skip
+        self._gate, self._hurry = Gate(min(HEAL_S, read_timeout_s / 2)), Hurry()
+        self._skip: Skip = "DEFAULT"
+        self._idle_since = time.monotonic()
+
+    def pictures(self, packet: Packet[Any]) -> list[av.VideoFrame]:
+        """Raises nothing: what cannot be decoded is counted."""
+        started = time.monotonic()
+        self._keep_up(packet, started)
+        if packet.is_corrupt:
+            self._gate.shut(started)
+        try:
+            pictures = _decode(packet)
+        except av.error.FFmpegError:
+            self._gate.shut(started)
+            self._on_skip("corrupt")
+            pictures = []
+        else:
+            if not pictures and packet.size and self._skip != "DEFAULT":
+                self._on_skip("late")
+        self._idle_since = ended = time.monotonic()
+        self._on_decode(ended - started)
+        return [picture for picture in pictures if self._passes(picture, ended)]
+
+    def _passes(self, picture: av.VideoFrame, now_s: float) -> bool:
+        passes = self._gate.passes(now_s, keyframe=picture.key_frame, corrupt=picture.is_corrupt)
+        if not passes:
+            self._on_skip("corrupt")
+        return passes
+
+    def _keep_up(self, packet: Packet[Any], now_s: float) -> None:
+        units = packet.dts if packet.dts is not None else packet.pts  # pts go back and forth with B-frames
+        time_s = units * self._unit_s if units is not None else None
+        waited_s = now_s - self._idle_since
+        skip = self._hurry.packet(now_s, time_s, waited_s, keyframe=packet.is_keyframe)
+        if skip != self._skip:
+            self._context.skip_frame = self._skip = skip
+
+
+def _decode(packet: Packet[Any]) -> list[av.VideoFrame]:
+    return [picture for picture in packet.decode() if isinstance(picture, av.VideoFrame)]

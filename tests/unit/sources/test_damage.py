@@ -1,0 +1,48 @@
+"""When a damaged live stream is shown again."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamd.sources.damage import Gate
+
+KEY, PLAIN, BROKEN = (True, False), (False, False), (False, True)
+
+
+def shown(gate: Gate, *pictures: tuple[bool, bool], start_s: float = 0.0, step_s: float = 0.1) -> list[bool]:
+    times = [start_s + step_s * n for n in range(len(pictures))]
+    return [gate.passes(now, keyframe=key, corrupt=bad) for now, (key, bad) in zip(times, pictures, strict=True)]
+
+
+def test_a_sound_stream_is_shown() -> None:
+    assert all(shown(Gate(5), PLAIN, KEY, PLAIN, PLAIN))
+
+
+def test_all_after_damage_is_left_out_up_to_the_next_keyframe() -> None:
+    assert shown(Gate(5), KEY, BROKEN, PLAIN, PLAIN, KEY, PLAIN) == [True, False, False, False, True, True]
+
+
+def test_a_broken_keyframe_is_none() -> None:
+    assert shown(Gate(5), BROKEN, (True, True), PLAIN, KEY) == [False, False, False, True]
+
+
+def test_damage_may_be_seen_before_there_is_a_picture() -> None:
+    gate = Gate(5)
+    gate.shut(0)
+    assert shown(gate, PLAIN, KEY) == [False, True]
+
+
+def test_without_keyframes_it_is_not_dark_for_ever() -> None:
+    gate = Gate(1.0)
+    found = shown(gate, *[BROKEN, *[PLAIN] * 19])
+    assert found.index(True) == 11
+    assert all(found[11:])
+
+
+@pytest.mark.parametrize("bad", [PLAIN, BROKEN])
+def test_new_damage_does_not_make_it_dark_again_before_a_keyframe_came(bad: tuple[bool, bool]) -> None:
+    """Else a camera without keyframes on a bad line would be shown for a moment every few seconds."""
+    gate = Gate(1.0)
+    shown(gate, BROKEN)
+    assert all(shown(gate, bad, PLAIN, bad, start_s=2))
+    assert shown(gate, KEY, BROKEN, PLAIN, start_s=3) == [True, False, False]
