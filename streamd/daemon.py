@@ -86,7 +86,7 @@ class Daemon:
     def _tell_cpu_budget(self) -> None:
         inference = _cores() if self.config.model.threads == "auto" else self.config.model.threads
         log.info(
-            "CPU budget: %d cores; inference takes %d threads, each source decodes in %d, each watched view encodes in 1",
+            "CPU budget: %d cores; %d threads infer, %d decode each source, 1 encodes each watched view",
             _cores(),
             inference,
             _decode_threads(self.config),
