@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +30,8 @@ class Proxy:
         """A byte a second of it arrives."""
         self.damages: tuple[Damage, ...] = ()
         """Each packet of video meets one of these."""
-        self.accepted = 0
+        self.accepted_at = 0.0
+        """The first connection."""
         self.damaged: Counter[str] = Counter()
         """How many packets, by the name of the damage."""
         self._target_port = target_port
@@ -86,7 +88,7 @@ class Proxy:
             camera.settimeout(None)
             line = _Line(self, client, camera, self._left)
             with self._lock:
-                self.accepted += 1
+                self.accepted_at = self.accepted_at or time.monotonic()
                 self._lines.add(line)
             line.start()
 

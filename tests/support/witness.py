@@ -48,6 +48,11 @@ class Witness(Viewer):
         except MediaStreamError:
             pass
 
+    async def close(self) -> None:
+        """Safe to repeat, also when the daemon has gone since."""
+        await super().close()
+        self.session = ""
+
     async def waits_for(
         self, what: str, right: Callable[[Seen], bool], within_s: float, *, since: float | None = None
     ) -> Seen:
