@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from streamd import __version__, cli
+from streamd import __version__, cli, doctor
 from streamd.cli import _named, main
 from streamd.config import STREAM_NAME, StreamConfig
+from streamd.doctor.finding import Finding, Status
 from streamd.errors import StreamdError
 
-COMMANDS = ("run", "convert", "depth", "models", "check", "schema")
+COMMANDS = ("run", "convert", "depth", "models", "check", "doctor", "schema")
 
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
@@ -107,6 +110,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["models", "import", "midas_small"],
         ["models", "dance"],
         ["check"],
+        ["doctor", "now"],
         ["run", "--nonsense"],
         ["run", "--runtime", "cuda"],
         ["run", "rtsp://[bad/"],
@@ -158,6 +162,65 @@ def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["title"] == "Config"
 
 
+class TestDoctor:
+    @pytest.fixture
+    def finds(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """What the doctor finds on this machine."""
+
+        def finds(*statuses: Status) -> None:
+            findings = [Finding(f"check{n}", status, "something") for n, status in enumerate(statuses)]
+            monkeypatch.setattr(doctor, "examine", lambda config: iter(findings))
+
+        return finds
+
+    @pytest.mark.parametrize(
+        ("statuses", "code", "err"),
+        [
+            (("ok", "warning"), 0, ""),
+            (("problem", "ok"), 1, "streamd: doctor: 1 problem\n"),
+            (("problem", "problem"), 1, "streamd: doctor: 2 problems\n"),
+        ],
+    )
+    def test_the_exit_code_tells_of_problems(
+        self,
+        finds: Callable[..., None],
+        capsys: pytest.CaptureFixture[str],
+        statuses: tuple[Status, ...],
+        code: int,
+        err: str,
+    ) -> None:
+        finds(*statuses)
+        assert outcome("doctor") == code
+        said = capsys.readouterr()
+        assert said.out.splitlines() == [f"{status:8}check{n:<6}something" for n, status in enumerate(statuses)]
+        assert said.err == err
+
+    def test_json(self, finds: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+        finds("ok", "problem")
+        assert outcome("doctor", "--json") == 1
+        assert json.loads(capsys.readouterr().out)["status"] == "problem"
+
+    def test_a_good_configuration(
+        self, finds: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        finds("ok")
+        file = tmp_path / "streamd.toml"
+        file.write_text("")
+        assert outcome("doctor", "--config", str(file)) == 0
+        assert capsys.readouterr().out.startswith(f"ok      config     {file} is valid\n")
+
+    def test_a_bad_one_is_told_beside_the_rest(
+        self, finds: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        finds("ok")
+        file = tmp_path / "streamd.toml"
+        file.write_text("[bogus]\n")
+        assert outcome("doctor", "--json", "--config", str(file)) == 78
+        said = capsys.readouterr()
+        assert [each["check"] for each in json.loads(said.out)["findings"]] == ["config", "check0"]
+        assert said.err == "streamd: bogus: unknown key; `streamd schema` lists those that exist\n"
+
+
 def test_models_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome("models", "list") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -173,10 +236,13 @@ class TestRun:
     def configs(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         served: list[Any] = []
 
-        async def serve(config: Any) -> None:
+        async def serve(config: Any, reload: Callable[[], Any]) -> None:
+            assert reload() == config
             served.append(config)
 
         monkeypatch.setattr(cli, "_serve", serve)
+        # Threads that other tests left behind, such as tqdm's, would end this process.
+        monkeypatch.setattr(threading, "active_count", lambda: 1)
         return served
 
     def test_alone_it_plays_the_demo(self, configs: list[Any]) -> None:
