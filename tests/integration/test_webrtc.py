@@ -32,8 +32,8 @@ from streamd.errors import UsageError
 from streamd.hub import PacketHub
 from streamd.media import TIME_BASE, ByteImage, EncodedPacket
 from streamd.metrics import Metrics
-from streamd.sinks import webrtc
-from streamd.sinks.webrtc import WebRtcSink
+from streamd.sinks.webrtc import WebRtcSink, rtp
+from streamd.sinks.webrtc import session as session_module
 from streamd.web import whep
 from streamd.web.errors import json_errors
 
@@ -276,13 +276,13 @@ async def test_four_viewers_share_one_encoder(site: Site, viewer: MakeViewer, mo
         raise AssertionError("aiortc encodes by itself")
 
     monkeypatch.setattr(aiortc.codecs.h264.H264Encoder, "encode", encode)
-    webrtc._rtp_payloads.cache_clear()
+    rtp._rtp_payloads.cache_clear()
     first = site.camera.encoded
     viewers = await asyncio.gather(*(viewer().join() for _ in range(4)))
     seen = await asyncio.gather(*(one.numbers(20) for one in viewers))
     encoded = site.camera.encoded - first
     assert set.intersection(*map(set, seen)), "all see the same pictures"
-    cache = webrtc._rtp_payloads.cache_info()
+    cache = rtp._rtp_payloads.cache_info()
     assert cache.misses <= encoded, "each packet is split once"
     assert cache.hits >= 2 * cache.misses, "and what was split serves the others"
     assert site.viewers_metric() == 4
@@ -373,7 +373,7 @@ async def test_who_never_connects_is_timed_out(camera: Camera, caplog: pytest.Lo
         await gone(site, stuck, within_s=2)
         assert not camera.hub("depth").watched
         await stuck.peer.close()
-    opened, closed = (record.getMessage() for record in caplog.records if record.name == "streamd.sinks.webrtc")
+    opened, closed = (record.getMessage() for record in caplog.records if record.name == "streamd.sinks.webrtc.sink")
     assert opened == f"porch: viewer {stuck.id[:6]} opened: depth, 1 in all"
     assert closed == f"porch: viewer {stuck.id[:6]} closed: never connected"
 
@@ -552,7 +552,7 @@ async def test_candidates_are_bounded(site: Site, viewer: MakeViewer) -> None:
     assert (await site.request("PATCH", watching.location, candidates, **FRAGMENT)).status == 204
     session = site.sink.session(watching.id)
     assert session is not None
-    assert session._peer.remoteDescription.sdp.count("a=candidate:") <= webrtc.MAX_CANDIDATES
+    assert session._peer.remoteDescription.sdp.count("a=candidate:") <= session_module.MAX_CANDIDATES
     await watching.picture()
 
 
@@ -606,16 +606,16 @@ async def test_the_private_names_are_where_we_look(site: Site, viewer: MakeViewe
     session = site.sink.session(watching.id)
     assert session is not None
     track = session._transceiver.sender.track
-    assert isinstance(track, webrtc._ViewerTrack)
+    assert isinstance(track, rtp.ViewerTrack)
     assert track.hooked
-    assert f"a=extmap:14 {webrtc.PLAYOUT_DELAY}" in watching.answer
+    assert f"a=extmap:14 {rtp.PLAYOUT_DELAY}" in watching.answer
 
 
 def test_playout_delay_is_in_every_packet() -> None:
-    extensions = webrtc._NoPlayoutDelay()
+    extensions = rtp._NoPlayoutDelay()
     offered = [
         RTCRtpHeaderExtensionParameters(id=4, uri="urn:ietf:params:rtp-hdrext:sdes:mid"),
-        RTCRtpHeaderExtensionParameters(id=6, uri=webrtc.PLAYOUT_DELAY),
+        RTCRtpHeaderExtensionParameters(id=6, uri=rtp.PLAYOUT_DELAY),
     ]
     extensions.configure(RTCRtpParameters(headerExtensions=offered))
     packet = RtpPacket(payload_type=100, payload=b"video")

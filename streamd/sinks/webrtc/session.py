@@ -1,0 +1,147 @@
+"""One viewer: its offer answered, its candidates taken, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import secrets
+from collections.abc import Callable
+
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.exceptions import InvalidStateError, OperationError
+from aiortc.sdp import candidate_from_sdp
+from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
+
+from streamd.errors import OfferRejected
+from streamd.hub import PacketHub, Subscription
+from streamd.sinks.webrtc.rtp import ViewerTrack, hook_sender
+
+CLOSE_TIMEOUT_S = 5.0
+MAX_CANDIDATES = 32
+MAX_SECTIONS = 8
+CODECS = [c for c in RTCRtpSender.getCapabilities("video").codecs if c.mimeType in ("video/H264", "video/rtx")]
+
+# What aiortc's parser and negotiation raise on SDP that is not what it should be (fuzzed).
+_MALFORMED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    InvalidStateError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """One viewer, from its offer to its end."""
+
+    def __init__(self, stream: str, view: str) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.stream, self.view = stream, view
+        self.answer = ""
+        self.gone = asyncio.Event()
+        """Set when nothing of the viewer is left."""
+        self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Why it has to end, once it has to."""
+        self._offer: list[str] = []
+        self._candidates = 0
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._peer.on("connectionstatechange", self._on_state)
+        # Ours before the offer comes, so that the preferences filter the answer.
+        self._transceiver = self._peer.addTransceiver("video", direction="sendonly")
+        self._transceiver.setCodecPreferences(CODECS)
+
+    @property
+    def connected(self) -> bool:
+        return self._peer.connectionState == "connected"
+
+    async def negotiate(self, offer_sdp: str, hub: PacketHub, on_drop: Callable[[int], None]) -> None:
+        """Answers the offer and takes a seat at the hub. Raises OfferRejected."""
+        self._offer = [line for line in offer_sdp.splitlines() if self._is_wanted(line)]
+        if sum(line.startswith("m=") for line in self._offer) > MAX_SECTIONS:
+            raise OfferRejected("bad_offer", f"more than {MAX_SECTIONS} media sections")
+        if not any(line.startswith("a=fingerprint:") for line in self._offer):
+            raise OfferRejected("bad_offer", "no a=fingerprint: streamd sends encrypted media only")
+        try:
+            await self._peer.setRemoteDescription(RTCSessionDescription("\r\n".join(self._offer) + "\r\n", "offer"))
+            # The keyframe asked for here is encoded while the viewer shakes hands.
+            track = ViewerTrack(Subscription(hub, on_drop=on_drop))
+            track.on("ended", functools.partial(self.end, "the viewer left"))
+            sender = self._transceiver.sender
+            sender.replaceTrack(track)
+            track.hooked = hook_sender(sender, functools.partial(hub.request_keyframe, "pli"))
+            await self._peer.setLocalDescription()
+        except OperationError:
+            raise OfferRejected("no_codec", "no codec in common: streamd sends H.264, packetization-mode 1") from None
+        except _MALFORMED as error:
+            raise OfferRejected("bad_offer", f"not a usable SDP offer: {str(error) or type(error).__name__}") from error
+        if self._transceiver.currentDirection != "sendonly":
+            raise OfferRejected("bad_offer", "the offer has no video section that wants to receive")
+        self.answer = self._peer.localDescription.sdp
+
+    async def trickle(self, fragment: str) -> None:
+        """Takes the candidates of a ``trickle-ice-sdpfrag``. Raises OfferRejected."""
+        section = None
+        for line in fragment.splitlines():
+            if line.startswith("a=ice-ufrag:") and line not in self._offer:
+                raise OfferRejected("no_ice_restart", "ICE restart is not supported: post a new offer")
+            if line.startswith("a=mid:"):
+                section = line.removeprefix("a=mid:")
+            elif line.startswith("a=candidate:") and self._is_wanted(line):
+                try:
+                    candidate = candidate_from_sdp(line.removeprefix("a=candidate:"))
+                except _MALFORMED as error:
+                    raise OfferRejected("bad_offer", f"not a candidate: {line}") from error
+                candidate.sdpMid, candidate.sdpMLineIndex = section, 0 if section is None else None
+                await self._peer.addIceCandidate(candidate)
+
+    def _is_wanted(self, line: str) -> bool:
+        """Whether aiortc gets to see this line of SDP.
+
+        Not a ``.local`` name, which costs 1 s to look up in vain (the viewer's own checks show its
+        address); not the end of candidates, after which aioice gives up on viewers that sent none
+        of use; and no more candidates than an honest viewer has.
+        """
+        if line.startswith("a=end-of-candidates"):
+            return False
+        if not line.startswith("a=candidate:"):
+            return True
+        words = line.lower().split()
+        if len(words) > 4 and (words[1:3] != ["1", "udp"] or words[4].endswith(".local")):
+            return False
+        self._candidates += 1
+        return self._candidates <= MAX_CANDIDATES
+
+    async def heard(self) -> int | None:
+        """How many packets came from the viewer so far; None before its first receiver report."""
+        stats = (await self._transceiver.sender.getStats()).values()
+        if not any(isinstance(s, RTCRemoteInboundRtpStreamStats) for s in stats):
+            return None
+        return sum(s.packetsReceived for s in stats if isinstance(s, RTCTransportStats))
+
+    def _on_state(self) -> None:
+        if self._peer.connectionState in ("failed", "closed"):
+            self.end(f"connection {self._peer.connectionState}")
+
+    def end(self, reason: str) -> None:
+        """The first reason counts."""
+        if not self.over.done():
+            self.over.set_result(reason)
+
+    async def discard(self) -> None:
+        """Frees the seat at the hub, sockets and tasks."""
+        track = self._transceiver.sender.track
+        if track is not None:
+            track.stop()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._peer.close()
+        except TimeoutError:
+            log.warning("%s: viewer %s: aiortc did not close in %g s", self.stream, self.id[:6], CLOSE_TIMEOUT_S)
+        except _MALFORMED as error:  # nothing is open yet after an offer that bundles sections it does not have
+            log.debug("%s: viewer %s: %r at closing", self.stream, self.id[:6], error)
