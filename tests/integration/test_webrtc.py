@@ -574,7 +574,7 @@ async def test_what_players_ask_first(site: Site, viewer: MakeViewer) -> None:
 
 
 async def test_on_a_box_without_a_network(camera: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webrtc, "_system_addresses", lambda **_: [])
+    monkeypatch.setattr(ice, "_system_addresses", lambda **_: [])
     async with served(camera, WebRtcSink()) as site:
         watching = await Viewer(site).join()
         assert set(re.findall(r"udp \d+ (\S+)", watching.answer)) == {"127.0.0.1"}
@@ -583,7 +583,7 @@ async def test_on_a_box_without_a_network(camera: Camera, monkeypatch: pytest.Mo
 
 
 async def test_loopback_on_request(camera: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webrtc, "_system_addresses", lambda **_: ["127.0.0.2"])
+    monkeypatch.setattr(ice, "_system_addresses", lambda **_: ["127.0.0.2"])
     for loopback, addresses in [(False, {"127.0.0.2"}), (True, {"127.0.0.1", "127.0.0.2"})]:
         async with served(camera, WebRtcSink(loopback=loopback)) as site:
             watching = await Viewer(site).join()
@@ -594,8 +594,8 @@ async def test_loopback_on_request(camera: Camera, monkeypatch: pytest.MonkeyPat
 async def test_it_works_without_the_private_names(
     site: Site, viewer: MakeViewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A release of aiortc may move what ``_hook_sender`` reaches for."""
-    monkeypatch.setattr(webrtc, "_hook_sender", lambda sender, on_keyframe_request: False)
+    """A release of aiortc may move what ``hook_sender`` reaches for."""
+    monkeypatch.setattr(session_module, "hook_sender", lambda sender, on_keyframe_request: False)
     watching = await viewer().join()
     numbers = await watching.numbers(10)
     assert numbers == list(range(numbers[0], numbers[0] + 10))
