@@ -32,7 +32,7 @@ from streamd.errors import UsageError
 from streamd.hub import PacketHub
 from streamd.media import TIME_BASE, ByteImage, EncodedPacket
 from streamd.metrics import Metrics
-from streamd.sinks.webrtc import WebRtcSink, rtp
+from streamd.sinks.webrtc import WebRtcSink, ice, rtp
 from streamd.sinks.webrtc import session as session_module
 from streamd.web import whep
 from streamd.web.errors import json_errors
