@@ -17,19 +17,25 @@ REINSTALL = "pip install --force-reinstall --no-cache-dir av"
 
 def packages(config: Config) -> Iterator[Finding]:
     """Torch and most others are not loaded, only looked up: that takes seconds and much memory."""
-    versions: dict[str, str | None] = {}
-    for requirement in importlib.metadata.requires("streamd") or ():
-        name = re.split(r"[^\w.-]", requirement)[0]
-        if "extra ==" not in requirement:
-            versions[name] = _version(name)
+    versions = {name: _version(name) for name in _required()}
     missing = [name for name, version in versions.items() if version is None]
     found = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-    if missing:
+    if not versions:
+        yield Finding("packages", "warning", "streamd runs without having been installed", "pip install streamd")
+    elif missing:
         advice = f"pip install {' '.join(missing)}"
         yield Finding("packages", "problem", f"missing: {', '.join(missing)}", advice, versions)
     else:
         yield Finding("packages", "ok", found, details=versions)
     yield _openvino()
+
+
+def _required() -> list[str]:
+    try:
+        requirements = importlib.metadata.requires("streamd") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [re.split(r"[^\w.-]", each)[0] for each in requirements if "extra ==" not in each]
 
 
 def _version(name: str) -> str | None:

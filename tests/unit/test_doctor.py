@@ -304,6 +304,14 @@ class TestSoftware:
         finding = found(software.packages)[0]
         assert (finding.status, finding.found, finding.advice) == ("problem", "missing: torch", "pip install torch")
 
+    def test_a_streamd_that_was_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unknown(name: str) -> list[str]:
+            raise importlib.metadata.PackageNotFoundError(name)
+
+        monkeypatch.setattr(importlib.metadata, "requires", unknown)
+        packages, openvino = found(software.packages)
+        assert (packages.status, openvino.status) == ("warning", "ok")
+
     def test_an_openvino_that_does_not_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "streamd.depth.ov", None)
         finding = found(software.packages)[1]
