@@ -32,7 +32,11 @@ def examine(config: Config, checks: Iterable[Check] = CHECKS) -> Iterator[Findin
         try:
             found = list(check(config))
         except ImportError as error:
-            found = [Finding(check.__name__, "problem", f"cannot be loaded: {error}", "pip install --upgrade streamd")]
+            found = [
+                Finding(
+                    check.__name__, "problem", f"cannot be loaded: {error}", "install streamd and what it needs again"
+                )
+            ]
         except Exception as error:  # the machine that breaks a check is the one that wants the others
             found = [Finding(check.__name__, "problem", f"could not be looked at: {error!r}", "please report this")]
         for finding in found:

@@ -21,7 +21,7 @@ def packages(config: Config) -> Iterator[Finding]:
     missing = [name for name, version in versions.items() if version is None]
     found = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     if not versions:
-        yield Finding("packages", "warning", "streamd runs without having been installed", "pip install streamd")
+        yield Finding("packages", "warning", "streamd runs from its sources, not installed", "pip install .")
     elif missing:
         advice = f"pip install {' '.join(missing)}"
         yield Finding("packages", "problem", f"missing: {', '.join(missing)}", advice, versions)
