@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from streamd.errors import ConfigError, Problem
 from streamd.redact import redact
@@ -31,6 +32,8 @@ FORMATS: tuple[PictureFormat, ...] = get_args(PictureFormat)
 Range = Literal["smooth", "frame"] | tuple[float, float]
 Point = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 Polygon = tuple[Point, ...]
+Token = Annotated[str, Field(min_length=8, max_length=512)]
+SECRET_KEYS = {"view_tokens", "control_tokens", "credential"}
 
 
 def split_address(listen: str) -> tuple[str, int]:
@@ -39,6 +42,17 @@ def split_address(listen: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         raise ValueError("not HOST:PORT, as in 127.0.0.1:8080")
     return host.strip("[]"), int(port)
+
+
+def parse_ports(text: str) -> range:
+    """ "8189" or "50000-50099". Raises ValueError."""
+    first, dash, last = text.partition("-")
+    if not (first.isdecimal() and (last.isdecimal() or not dash)):
+        raise ValueError('not "auto", a port, or a range such as "50000-50099"')
+    ports = range(int(first), int(last or first) + 1)
+    if not ports or ports[0] < 1 or ports[-1] > 65535:
+        raise ValueError("ports go from 1 to 65535, the smaller first")
+    return ports
 
 
 def is_loopback(host: str) -> bool:
@@ -60,16 +74,21 @@ class ServerConfig(Section):
 
     allow_anonymous: bool = False
     """Allow a `listen` address that others can reach although nobody has to log in."""
+    view_tokens: tuple[Token, ...] = ()
+    """Who shows one of these may look: the tokens themselves, env:NAME or file:PATH. Empty: everybody may."""
+    control_tokens: tuple[Token, ...] = ()
+    """Who shows one of these may look and change things. Empty: whoever may look may."""
     listen: str = "127.0.0.1:8080"
     """HOST:PORT to listen on; port 0 takes a free one."""
 
     @field_validator("listen")
     @classmethod
     def _not_open_to_strangers(cls, value: str, info: ValidationInfo) -> str:
-        if not is_loopback(split_address(value)[0]) and not info.data.get("allow_anonymous"):
+        closed = info.data.get("allow_anonymous") or info.data.get("view_tokens")
+        if not is_loopback(split_address(value)[0]) and not closed:
             raise ValueError(
                 "can be reached from other machines and nobody has to log in: "
-                "listen on 127.0.0.1, or set server.allow_anonymous = true"
+                "listen on 127.0.0.1, set server.view_tokens, or server.allow_anonymous = true"
             )
         return value
 
@@ -82,11 +101,57 @@ class ServerConfig(Section):
         return is_loopback(self.address[0])
 
 
-class WebRtcConfig(Section):
-    """Viewers in browsers."""
+class IceServer(Section):
+    """A STUN or TURN server, for streamd and for its viewers."""
 
+    urls: tuple[str, ...]
+    """stun:HOST:PORT or turn:HOST:PORT?transport=udp."""
+    username: str = ""
+    """For TURN."""
+    credential: str = ""
+    """For TURN: itself, env:NAME or file:PATH."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_address_is_one(cls, value: Any) -> Any:
+        return {"urls": [value]} if isinstance(value, str) else value
+
+    @field_validator("urls")
+    @classmethod
+    def _are_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if not re.fullmatch(r"(stuns?|turns?):[^\s?]+(\?transport=(udp|tcp))?", url):
+                raise ValueError("not stun:HOST:PORT or turn:HOST:PORT?transport=udp")
+        return value
+
+
+class WebRtcConfig(Section):
+    """Viewers in browsers, and how they reach this box."""
+
+    udp_ports: str = "auto"
+    """Where media leaves and checks arrive: auto takes free ones; "8189" one for all; "50000-50099" one each of these."""
+    advertise: tuple[str, ...] = ()
+    """More addresses under which viewers reach this box, such as the router's or the host's of a container."""
+    interfaces: tuple[str, ...] = ()
+    """Offer the addresses of these interfaces only, by name (eth0) or network (192.168.1.0/24); empty: of all."""
+    ice_servers: tuple[IceServer, ...] = ()
+    """STUN and TURN servers: "stun:HOST:PORT", or { urls = [...], username = "...", credential = "..." }."""
+    playout_delay_max_ms: int = Field(default=0, ge=0, le=2000, multiple_of=10)
+    """What a viewer may wait to smooth an uneven network; 0 shows each picture as it comes."""
     max_viewers: int = Field(default=64, ge=1, le=1000)
     """Viewers at once, over all streams."""
+
+    @field_validator("udp_ports")
+    @classmethod
+    def _are_ports(cls, value: str) -> str:
+        if value != "auto":
+            parse_ports(value)
+        return value
+
+    @property
+    def ports(self) -> range | None:
+        """None: any free one."""
+        return None if self.udp_ports == "auto" else parse_ports(self.udp_ports)
 
 
 class ModelConfig(Section):
@@ -128,7 +193,7 @@ class RecordingConfig(Section):
 class StreamConfig(Section):
     """One camera or file."""
 
-    source: str = Field(min_length=1)
+    source: str
     """rtsp:// rtsps:// http(s):// URL, /dev/videoN, v4l2:/dev/v4l/by-id/..., a file, demo: or lavfi:GRAPH.
     A password may be elsewhere: rtsp://user:env:NAME@host/ or rtsp://user:file:/path@host/."""
     transport: Literal["tcp", "udp", "auto"] = "tcp"
@@ -164,6 +229,13 @@ class StreamConfig(Section):
     masks: tuple[Polygon, ...] = ()
     """Areas blacked out before anything looks at them, each [[x, y], ...]: shares of width and height when all
     are at most 1, else pixels of the source."""
+
+    @field_validator("source")
+    @classmethod
+    def _is_something(cls, value: str) -> str:
+        if not value:
+            raise ValueError("must not be empty")
+        return value
 
     @field_validator("masks")
     @classmethod
@@ -265,7 +337,8 @@ def _problems(error: ValidationError) -> list[Problem]:
         keys = [str(part) for part in item["loc"] if not str(part).startswith(("literal[", "tuple[", "constrained"))]
         path = ".".join(key for key in keys if key not in ("[key]", "int", "float"))
         reason = _reason(item["type"], item["msg"])
-        value = "" if item["type"] in ("missing", "extra_forbidden") else _shown(item["input"])
+        hidden = item["type"] in ("missing", "extra_forbidden") or SECRET_KEYS & set(keys)
+        value = "" if hidden else _shown(item["input"])
         if path in found:
             reason = f"{found[path].reason}, or {reason}" if reason not in found[path].reason else found[path].reason
         found[path] = Problem(path, value, reason)
@@ -276,8 +349,8 @@ _REASONS = {
     "extra_forbidden": "unknown key; `streamd schema` lists those that exist",
     "missing": "is required",
     "string_type": "should be text in quotes",
+    "string_too_short": "is too easy to guess: 8 characters at least",
     "path_type": "should be a path in quotes",
-    "string_too_short": "must not be empty",
     "string_pattern_mismatch": "a name has letters, digits, . _ and -, at most 64, and begins with a letter or digit",
     "dict_type": "should be a table",
     "model_type": "should be a table",

@@ -84,6 +84,8 @@ def _name(kind: Any) -> str:
     if origin is tuple:
         parts = [part for part in get_args(kind) if part is not Ellipsis]
         return "[" + ", ".join(_name(part) for part in parts) + (", ...]" if len(parts) < len(get_args(kind)) else "]")
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return "{ " + ", ".join(kind.model_fields) + " }"
     return {str: "text", Path: "path", int: "whole number", float: "number", bool: "true | false"}.get(kind, str(kind))
 
 

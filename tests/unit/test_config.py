@@ -17,7 +17,7 @@ ADDRESS = "not HOST:PORT, as in 127.0.0.1:8080"
 NUMBERS = "should be a whole number"
 OPEN = (
     "can be reached from other machines and nobody has to log in: "
-    "listen on 127.0.0.1, or set server.allow_anonymous = true"
+    "listen on 127.0.0.1, set server.view_tokens, or server.allow_anonymous = true"
 )
 
 
@@ -45,6 +45,8 @@ def test_a_stream_needs_nothing_but_its_source() -> None:
     assert (stream.height, stream.record, stream.range, stream.compress) == (720, ("depth",), "smooth", "linear")
 
 
+PORTS = 'not "auto", a port, or a range such as "50000-50099"'
+ICE = "not stun:HOST:PORT or turn:HOST:PORT?transport=udp"
 BAD = [
     ("server", "listen", "", f"server.listen: {ADDRESS}"),
     ("server", "listen", ":8080", f"server.listen: :8080: {ADDRESS}"),
@@ -58,6 +60,16 @@ BAD = [
     ("server", "listen", "192.168.1.5:80", f"server.listen: 192.168.1.5:80: {OPEN}"),
     ("server", "listen", "box.lan:80", f"server.listen: box.lan:80: {OPEN}"),
     ("server", "allow_anonymous", "maybe", "server.allow_anonymous: maybe: should be true or false"),
+    ("server", "view_tokens", ["hunter2"], "server.view_tokens.0: is too easy to guess: 8 characters at least"),
+    ("server", "control_tokens", ["hunter2"], "server.control_tokens.0: is too easy to guess: 8 characters at least"),
+    ("webrtc", "udp_ports", "all", f"webrtc.udp_ports: all: {PORTS}"),
+    ("webrtc", "udp_ports", "10-", f"webrtc.udp_ports: 10-: {PORTS}"),
+    ("webrtc", "udp_ports", "50-40", "webrtc.udp_ports: 50-40: ports go from 1 to 65535, the smaller first"),
+    ("webrtc", "udp_ports", "65536", "webrtc.udp_ports: 65536: ports go from 1 to 65535, the smaller first"),
+    ("webrtc", "advertise", "192.0.2.1", "webrtc.advertise: 192.0.2.1: should be a list"),
+    ("webrtc", "interfaces", "eth0", "webrtc.interfaces: eth0: should be a list"),
+    ("webrtc", "ice_servers", ["http://h"], f"webrtc.ice_servers.0.urls: ['http://h']: {ICE}"),
+    ("webrtc", "playout_delay_max_ms", 15, "webrtc.playout_delay_max_ms: 15: should be a multiple of 10"),
     ("webrtc", "max_viewers", 0, "webrtc.max_viewers: 0: should be greater than or equal to 1"),
     ("webrtc", "max_viewers", 1001, "webrtc.max_viewers: 1001: should be less than or equal to 1000"),
     ("webrtc", "max_viewers", "many", f"webrtc.max_viewers: many: {NUMBERS}"),
@@ -299,3 +311,14 @@ def test_the_shipped_files_are_good(file: Path) -> None:
 def test_a_problem_shows_what_was_found() -> None:
     assert str(Problem("a.b", "5", "is bad")) == "a.b: 5: is bad"
     assert str(Problem("a.b", "", "is bad")) == "a.b: is bad"
+
+
+def test_ports_and_ice_servers_in_all_their_forms() -> None:
+    webrtc = parse({"webrtc": {"udp_ports": "50000-50003", "ice_servers": ["stun:192.0.2.1:3478"]}}).webrtc
+    assert webrtc.ports == range(50000, 50004)
+    assert webrtc.ice_servers[0].urls == ("stun:192.0.2.1:3478",)
+    assert (parse({}).webrtc.ports, parse({"webrtc": {"udp_ports": "8189"}}).webrtc.ports) == (None, range(8189, 8190))
+
+
+def test_with_a_token_others_may_reach_it() -> None:
+    assert not parse({"server": {"listen": "0.0.0.0:80", "view_tokens": ["env:STREAMD_VIEW"]}}).server.loopback
