@@ -79,10 +79,14 @@ class Source(ABC):
                 yield container
         except (av.error.FFmpegError, OSError, ValueError) as error:
             elapsed_s = time.monotonic() - started
-            told = source_error(self.name, error, opening=opening, elapsed_s=elapsed_s, patience_s=OPEN_TIMEOUT_S)
+            told = self.told(error, opening=opening, elapsed_s=elapsed_s)
             if isinstance(error, av.error.FFmpegError):
                 error.args = error.args[:2]  # the third is the URL with its password
             raise told from error
+
+    def told(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
+        """What a native error means here."""
+        return source_error(self.name, error, opening=opening, elapsed_s=elapsed_s, patience_s=OPEN_TIMEOUT_S)
 
     def _prepare(self, container: InputContainer) -> None:
         """Raises SourceError."""

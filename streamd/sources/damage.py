@@ -20,7 +20,8 @@ class Gate:
     """Shut from damage to the next sound keyframe.
 
     At most for ``patience_s``: a camera with intra-refresh has no keyframes, its pictures heal by and by, and one with
-    a keyframe a minute is better seen smeared than not at all. Then all is shown until a keyframe comes.
+    a keyframe a minute is better seen smeared than not at all. From then on, until a keyframe comes, only what is
+    flagged itself is left out.
     """
 
     def __init__(self, patience_s: float) -> None:
@@ -36,6 +37,7 @@ class Gate:
         """Whether to show a picture."""
         if corrupt:
             self.shut(now_s)
-        elif keyframe:
+            return False
+        if keyframe:
             self._shut_since = None
         return self._shut_since is None or now_s - self._shut_since > self._patience_s

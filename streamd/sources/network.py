@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from streamd.errors import SourceEnded
+from streamd.errors import SourceEnded, SourceError
 from streamd.redact import redact_source
 from streamd.sources import base
 from streamd.sources.base import Source, TransportRefused
@@ -104,3 +105,8 @@ class HttpSource(NetworkSource):
                 yield picture
         if not ends and not self.stop.is_set():
             raise SourceEnded(self.name, "stopped sending")
+
+    def told(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
+        if not opening and isinstance(error, OSError) and error.errno == errno.EIO:
+            return SourceEnded(self.name, "stopped sending")  # FFmpeg's word for an end before its time
+        return super().told(error, opening=opening, elapsed_s=elapsed_s)

@@ -17,8 +17,29 @@ from pathlib import Path
 import av
 
 Script = Callable[[socket.socket, threading.Event], None]
-Send = Callable[[bytes], None]
-Play = Callable[[Send, threading.Event], None]
+
+
+class Line:
+    """Where a camera's RTP goes."""
+
+    def __init__(self, connection: socket.socket, udp: socket.socket) -> None:
+        self.connection = connection
+        self._udp = udp
+        self.udp_port: int | None = None
+
+    def send(self, rtp: bytes) -> None:
+        if self.udp_port:
+            self._udp.sendto(rtp, ("127.0.0.1", self.udp_port))
+        else:
+            self.connection.sendall(self.interleaved(rtp))
+
+    @staticmethod
+    def interleaved(rtp: bytes) -> bytes:
+        """As it is in the RTSP connection."""
+        return struct.pack(">cBH", b"$", 0, len(rtp)) + rtp
+
+
+Play = Callable[[Line, threading.Event], None]
 
 SDP = """v=0
 o=- 1 1 IN IP4 127.0.0.1
@@ -88,7 +109,7 @@ def says(data: bytes, every_s: float = 0.0) -> Script:
 
 
 def rtsp(
-    play: Play = lambda send, stop: None,
+    play: Play = lambda line, stop: None,
     *,
     sdp: str = SDP,
     refuse: dict[str, str] | None = None,
@@ -96,13 +117,13 @@ def rtsp(
     log: list[str] | None = None,
     delay_s: float = 0.0,
 ) -> Script:
-    """A camera: what comes after PLAY is ``play``'s, which is given a way to send RTP. ``refuse`` says with which
+    """A camera: what comes after PLAY is ``play``'s, which is given the line. ``refuse`` says with which
     status it answers a method ("SETUP", or "SETUP/TCP"); ``log`` gets every request; ``delay_s`` precedes answers."""
 
     def script(connection: socket.socket, stop: threading.Event) -> None:
-        send: Send = _interleaved(connection)
         with connection.makefile("rb") as lines, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             udp.bind(("127.0.0.1", 0))
+            line = Line(connection, udp)
             while not stop.is_set():
                 request = _request(lines)
                 if request is None:
@@ -122,7 +143,7 @@ def rtsp(
                     if not over_tcp and (ports := re.search(r"client_port=(\d+)", request)):
                         port, own = int(ports[1]), udp.getsockname()[1]
                         transport = f"RTP/AVP;unicast;client_port={port}-{port + 1};server_port={own}-{own + 1}"
-                        send = _datagrams(udp, port)
+                        line.udp_port = port
                     headers = [f"Transport: {transport}"]
                 sequence = re.search(r"CSeq: *(\d+)", request)
                 answer = [f"RTSP/1.0 {status or '200 OK'}", f"CSeq: {sequence[1] if sequence else 0}", "Session: 1"]
@@ -131,18 +152,10 @@ def rtsp(
                 text = "\r\n".join([*answer, *headers, f"Content-Length: {len(body)}", "", body])
                 connection.sendall(text.encode())
                 if method == "PLAY" and not status:
-                    play(send, stop)
+                    play(line, stop)
                     return
 
     return script
-
-
-def _interleaved(connection: socket.socket) -> Send:
-    return lambda rtp: connection.sendall(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
-
-
-def _datagrams(udp: socket.socket, port: int) -> Send:
-    return lambda rtp: (udp.sendto(rtp, ("127.0.0.1", port)), None)[1]
 
 
 def _request(lines: object) -> str | None:
@@ -189,11 +202,11 @@ class Film:
             self._sequence += 1
         return packets
 
-    def play(self, send: Send, stop: threading.Event, numbers: Sequence[int] | None = None) -> None:
+    def play(self, line: Line, stop: threading.Event, numbers: Sequence[int] | None = None) -> None:
         """In real time; for ever unless told which."""
         for number in numbers if numbers is not None else range(1 << 30):
             for packet in self.rtp(number):
-                send(packet)
+                line.send(packet)
             if stop.wait(self._step / 90_000):
                 return
 
