@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # a fault of ours, which a user cannot read either
         log.debug("traceback", exc_info=True)
         print(f"streamd: internal error: {redact(repr(error))}; --debug shows more", file=sys.stderr, flush=True)
@@ -124,7 +126,7 @@ def _run(options: argparse.Namespace) -> None:
     config = read()
     _look_at_files(config, overrides["streams"])
     asyncio.run(_serve(config, read))
-    if threading.active_count() > 1:  # of a camera that does not answer: all that matters is done
+    if sum(not thread.daemon for thread in threading.enumerate()) > 1:  # one of a camera that does not answer
         logging.shutdown()
         os._exit(0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,8 +240,6 @@ class TestRun:
             served.append(config)
 
         monkeypatch.setattr(cli, "_serve", serve)
-        # Threads that other tests left behind, such as tqdm's, would end this process.
-        monkeypatch.setattr(threading, "active_count", lambda: 1)
         return served
 
     def test_alone_it_plays_the_demo(self, configs: list[Any]) -> None:

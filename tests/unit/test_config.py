@@ -8,7 +8,18 @@ from typing import Any, get_args
 import pytest
 
 from streamd import schema
-from streamd.config import VIEWS, Config, ModelConfig, ModelName, ServerConfig, StreamConfig, View, load, split_address
+from streamd.config import (
+    VIEWS,
+    Config,
+    ModelConfig,
+    ModelName,
+    ServerConfig,
+    StreamConfig,
+    View,
+    load,
+    parse,
+    split_address,
+)
 from streamd.depth.models import MODELS
 from streamd.errors import ConfigError, Problem
 
