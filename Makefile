@@ -1,5 +1,6 @@
 # `make run` and `make test` do all the set-up on a fresh Debian 12 machine.
 #   make run ARGS="rtsp://camera/live --record out/"
+#   make soak MINUTES=60          cameras die and hang, viewers come and go: is it still as it was?
 #   make run TORCH_INDEX=URL      take torch from another index, such as PyTorch's own of CPU builds
 
 PYTHON ?= python3
@@ -7,19 +8,23 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 ARGS   ?=
+MINUTES ?= 30
 
 RUN_PACKAGES  := libgl1 libglib2.0-0
 TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium fonts-dejavu-core python3-gi gir1.2-gst-rtsp-server-1.0 \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
-	gstreamer1.0-libav gstreamer1.0-x
+	gstreamer1.0-libav gstreamer1.0-x glib-networking openssl
 
-.PHONY: run test check format schema bench clean run-packages test-packages
+.PHONY: run test soak check format schema bench clean run-packages test-packages
 
 run: $(VENV)/installed
 	$(BIN)/streamd run $(ARGS)
 
 test: test-packages $(VENV)/installed-dev
 	$(BIN)/pytest $(ARGS)
+
+soak: test-packages $(VENV)/installed-dev
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --report build/soak
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

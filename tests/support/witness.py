@@ -82,9 +82,10 @@ async def witnesses() -> AsyncIterator[Join]:
     async with aiohttp.ClientSession() as client:
 
         async def join(daemon: Daemon, stream: str, view: str = "source") -> Witness:
-            joined.append(Witness(client, f"{daemon.url}whep/{stream}?view={view}"))
-            await joined[-1].join()
-            return joined[-1]
+            one = Witness(client, f"{daemon.url}whep/{stream}?view={view}")
+            joined.append(one)
+            await one.join()
+            return one
 
         try:
             yield join
