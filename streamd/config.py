@@ -129,7 +129,7 @@ class WebRtcConfig(Section):
     """Viewers in browsers, and how they reach this box."""
 
     udp_ports: str = "auto"
-    """Where media leaves and checks arrive: auto takes free ones; "8189" one for all; "50000-50099" one each of these."""
+    """Where media leaves and arrives: auto takes free ports; "8189" is one for all; "50000-50099" one each of these."""
     advertise: tuple[str, ...] = ()
     """More addresses under which viewers reach this box, such as the router's or the host's of a container."""
     interfaces: tuple[str, ...] = ()

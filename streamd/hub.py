@@ -9,11 +9,27 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol, get_args
 
-from streamd.media import EncodedPacket
+from streamd.config import VIEWS, View
+from streamd.media import Codec, EncodedPacket
+from streamd.statistics import ByteRate
 
 QUEUE_PACKETS = 30
+
+
+class Rendition(NamedTuple):
+    """What one encoder makes, once for all who want it."""
+
+    view: View
+    codec: Codec = "h264"
+    light: bool = False
+    """Half the size at a quarter of the rate, for viewers on a bad link."""
+
+
+RENDITIONS = tuple(
+    Rendition(view, codec, light) for view in VIEWS for codec in get_args(Codec) for light in (False, True)
+)
 
 
 class Seat(Protocol):
@@ -27,7 +43,7 @@ class Seat(Protocol):
 
 
 class PacketHub:
-    """The packets of one view of one stream."""
+    """The packets of one rendition of one stream."""
 
     def __init__(
         self,
@@ -41,6 +57,14 @@ class PacketHub:
         self._seats: set[Seat] = set()
         self.request_keyframe = request_keyframe
         """Any thread; takes the reason: join, pli, overflow."""
+        self.size: tuple[int, int] | None = None
+        """(width, height) of the newest packet, px."""
+        self._sent = ByteRate()
+
+    @property
+    def bits_per_second(self) -> float:
+        """Of the last moments."""
+        return 8 * self._sent.per_second()
 
     @property
     def watched(self) -> bool:
@@ -75,6 +99,8 @@ class PacketHub:
 
     def _publish(self, packets: list[EncodedPacket]) -> None:
         for packet in packets:
+            self.size = packet.size
+            self._sent.add(len(packet.data))
             for seat in tuple(self._seats):
                 seat.push(packet)
 
@@ -87,7 +113,7 @@ class Subscription:
     """
 
     def __init__(self, hub: PacketHub, *, capacity: int = QUEUE_PACKETS, on_drop: Callable[[int], None]) -> None:
-        self._hub = hub
+        self.hub = hub
         self._capacity = capacity
         self._on_drop = on_drop
         self._queue: deque[EncodedPacket] = deque()
@@ -113,7 +139,7 @@ class Subscription:
                 self._on_drop(1)
                 self._needs_keyframe = self._overflowed = True
                 if self._started:  # a viewer stuck in connecting must not ask for ever
-                    self._hub.request_keyframe("overflow")
+                    self.hub.request_keyframe("overflow")
                 return
         self._queue.append(packet)
         self._ready.set()
@@ -123,7 +149,7 @@ class Subscription:
         if not self._started:
             self._started = True
             if self._needs_keyframe:  # the one asked for at joining overflowed meanwhile, or is still to come
-                self._hub.request_keyframe("join")
+                self.hub.request_keyframe("join")
         while not self._queue:
             if self.closed:
                 return None
@@ -131,9 +157,15 @@ class Subscription:
             await self._ready.wait()
         return self._queue.popleft()
 
+    def move(self, hub: PacketHub) -> None:
+        """Goes on at another hub, from its next keyframe. What waits is still delivered."""
+        self.hub.leave(self)
+        self.hub, self._needs_keyframe, self._overflowed = hub, True, False
+        hub.join(self)
+
     def close(self) -> None:
         """Safe to repeat."""
         self.closed = True
         self._queue.clear()
-        self._hub.leave(self)
+        self.hub.leave(self)
         self._ready.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Literal
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 CLOCK_RATE = 90_000
 TIME_BASE = Fraction(1, CLOCK_RATE)
 
+Codec = Literal["h264", "vp8"]
 FloatImage = NDArray[np.float32]
 ByteImage = NDArray[np.uint8]
 Picture = av.VideoFrame
@@ -104,7 +106,7 @@ class DepthFrame:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPacket:
-    """One H.264 access unit in Annex B, SPS and PPS in front of every keyframe."""
+    """One coded picture. H.264: an access unit in Annex B, SPS and PPS in front of every keyframe."""
 
     data: bytes
     pts: int
@@ -117,6 +119,7 @@ class EncodedPacket:
     """How often the source had been opened again: a recording takes each by itself."""
     is_notice: bool = False
     """NO SIGNAL and the like: shown, not recorded."""
+    codec: Codec = "h264"
 
 
 class Scaler:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from streamd import threads
-from streamd.config import StreamConfig, View
+from streamd.config import StreamConfig
 from streamd.depth.service import DepthService
-from streamd.hub import PacketHub
+from streamd.hub import PacketHub, Rendition
 from streamd.inference import Inference
 from streamd.mailbox import Mailbox
 from streamd.media import CapturedFrame, DepthFrame, StampClock
@@ -49,7 +49,7 @@ class Pipeline:
         self.publisher = Publisher(config, depths, metrics, clock, on_first_frame)
         self._parts: list[asyncio.Future[None]] = []
 
-    def start(self, hubs: Mapping[View, PacketHub], on_end: Callable[[], None]) -> None:
+    def start(self, hubs: Mapping[Rendition, PacketHub], on_end: Callable[[], None]) -> None:
         """``on_end`` is called on the event loop when a thread ends, for whatever reason."""
         self.publisher.hubs = hubs
         for kind, body in (("infer", self._inference.run), ("publish", self.publisher.run)):

@@ -13,15 +13,15 @@ import cv2
 
 from streamd.config import PictureFormat, StreamConfig, View
 from streamd.depth.range import DepthRange, FlickerMeter
-from streamd.encode import LiveEncoder
+from streamd.encode import LIGHT_SHARE, LiveEncoder
 from streamd.errors import Busy, EncodeError, PictureError
-from streamd.hub import PacketHub
+from streamd.hub import PacketHub, Rendition
 from streamd.mailbox import Closed, Mailbox
 from streamd.media import DepthFrame, FloatImage, Picture, Stamp, StampClock
 from streamd.metrics import StreamMetrics
 from streamd.render.notice import Notice, draw_notice
 from streamd.render.pictures import Still, encode_still
-from streamd.render.views import WIDE_VIEWS, Renderer, published_size
+from streamd.render.views import WIDE_VIEWS, Renderer, light_size, published_size
 from streamd.statistics import Latencies, Rate
 
 log = logging.getLogger(__name__)
@@ -56,16 +56,16 @@ class Publisher:
         self._range = DepthRange(config.range, config.compress)
         self._flicker = FlickerMeter()
         self._renderer = Renderer(config.overlay_alpha)
-        self._encoders: dict[View, LiveEncoder] = {}
-        self._refused: dict[View, tuple[int, int]] = {}
+        self._encoders: dict[Rendition, LiveEncoder] = {}
+        self._refused: dict[Rendition, tuple[int, int]] = {}
         """Sizes that the encoder would not take: said once, not at every frame."""
-        self._wanted: set[View] = set()
+        self._wanted: set[Rendition] = set()
         self._requests: deque[tuple[View, PictureFormat, Future[bytes]]] = deque()
         self._newest: tuple[DepthFrame, FloatImage] | None = None
         self._notice: Notice | None = None
         self._shown_s = 0.0
         """When a frame or a notice was last published."""
-        self.hubs: Mapping[View, PacketHub] = {}
+        self.hubs: Mapping[Rendition, PacketHub] = {}
         self.fps = Rate()
         self.latencies = Latencies()
         self.size: tuple[int, int] | None = None
@@ -74,10 +74,10 @@ class Publisher:
     def flicker(self) -> float:
         return self._flicker.ratio
 
-    def request_keyframe(self, view: View, reason: str) -> None:
+    def request_keyframe(self, rendition: Rendition, reason: str) -> None:
         """Any thread."""
         self._metrics.keyframe_requested(reason)
-        self._wanted.add(view)
+        self._wanted.add(rendition)
         self._inbox.wake()
 
     def show(self, notice: Notice | None) -> None:
@@ -144,25 +144,25 @@ class Publisher:
     def _is_stale(self) -> bool:
         return self._newest is not None and self._newest[0].stamp.age_s() > STALE_S
 
-    def _watched(self) -> Iterator[View]:
-        """A view that nobody watches costs nothing, not even its encoder."""
-        for view, hub in self.hubs.items():
+    def _watched(self) -> Iterator[Rendition]:
+        """A rendition that nobody watches costs nothing, not even its encoder."""
+        for rendition, hub in self.hubs.items():
             if hub.watched:
-                yield view
+                yield rendition
             else:
-                self._encoders.pop(view, None)
-                self._wanted.discard(view)
+                self._encoders.pop(rendition, None)
+                self._wanted.discard(rendition)
 
     def _publish_frame(self, frame: DepthFrame) -> None:
-        """Draw and encode every view that somebody watches."""
-        for view in self._watched():
+        """Draw and encode every rendition that somebody watches."""
+        for rendition in self._watched():
             started = time.monotonic()
-            picture = self._renderer.draw(view)
+            picture = self._renderer.draw(rendition.view, light=rendition.light)
             drawn = time.monotonic()
-            if self._encode(view, picture, frame.stamp):
+            if self._encode(rendition, picture, frame.stamp):
                 self._metrics.stages["render"].observe(drawn - started + self._begin_s)
                 self._metrics.stages["encode"].observe(time.monotonic() - drawn)
-                self._metrics.published(view)
+                self._metrics.published(rendition.view)
         age_s = frame.stamp.age_s()
         self._metrics.capture_to_publish.observe(age_s)
         self.latencies.add(age_s)
@@ -173,51 +173,62 @@ class Publisher:
         """The newest frame, as a keyframe, where one is wanted and due."""
         assert self._newest is not None
         stamp = self._newest[0].stamp.later()
-        for view in self._watched():
-            if view in self._wanted and self._encode(view, self._renderer.draw(view), stamp, only_keyframe=True):
-                self._metrics.published(view)
+        for rendition in self._watched():
+            if rendition in self._wanted:
+                picture = self._renderer.draw(rendition.view, light=rendition.light)
+                if self._encode(rendition, picture, stamp, only_keyframe=True):
+                    self._metrics.published(rendition.view)
 
     def _publish_notice(self, notice: Notice) -> None:
         due = time.monotonic() - self._shown_s >= NOTICE_EVERY_S
         if due:
             self._shown_s = time.monotonic()
         width, height = published_size(*self.size, self._config.height) if self.size else NOTICE_SIZE
-        for view in self._watched():
-            if due or view in self._wanted:
-                picture = draw_notice(notice, 2 * width if view in WIDE_VIEWS else width, height)
-                self._encode(view, picture, self._clock.now(), only_keyframe=not due, is_notice=True)
+        for rendition in self._watched():
+            if due or rendition in self._wanted:
+                size = (2 * width if rendition.view in WIDE_VIEWS else width, height)
+                picture = draw_notice(notice, *(light_size(*size) if rendition.light else size))
+                self._encode(rendition, picture, self._clock.now(), only_keyframe=not due, is_notice=True)
 
     def _encode(
-        self, view: View, picture: Picture, stamp: Stamp, *, only_keyframe: bool = False, is_notice: bool = False
+        self,
+        rendition: Rendition,
+        picture: Picture,
+        stamp: Stamp,
+        *,
+        only_keyframe: bool = False,
+        is_notice: bool = False,
     ) -> bool:
         """Whether it went to the hub."""
         size = (picture.width, picture.height)
-        if self._refused.get(view) == size:
+        if self._refused.get(rendition) == size:
             return False
         try:
-            encoder = self._encoder(view, *size)
-            if view in self._wanted:
+            encoder = self._encoder(rendition, *size)
+            if rendition in self._wanted:
                 encoder.request_keyframe()
             if encoder.keyframe_due:
-                self._wanted.discard(view)
+                self._wanted.discard(rendition)
             elif only_keyframe:
                 return False
             packets = encoder.encode(picture, stamp, is_notice=is_notice)
         except EncodeError as error:
-            log.error("view %s: %s", view, error)
-            if self._encoders.pop(view, None) is None:
-                self._refused[view] = size
+            log.error("view %s: %s", rendition.view, error)
+            if self._encoders.pop(rendition, None) is None:
+                self._refused[rendition] = size
             return False
-        self.hubs[view].publish_threadsafe(packets)
+        self.hubs[rendition].publish_threadsafe(packets)
         return True
 
-    def _encoder(self, view: View, width: int, height: int) -> LiveEncoder:
-        encoder = self._encoders.get(view)
+    def _encoder(self, rendition: Rendition, width: int, height: int) -> LiveEncoder:
+        encoder = self._encoders.get(rendition)
         if encoder is None or encoder.size != (width, height):
-            encoder = self._encoders[view] = LiveEncoder(
+            kbps = self._config.bitrate_kbps
+            encoder = self._encoders[rendition] = LiveEncoder(
                 width,
                 height,
-                kbps=self._config.bitrate_kbps,
+                codec=rendition.codec,
+                kbps=round(kbps * LIGHT_SHARE) if kbps and rendition.light else kbps,
                 fps=self.fps.per_second() or 30.0,
                 after_pts=encoder.last_pts if encoder else -1,
             )

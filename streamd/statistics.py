@@ -26,6 +26,29 @@ class Rate:
         return (len(times) - 1) / max(times[-1] - times[0], 1e-9)
 
 
+class ByteRate:
+    """Bytes per second over the last moments. One thread."""
+
+    def __init__(self, window_s: float = WINDOW_S) -> None:
+        self._window_s = window_s
+        self._sent: deque[tuple[float, int]] = deque()
+        self._total = 0
+
+    def add(self, size: int) -> None:
+        self._sent.append((time.monotonic(), size))
+        self._total += size
+        self._forget()
+
+    def per_second(self) -> float:
+        self._forget()
+        return self._total / self._window_s
+
+    def _forget(self) -> None:
+        since = time.monotonic() - self._window_s
+        while self._sent and self._sent[0][0] < since:
+            self._total -= self._sent.popleft()[1]
+
+
 class Worst:
     """The largest value of the last ``window_s``: for what is looked at less often than it happens. One thread."""
 

@@ -9,15 +9,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from streamd.backoff import Backoff
 from streamd.capture import Capture, Pacer
 from streamd.config import VIEWS, PictureFormat, RecordingConfig, StreamConfig, View
 from streamd.depth.service import DepthService
 from streamd.errors import PictureError, SourceError, SourceUnsupported, UsageError
-from streamd.hub import PacketHub
-from streamd.media import StampClock
+from streamd.hub import RENDITIONS, PacketHub, Rendition
+from streamd.media import Codec, StampClock
 from streamd.metrics import StreamMetrics
 from streamd.pipeline import Pipeline
 from streamd.recordings import Recordings
@@ -70,19 +70,20 @@ class Stream:
         self._lookers = 0
         self._pipeline: Pipeline | None = None
         self._hubs = {
-            view: PacketHub(self._loop, partial(self._request_keyframe, view), self._attention.set) for view in VIEWS
+            rendition: PacketHub(self._loop, partial(self._request_keyframe, rendition), self._attention.set)
+            for rendition in RENDITIONS
         }
-        self._recordings = Recordings(name, recording, self._hubs, metrics)
+        full = {view: self._hubs[Rendition(view)] for view in VIEWS}
+        self._recordings = Recordings(name, recording, full, metrics)
         metrics.state(self.state)
 
     # -- what others ask of it: event loop ----------------------------------------------------
 
-    def hub(self, view: str) -> PacketHub:
+    def hub(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:
         """Raises UsageError for a view that does not exist."""
-        hub = self._hubs.get(cast(View, view))
-        if hub is None:
+        if view not in VIEWS:
             raise UsageError(f"view {view}: unknown; there are: {', '.join(VIEWS)}")
-        return hub
+        return self._hubs[Rendition(view, codec, light)]
 
     async def snapshot(self, view: View, format: PictureFormat) -> bytes:
         """The newest frame as a still; a stream on demand wakes for it. Raises Busy and PictureError."""
@@ -326,10 +327,10 @@ class Stream:
 
     # -- any thread ---------------------------------------------------------------------------
 
-    def _request_keyframe(self, view: View, reason: str) -> None:
+    def _request_keyframe(self, rendition: Rendition, reason: str) -> None:
         pipeline = self._pipeline
         if pipeline is not None:
-            pipeline.publisher.request_keyframe(view, reason)
+            pipeline.publisher.request_keyframe(rendition, reason)
 
     def _threadsafe(self, call: Callable[[], None]) -> Callable[..., None]:
         """``call`` on the event loop; dropped when the loop has closed."""

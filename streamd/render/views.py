@@ -19,13 +19,20 @@ def published_size(width: int, height: int, max_height: int | None) -> tuple[int
     return max(2, width & ~1), max(2, height & ~1)
 
 
+def light_size(width: int, height: int) -> tuple[int, int]:
+    """Half of each side, still even."""
+    return max(2, width // 2 & ~1), max(2, height // 2 & ~1)
+
+
 class Renderer:
     """Draws the views of one stream. One thread; a canvas is drawn over at the next frame."""
 
     def __init__(self, overlay_alpha: float = 0.5) -> None:
         self._alpha = overlay_alpha
         self._scaler = Scaler()
-        self._canvases: dict[View, Picture] = {}
+        self._canvases: dict[tuple[View, bool], Picture] = {}
+        self._drawn: set[tuple[View, bool]] = set()
+        """What has been drawn of this frame: several encoders may want the same."""
         self._codes: ByteImage = np.zeros((1, 1), np.uint8)
         self._half_codes = self._codes
         self._picture: Picture | None = None
@@ -33,17 +40,30 @@ class Renderer:
     def begin(self, share: FloatImage, picture: Picture, max_height: int | None) -> None:
         """The frame to draw: (h, w) float32 in [0, 1] at the network's size, and its picture."""
         self._picture = picture
+        self._drawn.clear()
         self._size = published_size(picture.width, picture.height, max_height)
         small = cv2.convertScaleAbs(share, alpha=255.0)
         width, height = self._size
         self._codes = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
         self._half_codes = cv2.resize(small, (width // 2, height // 2), interpolation=cv2.INTER_LINEAR)
 
-    def draw(self, view: View) -> Picture:
-        """yuv420p, BT.601 limited range. Valid until the next ``draw`` of the same view."""
+    def draw(self, view: View, *, light: bool = False) -> Picture:
+        """yuv420p, BT.601 limited range; ``light`` is half as wide and high. Valid until the next frame begins."""
         width, height = self._size
-        target = self._canvas(view, 2 * width if view in WIDE_VIEWS else width, height)
-        planes = planes_of(target)
+        size = (2 * width if view in WIDE_VIEWS else width, height)
+        target = self._canvas((view, light), *(light_size(*size) if light else size))
+        if (view, light) in self._drawn:
+            return target
+        self._drawn.add((view, light))
+        if light:
+            full = planes_of(self.draw(view))
+            for plane, small in zip(full, planes_of(target), strict=True):
+                cv2.resize(plane, (small.shape[1], small.shape[0]), dst=small, interpolation=cv2.INTER_AREA)
+        else:
+            self._draw(view, planes_of(target))
+        return target
+
+    def _draw(self, view: View, planes: Planes) -> None:
         if view == "depth":
             self._draw_depth(planes)
         elif view == "gray":
@@ -58,12 +78,11 @@ class Renderer:
             left, right = _halves(planes)
             _copy(self._source(), left)
             (self._draw_depth if view == "side-by-side" else self._draw_gray)(right)
-        return target
 
-    def _canvas(self, view: View, width: int, height: int) -> Picture:
-        target = self._canvases.get(view)
+    def _canvas(self, key: tuple[View, bool], width: int, height: int) -> Picture:
+        target = self._canvases.get(key)
         if target is None or (target.width, target.height) != (width, height):
-            target = self._canvases[view] = canvas(width, height)
+            target = self._canvases[key] = canvas(width, height)
         return target
 
     def _draw_depth(self, planes: Planes) -> None:

@@ -16,6 +16,7 @@ import pytest
 from streamd import encode, publisher, threads
 from streamd.config import StreamConfig
 from streamd.errors import Busy, EncodeError, PictureError
+from streamd.hub import Rendition
 from streamd.mailbox import Mailbox
 from streamd.media import CLOCK_RATE, DepthFrame, EncodedPacket, Origin, Stamp, StampClock, planes_of
 from streamd.metrics import Metrics
@@ -24,6 +25,7 @@ from streamd.render.notice import Notice
 
 pytestmark = pytest.mark.timeout(10)
 
+LIGHT, VP8 = Rendition("depth", light=True), Rendition("depth", "vp8")
 ORIGIN = Origin("embedded", "ab", "inverse_depth", "openvino", "fp32")
 
 
@@ -57,7 +59,10 @@ class Bench:
             lambda: self.started.append(time.monotonic()),
         )
         self.hubs = {view: Hub() for view in ("depth", "source", "side-by-side")}
-        self.publisher.hubs = self.hubs  # type: ignore[assignment]
+        self.light, self.vp8 = Hub(), Hub()
+        renditions = {Rendition(view): hub for view, hub in self.hubs.items()}  # type: ignore[arg-type]
+        renditions |= {LIGHT: self.light, VP8: self.vp8}
+        self.publisher.hubs = renditions  # type: ignore[assignment]
         self.worker = threads.start("publish", self.publisher.run)
         self._began = time.monotonic()
         self._count = 0
@@ -65,7 +70,7 @@ class Bench:
     def watch(self, view: str) -> Hub:
         hub = self.hubs[view]
         hub.watched = True
-        self.publisher.request_keyframe(view, "join")  # type: ignore[arg-type]
+        self.publisher.request_keyframe(Rendition(view), "join")  # type: ignore[arg-type]
         return hub
 
     def put(self, count: int = 1, size: tuple[int, int] = (64, 48)) -> None:
@@ -149,7 +154,7 @@ def test_a_keyframe_asked_for_too_soon_comes_later_though_nothing_else_does(
     hub = bench.watch("depth")
     bench.put()
     hub.wait_for(1)
-    bench.publisher.request_keyframe("depth", "pli")
+    bench.publisher.request_keyframe(Rendition("depth"), "pli")
     first, second = hub.wait_for(2)
     assert second.is_keyframe
     assert second.pts - first.pts >= 0.28 * CLOCK_RATE
@@ -163,7 +168,7 @@ def test_pts_grow_over_repeats(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
         bench.put(2)
         hub.wait_for(3 * round + 2)
         time.sleep(publisher.STALE_S * 1.2)
-        bench.publisher.request_keyframe("depth", "pli")
+        bench.publisher.request_keyframe(Rendition("depth"), "pli")
         hub.wait_for(3 * round + 3)
     pts = [packet.pts for packet in hub.packets]
     assert pts == sorted(set(pts))
@@ -284,3 +289,41 @@ class TestNotices:
         hub = bench.watch("source")
         hub.wait_for(2)
         assert bench.hubs["depth"].packets == []
+
+
+class TestRenditions:
+    """Of one view: each is encoded once, and only while somebody wants it."""
+
+    def test_light_is_half_the_size(self, bench: Bench) -> None:
+        bench.light.watched = True
+        bench.put(3, size=(96, 64))
+        assert {packet.size for packet in bench.light.wait_for(3)} == {(48, 32)}
+        assert bench.hubs["depth"].packets == []
+
+    def test_vp8_is_made_for_those_who_know_no_h264(self, bench: Bench) -> None:
+        hub = bench.watch("depth")
+        bench.vp8.watched = True
+        bench.put(5, size=(96, 64))
+        packets = bench.vp8.wait_for(5)
+        decoder = av.CodecContext.create("libvpx", "r")
+        frames = [frame for packet in packets for frame in decoder.decode(av.Packet(packet.data))]
+        assert {(frame.width, frame.height) for frame in frames} == {(96, 64)}
+        assert len(frames) == 5
+        assert [packet.is_keyframe for packet in packets] == [True, False, False, False, False]
+        assert {packet.codec for packet in packets} == {"vp8"}
+        assert {packet.codec for packet in hub.wait_for(5)} == {"h264"}
+        bench.vp8.watched = False
+        bench.put(2, size=(96, 64))
+        hub.wait_for(7)
+        assert len(bench.vp8.packets) == 5
+
+    def test_a_keyframe_of_one_is_none_of_the_other(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(encode, "MIN_KEYFRAME_INTERVAL_S", 0.0)
+        hub = bench.watch("depth")
+        bench.vp8.watched = True
+        bench.put()
+        bench.vp8.wait_for(1)
+        bench.publisher.request_keyframe(VP8, "pli")
+        bench.put()
+        assert [packet.is_keyframe for packet in bench.vp8.wait_for(2)] == [True, True]
+        assert [packet.is_keyframe for packet in hub.wait_for(2)] == [True, False]
