@@ -74,7 +74,7 @@ class Source(ABC):
             ) as container:
                 if self.live and time.monotonic() - started >= OPEN_TIMEOUT_S:  # which ends probing without an error
                     raise SourceUnreachable(self.name, f"no video within {OPEN_TIMEOUT_S:.0f} s")
-                self._prepare(container)
+                self._prepare(container, asked=accel is not None)
                 opening = False
                 yield container
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -88,8 +88,8 @@ class Source(ABC):
         """What a native error means here."""
         return source_error(self.name, error, opening=opening, elapsed_s=elapsed_s, patience_s=OPEN_TIMEOUT_S)
 
-    def _prepare(self, container: InputContainer) -> None:
-        """Raises SourceError."""
+    def _prepare(self, container: InputContainer, *, asked: bool) -> None:
+        """``asked``: for hardware to decode on."""
         for stream in container.streams.video:
             if stream.codec_context is None:
                 continue
@@ -97,7 +97,7 @@ class Source(ABC):
             stream.thread_type = "SLICE" if self.live else "AUTO"
             if self.live:
                 stream.codec_context.thread_count = self.threads
-            if self.config.hwaccel != "none" and not stream.codec_context.is_hwaccel:
+            if asked and not stream.codec_context.is_hwaccel:
                 warn_once(self.name, f"decoding {stream.codec_context.name} in software")
 
     def decoded(self, container: InputContainer) -> Iterator[av.VideoFrame]:

@@ -35,7 +35,7 @@ class NetworkSource(Source):
         """Those of all streams, for PyAV's time limit starts anew with each packet, also one of sound that it
         throws away: a camera that went on with sound only would never be noticed."""
         for packet in container.demux():
-            if packet.stream_index == stream.index:
+            if packet.stream is stream:
                 yield packet
             else:
                 self.check_patience()

@@ -1,0 +1,105 @@
+"""How RTSP is opened, and when a source that was away is tried again."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from streamd.config import StreamConfig
+from streamd.sources import base, network
+from streamd.sources.network import HttpSource, NetworkSource, RtspSource
+
+
+def test_how_rtsp_is_opened() -> None:
+    source = RtspSource(StreamConfig(source="rtsp://h/", read_timeout_s=8), threading.Event())
+    for transport in ("tcp", "udp"):
+        options = source.open_options(transport)
+        assert options["rtsp_transport"] == transport
+        assert int(options["timeout"]) / 1e6 >= base.OPEN_TIMEOUT_S, "PyAV's own limits come first"
+
+
+class TestReturn:
+    """A host that is away, as seen by a port that is closed and opened."""
+
+    @pytest.fixture
+    def port(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+        monkeypatch.setattr(network, "PROBE_EVERY_S", 0.02)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # not listening: nobody else gets it
+            self.camera = taken
+            yield taken.getsockname()[1]
+
+    def source(self, port: int, stop: threading.Event | None = None, kind: type = RtspSource) -> NetworkSource:
+        scheme = "rtsp" if kind is RtspSource else "http"
+        config = StreamConfig(source=f"{scheme}://user:file:/run/x@127.0.0.1:{port}/live")
+        return kind(config, stop or threading.Event())  # type: ignore[no-any-return]
+
+    @pytest.mark.parametrize("kind", [RtspSource, HttpSource])
+    def test_ends_the_wait(self, port: int, kind: type) -> None:
+        timer = threading.Timer(0.2, self.camera.listen)
+        timer.start()
+        started = time.monotonic()
+        self.source(port, kind=kind).await_return(30)
+        assert 0.15 < time.monotonic() - started < 5
+        timer.join()
+
+    def test_of_a_host_that_was_there_all_the_time_is_none(self, port: int) -> None:
+        """It hangs, or refuses: to ask it earlier does not help."""
+        self.camera.listen()
+        started = time.monotonic()
+        self.source(port).await_return(0.3)
+        assert time.monotonic() - started >= 0.3
+
+    def test_that_does_not_come_is_waited_for_no_longer(self, port: int) -> None:
+        started = time.monotonic()
+        self.source(port).await_return(0.3)
+        assert 0.3 <= time.monotonic() - started < 2
+
+    @pytest.mark.parametrize("where", ["closed", "open", "no answer"])
+    def test_stop_ends_it_at_once(self, port: int, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        stop = threading.Event()
+        if where == "open":
+            self.camera.listen()
+        if where == "no answer":
+            monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: 0)
+            monkeypatch.setattr("streamd.sources.reach.select.poll", lambda: Deaf(stop))
+        timer = threading.Timer(0.1, stop.set)
+        timer.start()
+        started = time.monotonic()
+        self.source(port, stop).await_return(30)
+        assert time.monotonic() - started < 0.5
+        timer.join()
+
+    def test_a_name_that_is_not_known_is_away(self, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        answers = iter([OSError("unknown"), None])
+        known = socket.getaddrinfo
+
+        def look_up(*args: Any, **options: Any) -> Any:
+            if (error := next(answers, None)) is not None:
+                raise error
+            return known(*args, **options)
+
+        monkeypatch.setattr("streamd.sources.reach.socket.getaddrinfo", look_up)
+        self.camera.listen()
+        started = time.monotonic()
+        self.source(port).await_return(30)
+        assert time.monotonic() - started < 5
+
+
+class Deaf:
+    """A connection that is never made."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def register(self, *_: object) -> None:
+        pass
+
+    def poll(self, timeout_ms: int) -> list[object]:
+        self._stop.wait(timeout_ms / 1000)
+        return []
