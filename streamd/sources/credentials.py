@@ -13,6 +13,8 @@ from urllib.parse import quote
 from streamd.errors import SourceRejected
 from streamd.secret import read_secret
 
+LONGEST_RTSP_LOGIN = 127
+"""FFmpeg's RTSP cuts off what is longer, without a word."""
 _REFERENCE = re.compile(
     r"(?P<scheme>(?:rtsp|http)s?://)(?:(?P<user>[^:@/]+):)?(?P<place>(?:env|file):[^@]+)@(?P<rest>.*)", re.DOTALL
 )
@@ -35,9 +37,11 @@ def resolve(url: str, name: str) -> str:
         login = _escaped(user) + colon + _escaped(password)
     else:
         login = f"{found['user']}:{_escaped(secret)}"
+    if found["scheme"].startswith("rtsp") and len(login) > LONGEST_RTSP_LOGIN:
+        raise SourceRejected(name, f"its login is longer than the {LONGEST_RTSP_LOGIN} characters that FFmpeg takes")
     return f"{found['scheme']}{login}@{found['rest']}"
 
 
 def _escaped(secret: str) -> str:
-    """Only what would end the login early: FFmpeg has room for 127 characters of it in RTSP."""
+    """Only what would end the login early: there is little room, see LONGEST_RTSP_LOGIN."""
     return quote(os.fsencode(secret), safe="!$&'()*+,;=")
