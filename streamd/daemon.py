@@ -43,7 +43,7 @@ class Daemon:
         self.metrics = build_metrics()
         self.service = build_service(config, store, self.metrics)
         self.streams = build_fleet(config, self.service, self.metrics)
-        self.viewers = WebRtcSink(config.webrtc.max_viewers, loopback=config.server.loopback)
+        self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback)
         self.stills = Caller("stills", capacity=4)
         self._reload = reload
         self._wanted = asyncio.Event()

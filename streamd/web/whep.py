@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
 
 from streamd.errors import StreamdError
 from streamd.hub import PacketHub
+from streamd.media import Codec
 from streamd.metrics import StreamMetrics
 from streamd.sinks.webrtc import Session, WebRtcSink
 from streamd.web.errors import RETRY_AFTER_S, Refusal, response_for
@@ -56,7 +58,7 @@ class WatchableStream(Protocol):
     @property
     def metrics(self) -> StreamMetrics: ...
 
-    def hub(self, view: str) -> PacketHub:
+    def hub(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:
         """Raises UsageError for a view that does not exist."""
 
 
@@ -98,11 +100,12 @@ class _Whep:
         stream = self._stream(request)
         offer = await _body(request, SDP)
         view = request.query.get("view", DEFAULT_VIEW)
-        hub = stream.hub(view)
+        stream.hub(view)  # says what is wrong with the view
         if stream.state in NOT_RUNNING:
             wait = {"Retry-After": str(RETRY_AFTER_S)}
             raise Refusal(409, "not_running", f"stream {stream.name} is not running: {stream.state}", wait)
-        session = await self._sink.open(offer, hub, stream.metrics, stream=stream.name, view=view)
+        hubs = partial(_rendition, stream, view)
+        session = await self._sink.open(offer, hubs, stream.metrics, stream=stream.name, view=view)
         location = request.rel_url.with_query(None) / session.id
         return web.Response(
             status=201, body=session.answer.encode(), content_type=SDP, headers={"Location": str(location)}
@@ -140,6 +143,10 @@ class _Whep:
         if session is None or session.stream != request.match_info["name"]:
             raise Refusal(404, "unknown_session", "no such session: it has ended, or never was")
         return session
+
+
+def _rendition(stream: WatchableStream, view: str, codec: Codec, light: bool) -> PacketHub:
+    return stream.hub(view, codec, light=light)
 
 
 async def _body(request: web.Request, media_type: str) -> str:

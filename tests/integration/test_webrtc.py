@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 
 import aiohttp
 import aiortc.codecs.h264
@@ -25,12 +24,13 @@ from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 from aiortc.rtp import RtpPacket, unpack_header_extensions
-from av.video.frame import PictureType
 from prometheus_client import CollectorRegistry
 
+from streamd.config import WebRtcConfig
+from streamd.encode import LiveEncoder
 from streamd.errors import UsageError
 from streamd.hub import PacketHub
-from streamd.media import TIME_BASE, ByteImage, EncodedPacket
+from streamd.media import TIME_BASE, ByteImage, Stamp
 from streamd.metrics import Metrics
 from streamd.sinks.webrtc import WebRtcSink, ice, rtp
 from streamd.sinks.webrtc import session as session_module
@@ -59,13 +59,17 @@ def luma_of(frame: av.VideoFrame) -> ByteImage:
     return np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
 
 
+def half_of(picture: av.VideoFrame) -> av.VideoFrame:
+    return picture.reformat(picture.width // 2, picture.height // 2)
+
+
 def number_in(frame: av.VideoFrame) -> int:
     luma, half = luma_of(frame), BLOCK // 2
     return sum((luma[half + BLOCK * (b // 8), half + BLOCK * (b % 8)] > 128) << b for b in range(BITS))
 
 
 class Camera:
-    """A stream with one view and one encoder, which works in a thread of its own."""
+    """A stream with one view, encoded in a thread of its own in each rendition that somebody watches."""
 
     def __init__(self, fps: float = 15) -> None:
         self.name, self.state = "porch", "running"
@@ -76,15 +80,20 @@ class Camera:
         """Of each picture that was encoded."""
         self.keyframes = 0
         self._fps = fps
-        self._hub = PacketHub(asyncio.get_running_loop(), self._request_keyframe)
+        loop = asyncio.get_running_loop()
+        self._hubs = {
+            (codec, light): PacketHub(loop, self._request_keyframe)
+            for codec in ("h264", "vp8")
+            for light in (False, True)
+        }
         self._key_wanted, self._wake, self._stopped = False, threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="camera")
         self._thread.start()
 
-    def hub(self, view: str) -> PacketHub:
+    def hub(self, view: str, codec: str = "h264", *, light: bool = False) -> PacketHub:
         if view != "depth":
             raise UsageError(f"view {view}: unknown")
-        return self._hub
+        return self._hubs[codec, light]
 
     @property
     def encoded(self) -> int:
@@ -96,23 +105,25 @@ class Camera:
         self._wake.set()
 
     def _run(self) -> None:
-        encoder = av.CodecContext.create("libx264", "w")
-        encoder.width, encoder.height, encoder.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        encoder.time_base, encoder.framerate = TIME_BASE, Fraction(30)
-        encoder.bit_rate, encoder.gop_size, encoder.thread_count = 500_000, 3000, 1
-        encoder.profile = "Baseline"
-        encoder.options = {"preset": "superfast", "tune": "zerolatency", "forced-idr": "1", "aq-mode": "0"}
+        encoders = {
+            (codec, light): LiveEncoder(WIDTH // (1 + light), HEIGHT // (1 + light), codec=codec, fps=30)  # type: ignore[arg-type]
+            for codec, light in self._hubs
+        }
         while not self._stopped:
             self._wake.wait(1 / self._fps)
             self._wake.clear()
-            picture, pts = picture_of(self.encoded), int(time.monotonic() * 90_000)
-            picture.pts, picture.time_base = pts, TIME_BASE
-            picture.pict_type = PictureType.I if self._key_wanted else PictureType.NONE
-            self._key_wanted = False
-            packets = [EncodedPacket(bytes(p), pts, p.is_keyframe, time.monotonic()) for p in encoder.encode(picture)]
-            self.pts.append(pts)
-            self.keyframes += sum(p.is_keyframe for p in packets)
-            self._hub.publish_threadsafe(packets)
+            key_wanted, self._key_wanted = self._key_wanted, False
+            now = time.monotonic()
+            stamp = Stamp(self.encoded, int(now * 90_000), now)
+            number = self.encoded
+            self.pts.append(stamp.pts)
+            for key, encoder in encoders.items():
+                if key_wanted:
+                    encoder.request_keyframe()
+                picture = picture_of(number)
+                packets = encoder.encode(picture if not key[1] else half_of(picture), stamp)
+                self.keyframes += sum(p.is_keyframe for p in packets if key == ("h264", False))
+                self._hubs[key].publish_threadsafe(packets)
 
     def close(self) -> None:
         self._stopped = True
@@ -220,7 +231,7 @@ async def camera() -> AsyncIterator[Camera]:
 
 @pytest.fixture
 async def sink() -> WebRtcSink:
-    return WebRtcSink(max_viewers=4)
+    return WebRtcSink(WebRtcConfig(max_viewers=4))
 
 
 @pytest.fixture
@@ -397,7 +408,7 @@ async def test_shutdown_ends_all(site: Site, viewer: MakeViewer) -> None:
 
 
 def without_codecs(offer: str) -> str:
-    return re.sub("H264", "AV1", offer)
+    return re.sub("H264|VP8", "AV1", offer)
 
 
 def sending(offer: str) -> str:
@@ -595,7 +606,7 @@ async def test_it_works_without_the_private_names(
     site: Site, viewer: MakeViewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A release of aiortc may move what ``hook_sender`` reaches for."""
-    monkeypatch.setattr(session_module, "hook_sender", lambda sender, on_keyframe_request: False)
+    monkeypatch.setattr(session_module, "hook_sender", lambda *_, **__: None)
     watching = await viewer().join()
     numbers = await watching.numbers(10)
     assert numbers == list(range(numbers[0], numbers[0] + 10))
@@ -612,7 +623,7 @@ async def test_the_private_names_are_where_we_look(site: Site, viewer: MakeViewe
 
 
 def test_playout_delay_is_in_every_packet() -> None:
-    extensions = rtp._NoPlayoutDelay()
+    extensions = rtp.OurExtensions()
     offered = [
         RTCRtpHeaderExtensionParameters(id=4, uri="urn:ietf:params:rtp-hdrext:sdes:mid"),
         RTCRtpHeaderExtensionParameters(id=6, uri=rtp.PLAYOUT_DELAY),
@@ -629,3 +640,68 @@ def test_playout_delay_is_in_every_packet() -> None:
         assert len(value) % 4 == 0
         assert unpack_header_extensions(profile, value) == expected
         assert RtpPacket.parse(packet.serialize(extensions)).payload == b"video"
+
+
+def test_the_capture_time_is_in_the_first_packet_of_each_picture() -> None:
+    extensions = rtp.OurExtensions(playout_delay_max_ms=150)
+    offered = [
+        RTCRtpHeaderExtensionParameters(id=4, uri="urn:ietf:params:rtp-hdrext:sdes:mid"),
+        RTCRtpHeaderExtensionParameters(id=6, uri=rtp.PLAYOUT_DELAY),
+        RTCRtpHeaderExtensionParameters(id=9, uri=rtp.ABS_CAPTURE_TIME),
+    ]
+    extensions.configure(RTCRtpParameters(headerExtensions=offered))
+    packet = RtpPacket(payload_type=100, payload=b"video")
+    packet.extensions.mid = "0"
+    extensions.captured_at = time.monotonic() - 5
+    first, second = (unpack_header_extensions(*extensions.set(packet.extensions)) for _ in range(2))
+    assert first[:2] == second == [(4, b"0"), (6, bytes((0, 0, 15)))]
+    number, capture = first[2]
+    since_1900_s = int.from_bytes(capture, "big") / 2**32
+    assert number == 9
+    assert since_1900_s - 2_208_988_800 == pytest.approx(time.time() - 5, abs=0.5)
+
+
+async def test_a_viewer_without_h264_gets_vp8(site: Site, viewer: MakeViewer) -> None:
+    watching = viewer()
+    await watching.join(lambda offer: offer.replace("H264", "AV1"))
+    numbers = await watching.numbers(10)
+    assert numbers == list(range(numbers[0], numbers[0] + 10))
+    assert "VP8/90000" in watching.answer
+    assert "H264" not in watching.answer
+    assert site.camera.hub("depth", "vp8").watched
+    assert not site.camera.hub("depth").watched
+
+
+async def test_the_answer_names_the_level_of_what_is_sent(site: Site, viewer: MakeViewer) -> None:
+    await (await viewer().join()).picture()
+    site.camera.close()
+    site.camera.hub("depth").size = (1920, 1080)
+    assert "profile-level-id=42e028" in (await viewer().join()).answer
+    site.camera.hub("depth").size = None
+    assert "profile-level-id=42e01f" in (await viewer().join()).answer
+
+
+async def test_a_viewer_on_a_bad_link_goes_on_in_the_light_rendition(
+    site: Site, viewer: MakeViewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching, other = await viewer().join(), await viewer().join()
+    frame = await watching.picture()
+    assert frame.width == WIDTH
+    session = site.sink.session(watching.id)
+    assert session is not None
+    monkeypatch.setattr("streamd.sinks.webrtc.link.CONGESTED_S", 0.0)
+    monkeypatch.setattr(session, "_adapt", lambda lost: type(session)._adapt(session, 0.5))  # half is lost
+    sizes = [frame.width]
+    async with asyncio.timeout(15):
+        while sizes[-1] == WIDTH:
+            sizes.append((await watching.picture()).width)
+    assert sizes[-1] == WIDTH // 2
+    assert len(site.camera.hub("depth", light=True)) == 1
+    assert len(site.camera.hub("depth")) == 1, "the other is not punished"
+    assert (await other.picture()).width == WIDTH
+    monkeypatch.setattr(session._link, "_patience_s", 0.0)
+    monkeypatch.setattr(session, "_adapt", lambda lost: type(session)._adapt(session, 0.0))
+    async with asyncio.timeout(15):
+        while (await watching.picture()).width != WIDTH:
+            pass
+    assert not site.camera.hub("depth", light=True).watched

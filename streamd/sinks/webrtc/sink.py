@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from streamd.config import WebRtcConfig
 from streamd.errors import ViewersFull
-from streamd.hub import PacketHub
 from streamd.metrics import StreamMetrics
 from streamd.sinks.webrtc import ice
-from streamd.sinks.webrtc.session import Session
+from streamd.sinks.webrtc.session import Hubs, Session
 
 JOINS_AT_ONCE = 4
 
@@ -21,7 +21,7 @@ class WebRtcSink:
 
     def __init__(
         self,
-        max_viewers: int = 64,
+        config: WebRtcConfig = WebRtcConfig(),  # noqa: B008  # frozen
         *,
         loopback: bool = False,
         join_timeout_s: float = 15.0,
@@ -29,7 +29,8 @@ class WebRtcSink:
     ) -> None:
         """``loopback`` offers 127.0.0.1 too, for viewers on this box."""
         ice.tune(loopback)
-        self.max_viewers = max_viewers
+        self.max_viewers = config.max_viewers
+        self._config = config
         self._join_timeout_s = join_timeout_s
         self._report_timeout_s = report_timeout_s
         self._joining = asyncio.Semaphore(JOINS_AT_ONCE)  # a join costs 13 ms of CPU: 16 at once stall the loop 150 ms
@@ -46,15 +47,15 @@ class WebRtcSink:
     def sessions_of(self, stream: str) -> list[Session]:
         return [session for session in self._sessions.values() if session.stream == stream]
 
-    async def open(self, offer_sdp: str, hub: PacketHub, metrics: StreamMetrics, *, stream: str, view: str) -> Session:
+    async def open(self, offer_sdp: str, hubs: Hubs, metrics: StreamMetrics, *, stream: str, view: str) -> Session:
         """Answers a viewer's offer. Raises OfferRejected and ViewersFull."""
         if len(self._sessions) >= self.max_viewers:
             raise ViewersFull(self.max_viewers)
-        session = Session(stream, view)
+        session = Session(stream, view, self._config)
         self._sessions[session.id] = session  # its seat is taken while it waits for the semaphore
         try:
             async with self._joining:
-                await session.negotiate(offer_sdp, hub, metrics.viewer_drops.inc)
+                await session.negotiate(offer_sdp, hubs, metrics.viewer_drops.inc)
         except BaseException:
             await self._discard(session)
             raise
@@ -108,7 +109,7 @@ class WebRtcSink:
         clock = asyncio.get_running_loop().time
         since, last = clock(), None
         while True:
-            await asyncio.wait({session.over}, timeout=min(self._join_timeout_s, self._report_timeout_s) / 4)
+            await asyncio.wait({session.over}, timeout=min(self._join_timeout_s, self._report_timeout_s) / 8)
             if session.over.done():
                 return session.over.result()
             if not session.connected:

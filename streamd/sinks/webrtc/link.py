@@ -1,0 +1,49 @@
+"""Whether a viewer's connection carries what it is sent."""
+
+from __future__ import annotations
+
+CONGESTED_S = 3.0
+HEALTHY_S = 15.0
+HEALTHY_MOST_S = 240.0
+RELAPSE_S = 60.0
+LOSS = 0.1
+REMB_SHARE = 0.85
+
+
+class Link:
+    """Decides between the full rendition and the light one, from what the receiver reports.
+
+    Congested is an estimate (REMB) below 0.85 of what is sent, or a loss above 10 %; for 3 s it
+    moves the viewer to the light rendition, 15 s without moves it back. REMB is no absolute target:
+    receivers cap it at 1.5 times what they get (measured with Chromium), so the way back is a try,
+    and each relapse within a minute doubles the patience before the next one.
+    """
+
+    def __init__(self) -> None:
+        self.light = False
+        self._patience_s = HEALTHY_S
+        self._since: float | None = None
+        """When the reports began to speak for the other rendition."""
+        self._full_since = float("-inf")
+
+    def report(self, now: float, *, remb_bps: float | None, lost: float, sent_bps: float) -> bool:
+        """Takes one report: bits per second, and the share of packets lost since the last. Whether to change."""
+        congested = lost > LOSS or (remb_bps is not None and remb_bps < REMB_SHARE * sent_bps)
+        if congested == self.light:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = now
+        if now - self._since < (self._patience_s if self.light else CONGESTED_S):
+            return False
+        self._turn(now)
+        return True
+
+    def _turn(self, now: float) -> None:
+        self.light, self._since = not self.light, None
+        if not self.light:
+            self._full_since = now
+        elif now - self._full_since < RELAPSE_S:
+            self._patience_s = min(2 * self._patience_s, HEALTHY_MOST_S)
+        else:
+            self._patience_s = HEALTHY_S
