@@ -26,45 +26,65 @@ class Recordings:
         self._config = config
         self._hubs = hubs
         self._metrics = metrics
-        self._recorders: list[Recorder] = []
+        self._recorders: dict[View, Recorder] = {}
+        self._ending: set[asyncio.Future[None]] = set()
+        """Of all recorders: done when the last file is complete."""
+        self.error: str | None = None
+        """Why the last recorder that failed did; None again when recording is started."""
 
     def __len__(self) -> int:
         """How many views are being recorded."""
         return len(self._recorders)
 
+    @property
+    def views(self) -> list[View]:
+        """That are being recorded."""
+        return list(self._recorders)
+
     def start(self, views: Iterable[View]) -> None:
-        """Does nothing without a directory to record to."""
+        """Those that are not recorded yet. Does nothing without a directory to record to."""
         directory = self._config.directory
         if directory is None:
             return
+        self.error = None
         rules = RecordingRules(directory, self._config.segment_seconds, self._config.min_free_gb * 1e9)
         for view in views:
-            recorder = Recorder(
-                self._hubs[view],
-                stream=self._stream,
-                view=view,
-                rules=rules,
-                on_bytes=self._metrics.recorded_bytes.inc,
-                on_overflow=lambda: self._metrics.skipped("disk"),
-            )
-            self._recorders.append(recorder)
-            asyncio.wrap_future(recorder.finished).add_done_callback(partial(self._ended, recorder))
+            if view not in self._recorders:
+                self._start(view, rules)
 
-    def _ended(self, recorder: Recorder, finished: asyncio.Future[None]) -> None:
+    def _start(self, view: View, rules: RecordingRules) -> None:
+        recorder = self._recorders[view] = Recorder(
+            self._hubs[view],
+            stream=self._stream,
+            view=view,
+            rules=rules,
+            on_bytes=self._metrics.recorded_bytes.inc,
+            on_overflow=lambda: self._metrics.skipped("disk"),
+        )
+        finished = asyncio.wrap_future(recorder.finished)
+        self._ending.add(finished)
+        finished.add_done_callback(partial(self._ended, view, recorder))
+
+    def _ended(self, view: View, recorder: Recorder, finished: asyncio.Future[None]) -> None:
         """A sink's failure ends that sink only."""
         recorder.close()
-        if recorder in self._recorders:
-            self._recorders.remove(recorder)
-        failure = finished.exception()
+        self._ending.discard(finished)
+        if self._recorders.get(view) is recorder:
+            del self._recorders[view]
+        failure = None if finished.cancelled() else finished.exception()
+        if failure is None:
+            return
         if isinstance(failure, SinkError):
+            self.error = str(failure)
             log.error("stream %s: %s", self._stream, failure)
-        elif failure is not None:
+        else:
+            self.error = f"internal error: {failure}"
             log.error("stream %s: recorder failed", self._stream, exc_info=failure)
 
     async def stop(self) -> None:
         """Returns when all files are complete."""
-        recorders, self._recorders = self._recorders, []
-        for recorder in recorders:
+        recorders, self._recorders = self._recorders, {}
+        for recorder in recorders.values():
             recorder.close()
-        if recorders:
-            await asyncio.wait([asyncio.wrap_future(recorder.finished) for recorder in recorders])
+        if self._ending:
+            await asyncio.wait(self._ending)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
@@ -105,6 +105,16 @@ class Stream:
             self._lookers -= 1
             self._attention.set()
 
+    def start_recording(self, views: Iterable[View] = ()) -> None:
+        """Views that are recorded already go on; none named: those of its settings. Does nothing
+        without a directory to record to, nor when it is about to stop."""
+        if not self._stopping:
+            self._recordings.start(views or self.config.record or ("depth",))
+
+    async def stop_recording(self) -> None:
+        """Returns when all files are complete. Its settings may start it again when they change."""
+        await self._recordings.stop()
+
     def describe(self) -> dict[str, Any]:
         """For the API, JSON-ready, without secrets."""
         publisher = self._pipeline.publisher if self._pipeline else None
@@ -126,6 +136,8 @@ class Stream:
             },
             "viewers": sum(len(hub) for hub in self._hubs.values()) - len(self._recordings),
             "recording": len(self._recordings) > 0,
+            "recording_views": self._recordings.views,
+            "recording_error": self._recordings.error,
             "flicker": publisher.flicker if publisher else 0.0,
             "views": list(VIEWS),
         }

@@ -424,7 +424,7 @@ class TestRecording:
                 await bench.film_one()
             bench.camera.end()
             await bench.state("ended")
-            await bench.until(lambda: bench.stream._recordings._recorders[0]._segment is None)
+            await bench.until(lambda: bench.stream._recordings._recorders["depth"]._segment is None)
             (segment,) = (tmp_path / "porch").iterdir()
             assert len(frames_of(segment)) == 5
 
