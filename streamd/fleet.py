@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Literal
 
 from streamd.config import StreamConfig
 from streamd.stream import Stream
 
 log = logging.getLogger(__name__)
+
+Change = Literal["added", "state", "removed"]
 
 
 class Fleet(Mapping[str, Stream]):
@@ -23,6 +27,8 @@ class Fleet(Mapping[str, Stream]):
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._configured: set[str] = set()
+        self.watchers: set[Callable[[Stream, Change], None]] = set()
+        """Called on the event loop at once when a stream changes: must not block, nor raise."""
 
     def __getitem__(self, name: str) -> Stream:
         return self._streams[name]
@@ -47,6 +53,8 @@ class Fleet(Mapping[str, Stream]):
         stream = self._streams.get(name)
         if stream is None:
             stream = self._streams[name] = self._make(name, config)
+            stream.on_change = partial(self._tell, stream, "state")
+            self._tell(stream, "added")
             if self._group is not None:
                 self._start(stream)
             return True
@@ -61,6 +69,7 @@ class Fleet(Mapping[str, Stream]):
             await asyncio.wait([task])
         if name not in self._streams:
             self._forget(name)
+        self._tell(stream, "removed")
 
     async def apply(self, wanted: Mapping[str, StreamConfig]) -> None:
         """Brings what the configuration file names in line with it. Streams that the API added stay."""
@@ -75,3 +84,7 @@ class Fleet(Mapping[str, Stream]):
     def _start(self, stream: Stream) -> None:
         assert self._group is not None
         self._tasks[stream.name] = self._group.create_task(stream.run(), name=f"stream-{stream.name}")
+
+    def _tell(self, stream: Stream, change: Change) -> None:
+        for watcher in tuple(self.watchers):
+            watcher(stream, change)

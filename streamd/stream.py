@@ -55,6 +55,8 @@ class Stream:
         self.metrics = metrics
         self.state = "starting"
         self.reason: str | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        """Called on the event loop when the state or its reason is another."""
         self._service = service
         self._decode_threads = decode_threads
         self._backoff = backoff or Backoff()
@@ -312,7 +314,8 @@ class Stream:
 
     def _enter(self, state: str, reason: str | None = None) -> None:
         """The one place where the state changes."""
-        if (state, reason) != (self.state, self.reason) or state == "starting":
+        is_new = (state, reason) != (self.state, self.reason) or state == "starting"
+        if is_new:
             text = f"{state}: {reason}" if reason else state
             log.log(logging.WARNING if reason else logging.INFO, "stream %s: %s", self.name, text)
         self.state, self.reason = state, reason
@@ -320,6 +323,8 @@ class Stream:
         self._show_notice()
         self._entered.set()
         self._entered = asyncio.Event()
+        if is_new:
+            self.on_change()
 
     def _show_notice(self) -> None:
         if self._pipeline is not None:

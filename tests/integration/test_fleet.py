@@ -101,3 +101,15 @@ async def test_a_stream_that_is_put_again_changes(bench: Bench) -> None:
     await bench.running("porch")
     assert bench.fleet["porch"].config.max_fps == 5
     assert bench.cameras["yard"].opened == 1
+
+
+async def test_watchers_are_told_of_every_change(bench: Bench) -> None:
+    told: list[tuple[str, str, str]] = []
+    bench.fleet.watchers.add(lambda stream, change: told.append((stream.name, change, stream.state)))
+    bench.fleet.put("door", config())
+    await bench.running("door")
+    await bench.fleet.remove("door")
+    assert told[0] == ("door", "added", "starting")
+    assert ("door", "state", "running") in told
+    assert told[-2:] == [("door", "state", "stopping"), ("door", "removed", "stopping")]
+    assert {name for name, *_ in told} == {"door"}
