@@ -38,8 +38,9 @@ class _UnderWay:
 class Inference:
     """Takes from ``inbox``, puts to ``outbox``, in order; ends when the inbox is closed.
 
-    Live, one frame is under way at a time and a frame that fails is skipped. With ``every``,
-    ``in_flight`` frames are, and one that fails (its worker was replaced) is tried again.
+    Live, one frame is under way at a time and a frame that fails is skipped. Streams take turns, and
+    the frame is chosen when the turn has come: the newest, not one that grew old in a queue. With
+    ``every``, ``in_flight`` frames are, and one that fails (its worker was replaced) is tried again.
     ``mask`` blackens what nobody may see; whatever comes behind has only the masked picture.
     """
 
@@ -71,20 +72,27 @@ class Inference:
         try:
             while True:
                 self._wait_for_network()  # live, the frame that waits is replaced by newer ones meanwhile
-                frame = self._inbox.get()
-                if frame is None:
-                    continue
-                if not self._every:  # a file's own times are no capture times
-                    self._observe("wait", frame.stamp.age_s())
-                self._begin(frame)
-                while len(self._under_way) >= self._in_flight:
-                    self._finish(self._under_way.popleft())
+                if self._every:
+                    self._take(self._inbox.get())
+                else:
+                    self._inbox.wait()
+                    with self._service.turns.one(lambda: self._inbox.discarded):
+                        self._take(self._inbox.get(0.0))
         except Closed:
             while self._under_way:
                 self._finish(self._under_way.popleft())
         finally:
             self._inbox.close(discard=True)
             self._outbox.close()
+
+    def _take(self, frame: CapturedFrame | None) -> None:
+        if frame is None:
+            return
+        if not self._every:  # a file's own times are no capture times
+            self._observe("wait", frame.stamp.age_s())
+        self._begin(frame)
+        while len(self._under_way) >= self._in_flight:
+            self._finish(self._under_way.popleft())
 
     def _begin(self, frame: CapturedFrame) -> None:
         """Tries again when the network changed or was replaced just now."""

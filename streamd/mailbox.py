@@ -61,6 +61,14 @@ class Mailbox(Generic[T]):
                 raise Closed
             return None
 
+    def wait(self) -> None:
+        """Until there is an item, which stays; or until a ``wake``. Raises Closed when drained."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed or self._woken)
+            self._woken = False
+            if self._closed and not self._items:
+                raise Closed
+
     @property
     def closed(self) -> bool:
         return self._closed

@@ -26,6 +26,7 @@ from streamd.depth.protocol import WorkerJob
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
 from streamd.media import FloatImage
+from streamd.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ class DepthService:
         self._config = config
         self._store = store
         self._parallel = parallel
+        self.turns = Turns(parallel + 1)
+        """Of live streams: one more than run side by side, so that the next input is ready when one ends."""
         self._slots = slots
         self._strict = strict
         self._events = events or ServiceEvents()

@@ -18,6 +18,7 @@ from streamd.depth.models import find_model
 from streamd.errors import InferenceFailed, StreamdError
 from streamd.media import FloatImage
 from streamd.sources.base import Source
+from streamd.turns import Turns
 from tests.support.clips import picture_of
 
 INFO = ModelInfo(find_model("embedded"), "ab", "openvino", "fp32")
@@ -32,6 +33,7 @@ class PlayedService:
         self.failure: StreamdError | None = None
         self.paused = False
         self.leases = 0
+        self.turns = Turns(2)
         self.lost: list[int] = []
         """Which of the next answers fail."""
         self.waiting: list[tuple[Future[FloatImage], FloatImage]] = []

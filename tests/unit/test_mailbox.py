@@ -139,3 +139,15 @@ def test_on_skip_may_use_the_mailbox() -> None:
     box.put(1)
     box.put(2)
     assert seen == [2]
+
+
+def test_to_wait_takes_nothing() -> None:
+    box: Mailbox[int] = Mailbox()
+    box.put(1)
+    box.wait()
+    box.put(2)  # replaces what was waited for
+    box.wait()
+    assert box.get() == 2
+    box.close()
+    with pytest.raises(Closed):
+        box.wait()
