@@ -1,0 +1,551 @@
+"""How viewers reach the box: real aiortc peers through fixed ports, advertised addresses, filters, IPv6 and TURN.
+
+The side of streamd is a peer that gathers as a session does; a data channel tells whether each viewer talks to
+its own peer, over ICE and DTLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import shutil
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import aioice.ice
+import pytest
+from aioice import stun
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
+from streamd.config import WebRtcConfig
+from streamd.errors import OfferRejected, ViewersFull
+from streamd.sinks.webrtc import ice, mux, ports
+from streamd.sinks.webrtc.ice import Reach
+from streamd.sinks.webrtc.mux import SinglePort
+from streamd.sinks.webrtc.ports import NoPort
+from streamd.web.errors import response_for
+from tests.e2e.waiting import until_async
+
+pytestmark = pytest.mark.timeout(40)
+
+LO = ("127.0.0.1",)
+_ids = count()
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def free_ports(wanted: int, address: str = "127.0.0.1") -> range:
+    """That many neighbours, all free a moment ago."""
+    while True:
+        first = random.randrange(20_000, 60_000)
+        try:
+            for port in range(first, first + wanted):
+                ports.bind(address, range(port, port + 1)).close()
+        except OSError:
+            continue
+        return range(first, first + wanted)
+
+
+def reach_of(udp_ports: range | None = None, **config: Any) -> Reach:
+    if udp_ports is not None:
+        config["udp_ports"] = f"{udp_ports[0]}-{udp_ports[-1]}" if len(udp_ports) > 1 else str(udp_ports[0])
+    return Reach(WebRtcConfig(**{"interfaces": LO, **config}), loopback=True)
+
+
+class Pair:
+    """A viewer and what streamd has for it. The latter says its number to whatever it hears."""
+
+    def __init__(self, reach: Reach, *, relay_only: bool = False) -> None:
+        self.number = str(next(_ids))
+        self._reach = reach
+        self._heard: asyncio.Queue[str] = asyncio.Queue()
+        self.viewer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.server = RTCPeerConnection(reach.configuration)
+        self.server.on("datachannel", lambda channel: channel.on("message", lambda _: channel.send(self.number)))
+        self.channel = self.viewer.createDataChannel("x")
+        self.channel.on("message", self._heard.put_nowait)
+        self.answer = ""
+
+    async def join(self, edit: Callable[[str], str] = lambda answer: answer, *, offer: str = "") -> Pair:
+        await self.viewer.setLocalDescription(await self.viewer.createOffer())
+        # Without candidates, as whip-whep does it: the viewer's checks show where it is.
+        offer = offer or re.sub(r"a=(candidate|end-of).*\r\n", "", self.viewer.localDescription.sdp)
+        await self.server.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        with self._reach.gathering():
+            await self.server.setLocalDescription()
+        self.answer = self._reach.answer(self.server.localDescription.sdp)
+        await self.viewer.setRemoteDescription(RTCSessionDescription(edit(self.answer), "answer"))
+        return self
+
+    @property
+    def places(self) -> set[tuple[str, int]]:
+        return {(ip, int(port)) for ip, port in re.findall(r"a=candidate:\S+ 1 udp \d+ (\S+) (\d+)", self.answer)}
+
+    async def talks(self, within_s: float = 8) -> None:
+        """The viewer hears its own peer, and it alone."""
+        async with asyncio.timeout(within_s):
+            if self.channel.readyState != "open":
+                opened = asyncio.Event()
+                self.channel.once("open", opened.set)
+                await opened.wait()
+            self.channel.send("who is there?")
+            assert await self._heard.get() == self.number
+
+    async def close(self) -> None:
+        await self.server.close()
+        await self.viewer.close()
+
+
+MakePair = Callable[..., Pair]
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[MakePair]:
+    pairs: list[Pair] = []
+
+    def make(reach: Reach) -> Pair:
+        pairs.append(Pair(reach))
+        return pairs[-1]
+
+    yield make
+    await asyncio.gather(*(one.close() for one in pairs))
+
+
+def muxes(reach: Reach) -> dict[str, mux.Mux]:
+    assert isinstance(reach._ports, SinglePort)
+    return reach._ports._muxes
+
+
+async def test_any_port_without_settings(pair: MakePair) -> None:
+    one = await pair(reach_of()).join()
+    assert {ip for ip, _ in one.places} == {"127.0.0.1"}
+    await one.talks()
+
+
+async def test_each_viewer_has_a_port_of_the_range(pair: MakePair) -> None:
+    wanted = free_ports(3)
+    reach = reach_of(wanted)
+    pairs = await asyncio.gather(*(pair(reach).join() for _ in range(3)))
+    assert sorted(port for one in pairs for _, port in one.places) == list(wanted)
+    await asyncio.gather(*(one.talks() for one in pairs))
+    taken = {candidate.port for one in pairs for candidate in local_candidates(one.viewer)}
+    assert not taken & set(wanted), "the other peers of this process have ports of their own"
+
+
+def local_candidates(peer: RTCPeerConnection) -> list[Any]:
+    assert peer.sctp is not None
+    return peer.sctp.transport.transport.iceGatherer.getLocalCandidates()
+
+
+async def test_a_range_that_is_exhausted(pair: MakePair) -> None:
+    wanted = free_ports(2)
+    reach = reach_of(wanted)
+    first, second = [await pair(reach).join() for _ in range(2)]
+    with pytest.raises(
+        NoPort, match=rf"all UDP ports of webrtc.udp_ports \({wanted[0]}-{wanted[1]}\) are taken"
+    ) as none:
+        await pair(reach).join()
+    response = response_for(none.value)
+    assert (response.status, response.headers["Retry-After"]) == (503, "5")
+    assert isinstance(none.value, ViewersFull)
+    await first.close()
+    await (await pair(reach).join()).talks()
+    await second.talks()
+
+
+async def test_a_single_port_that_another_program_holds(pair: MakePair) -> None:
+    wanted = free_ports(1)
+    with ports.bind("127.0.0.1", wanted), pytest.raises(NoPort, match=f"UDP port {wanted[0]} .* cannot be opened"):
+        await pair(reach_of(wanted)).join()
+
+
+async def test_no_socket_at_all(pair: MakePair) -> None:
+    reach = reach_of()
+    with pytest.raises(NoPort, match="no UDP socket"):
+        reach.answer("v=0\r\nm=video 9 X 0\r\n")
+
+
+async def test_one_port_for_three_viewers_at_once(pair: MakePair) -> None:
+    wanted = free_ports(1)
+    reach = reach_of(wanted)
+    pairs = await asyncio.gather(*(pair(reach).join() for _ in range(3)))
+    assert {place for one in pairs for place in one.places} == {("127.0.0.1", wanted[0])}
+    await asyncio.gather(*(one.talks() for one in pairs))
+    one = muxes(reach)["127.0.0.1"]
+    assert len(one._seats) == 3
+    await pairs[0].close()
+    assert len(one._seats) == 2
+    assert set(one._routes.values()) == set(one._seats.values())
+    await asyncio.gather(*(each.talks() for each in pairs[1:]))
+
+
+async def test_the_port_is_free_when_the_last_has_gone_and_taken_again_at_once(pair: MakePair) -> None:
+    wanted = free_ports(1)
+    reach = reach_of(wanted)
+    for _ in range(3):  # the next comes while the socket of the last is still closing
+        one = await pair(reach).join()
+        await one.talks()
+        closing, following = asyncio.create_task(one.close()), pair(reach)
+        await following.join()
+        await following.talks()
+        await closing
+        await following.server.close()
+    await asyncio.wait_for(muxes(reach)["127.0.0.1"].closed.wait(), 2)
+    ports.bind("127.0.0.1", wanted).close()
+    assert len(muxes(reach)) == 1
+
+
+async def test_twenty_come_and_go_on_one_port(pair: MakePair) -> None:
+    wanted = free_ports(1)
+    reach = reach_of(wanted)
+    stays = await pair(reach).join()
+    await stays.talks()
+    files = len(os.listdir("/proc/self/fd"))
+    for _ in range(10):
+        two = [Pair(reach) for _ in range(2)]
+        await asyncio.gather(*(one.join() for one in two))
+        await asyncio.gather(*(one.talks() for one in two))
+        await asyncio.gather(*(one.close() for one in two))
+    (one,) = muxes(reach).values()
+    assert len(one._seats) == 1
+    assert len(one._routes) == len(next(iter(one._seats.values())).remotes) <= 2
+    await until_async("no descriptor is left", lambda: done(len(os.listdir("/proc/self/fd")) <= files), within_s=2)
+    await stays.talks()
+
+
+async def done(value: bool) -> bool:
+    return value
+
+
+def check(fragment: str, password: str) -> bytes:
+    """A viewer's request (RFC 8445, 7.2.2)."""
+    request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    request.attributes["USERNAME"] = f"{fragment}:abcd"
+    request.attributes["PRIORITY"] = 1
+    request.attributes["ICE-CONTROLLING"] = 1
+    request.add_message_integrity(password.encode())
+    return bytes(request)
+
+
+async def test_strangers_change_nothing_and_get_no_answer(pair: MakePair) -> None:
+    wanted = free_ports(1)
+    reach = reach_of(wanted)
+    watching = await pair(reach).join()
+    await watching.talks()
+    (one,) = muxes(reach).values()
+    (fragment,) = one._seats
+    routes, chance = dict(one._routes), random.Random(4)
+    with socket.socket(type=socket.SOCK_DGRAM) as stranger:
+        stranger.setblocking(False)
+        valid = check(fragment, "x" * 22)
+        packets = [
+            valid,
+            check("nobo", "x" * 22),
+            valid[:-8],
+            b"",
+            b"\x80" * 30,
+            b"\x16\xfe\xfd" + bytes(40),
+            b"\0" * 20,
+        ]
+        packets += [chance.randbytes(chance.randrange(60)) for _ in range(200)]
+        packets += [bytes([chance.randrange(4)]) + chance.randbytes(60) for _ in range(200)]
+        packets += [valid[:at] + bytes([valid[at] ^ 255]) + valid[at + 1 :] for at in range(len(valid))]
+        for packet in packets:
+            stranger.sendto(packet, ("127.0.0.1", wanted[0]))
+        await watching.talks()  # what came before on the same socket has been dealt with
+        assert one._routes == routes
+        with pytest.raises(BlockingIOError):
+            stranger.recv(100)
+
+
+async def test_addresses_of_a_viewer_are_bounded_and_move_with_it(pair: MakePair) -> None:
+    reach = reach_of(free_ports(1))
+    first, second = [await pair(reach).join() for _ in range(2)]
+    await asyncio.gather(first.talks(), second.talks())
+    (one,) = muxes(reach).values()
+    mine, other = one._seats.values()
+    for port in range(1, 100):
+        one._learn(("192.0.2.9", port), mine)
+    assert len(mine.remotes) == mux.MAX_REMOTES
+    one._learn(("192.0.2.9", 99), other)  # a NAT gave the port to somebody else
+    assert ("192.0.2.9", 99) not in mine.remotes
+    assert one._routes["192.0.2.9", 99] is other
+    assert len(one._routes) == len(mine.remotes) + len(other.remotes)
+    await first.close()
+    assert set(one._routes.values()) == {other}
+    await second.talks()
+
+
+async def test_what_is_not_bundled_is_refused_on_one_port(pair: MakePair) -> None:
+    one = pair(reach_of(free_ports(1)))
+    one.viewer.addTransceiver("video")
+    await one.viewer.setLocalDescription(await one.viewer.createOffer())
+    offer = re.sub(r"a=group:BUNDLE.*\r\n", "", one.viewer.localDescription.sdp)
+    with pytest.raises(OfferRejected, match="not bundled"):
+        await one.join(offer=offer)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
+@pytest.mark.parametrize("kind", ["auto", "range", "single"])
+async def test_ipv6(pair: MakePair, kind: str) -> None:
+    wanted = {"auto": None, "range": free_ports(2, "::1"), "single": free_ports(1, "::1")}[kind]
+    one = await pair(reach_of(wanted, interfaces=("::1",))).join(only("::1"))
+    assert "::1" in {ip for ip, _ in one.places}
+    await one.talks()
+
+
+def only(address: str) -> Callable[[str], str]:
+    """The answer with the candidates of one address alone."""
+
+    def edit(answer: str) -> str:
+        keep = [line for line in answer.splitlines() if "a=candidate" not in line or f" {address} " in line]
+        return "\r\n".join(keep) + "\r\n"
+
+    return edit
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
+async def test_both_families_on_one_port(pair: MakePair) -> None:
+    wanted = free_ports(1)
+    reach = reach_of(wanted, interfaces=("lo",))
+    pairs = [await pair(reach).join(only(address)) for address in ("127.0.0.1", "::1")]
+    assert pairs[0].places == {("127.0.0.1", wanted[0]), ("::1", wanted[0])}
+    await asyncio.gather(*(one.talks() for one in pairs))
+
+
+@asynccontextmanager
+async def router(outside: str, inside: str, port: int) -> AsyncIterator[None]:
+    """Passes what comes to ``outside`` on to ``inside``, same port, from a port of its own for each who sends."""
+    loop = asyncio.get_running_loop()
+    passed: dict[tuple[str, int], asyncio.DatagramTransport] = {}
+
+    class Back(asyncio.DatagramProtocol):
+        def __init__(self, sender: tuple[str, int]) -> None:
+            self._sender = sender
+
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            front.sendto(data, self._sender)
+
+    class Front(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            tasks.append(asyncio.create_task(self._pass(data, addr)))
+
+        async def _pass(self, data: bytes, sender: tuple[str, int]) -> None:
+            if sender not in passed:
+                transport, _ = await loop.create_datagram_endpoint(lambda: Back(sender), remote_addr=(inside, port))
+                passed.setdefault(sender, transport)
+            passed[sender].sendto(data)
+
+    tasks: list[asyncio.Task[None]] = []
+    front, _ = await loop.create_datagram_endpoint(Front, local_addr=(outside, port))
+    yield
+    front.close()
+    await asyncio.gather(*tasks)
+    for transport in passed.values():
+        transport.close()
+
+
+async def test_a_viewer_outside_comes_through_the_router(pair: MakePair) -> None:
+    wanted = free_ports(1, "127.0.0.9")
+    async with router("127.0.0.9", "127.0.0.1", wanted[0]):
+        one = await pair(reach_of(wanted, advertise=("127.0.0.9",))).join(only("127.0.0.9"))
+        assert one.places == {("127.0.0.1", wanted[0]), ("127.0.0.9", wanted[0])}
+        await one.talks()
+        await one.close()
+
+
+async def test_a_name_is_looked_up_in_the_background(pair: MakePair) -> None:
+    reach = reach_of(advertise=("localhost", "no.such.name.invalid"))
+    await until_async("it is looked up", lambda: done("127.0.0.1" in reach._advertised.addresses()))
+    assert set(reach._advertised.addresses()) <= {"127.0.0.1", "::1"}
+    assert reach._advertised._worker is not None
+    await asyncio.wrap_future(reach._advertised._worker.finished)
+
+
+def test_the_interface_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    owners = {
+        "127.0.0.1": "lo",
+        "::1": "lo",
+        "192.0.2.2": "eth0",
+        "2001:db8::2": "eth0",
+        "172.17.0.1": "docker0",
+    }
+    monkeypatch.setattr(ice, "_owners", lambda: owners)
+    every = ["192.0.2.2", "2001:db8::2", "172.17.0.1"]
+    monkeypatch.setattr(ice, "_system_addresses", lambda use_ipv4, use_ipv6: every)
+    for interfaces, loopback, offered in [
+        ((), False, every),
+        ((), True, [*every, "127.0.0.1"]),
+        (("eth0",), False, ["192.0.2.2", "2001:db8::2"]),
+        (("192.0.2.0/24", "docker0"), False, ["192.0.2.2", "172.17.0.1"]),
+        (("2001:db8::/32",), True, ["2001:db8::2", "127.0.0.1"]),
+        (("172.17.0.1",), False, ["172.17.0.1"]),
+        (("lo",), True, ["127.0.0.1", "::1"]),
+        (("eth7",), False, ["127.0.0.1"]),
+    ]:
+        token = ice._interfaces.set(interfaces)
+        assert ice.host_addresses(loopback=loopback) == offered
+        ice._interfaces.reset(token)
+
+
+async def test_the_filter_and_the_ports_are_the_sessions_alone() -> None:
+    reach, loop = reach_of(free_ports(1), interfaces=("lo",)), asyncio.get_running_loop()
+    with reach.gathering():
+        transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+        assert transport.get_extra_info("sockname")[1] != 0
+        transport.close()
+    everywhere = aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)
+    with reach.gathering():
+        assert aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False) == ["127.0.0.1"]
+    assert aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False) == everywhere
+
+
+async def test_a_silent_server_costs_one_viewer_a_moment(
+    pair: MakePair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ice, "GATHER_S", 0.3)
+    with socket.socket(type=socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        url = f"stun:127.0.0.1:{silent.getsockname()[1]}"
+        reach = reach_of(ice_servers=(url,))
+        took_s = []
+        for _ in range(2):
+            started = time.monotonic()
+            one = await pair(reach).join()
+            took_s.append(time.monotonic() - started)
+            await one.talks()
+    assert took_s[0] > 0.3 > took_s[1]
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("streamd")] == [
+        "the STUN server of webrtc.ice_servers gave no address: next try in a minute"
+    ]
+
+
+async def test_a_stun_server_shows_the_outer_address(pair: MakePair) -> None:
+    """On one port the answer finds its way by the transaction."""
+
+    class Server(asyncio.DatagramProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            request = stun.parse_message(data)
+            answer = stun.Message(request.message_method, stun.Class.RESPONSE, request.transaction_id)
+            answer.attributes["XOR-MAPPED-ADDRESS"] = ("198.51.100.7", 4444)
+            self.transport.sendto(bytes(answer), addr)
+
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
+    url = "stun:127.0.0.1:{}".format(transport.get_extra_info("sockname")[1])
+    one = await pair(reach_of(free_ports(1), ice_servers=(url,))).join()
+    assert ("198.51.100.7", 4444) in one.places
+    await one.talks()
+    transport.close()
+
+
+TURNSERVER = shutil.which("turnserver")
+
+
+@asynccontextmanager
+async def coturn(folder: Path) -> AsyncIterator[int]:
+    """Debian's, on a free port of 127.0.0.1, for the user streamd with the password hunter2."""
+    port, relays = free_ports(1)[0], free_ports(20)
+    config = folder / "turn.conf"
+    config.write_text(
+        f"listening-ip=127.0.0.1\nrelay-ip=127.0.0.1\nlistening-port={port}\nrealm=here\nuser=streamd:hunter2\n"
+        f"min-port={relays[0]}\nmax-port={relays[-1]}\nlt-cred-mech\nallow-loopback-peers\nno-cli\nno-tls\nno-dtls\n"
+        f"no-rfc5780\npidfile={folder}/pid\nuserdb={folder}/db\nlog-file={folder}/log\nsimple-log\ncli-password=x\n"
+    )
+    assert TURNSERVER
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(TURNSERVER, "-c", config, stdout=quiet, stderr=quiet)
+    try:
+        await until_async("coturn listens", lambda: accepts(port))
+        yield port
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def accepts(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+@pytest.mark.skipif(not TURNSERVER, reason="NO TURN TEST RUNS: install coturn")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_turn(pair: MakePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str) -> None:
+    monkeypatch.setenv("TURN_PASSWORD", "hunter2")
+    async with coturn(tmp_path) as port:
+        url = f"turn:127.0.0.1:{port}?transport={transport}"
+        server = {"urls": (url,), "username": "streamd", "credential": "env:TURN_PASSWORD"}
+        reach = reach_of(free_ports(1), ice_servers=(server,))
+        one = pair(reach)
+
+        def relayed(answer: str) -> str:
+            return "\r\n".join(x for x in answer.splitlines() if "candidate" not in x or "typ relay" in x) + "\r\n"
+
+        await one.viewer.setLocalDescription(await one.viewer.createOffer())
+        # The relay lets nobody in whom streamd has not sent something to first: so it must know the viewer.
+        await one.join(relayed, offer=one.viewer.localDescription.sdp)
+        assert " typ relay " in one.answer
+        await one.talks()
+        await one.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        (aioice.ice, "get_host_addresses"),
+        (aioice.ice, "CONSENT_FAILURES"),
+        (aioice.ice.Connection, "get_component_candidates"),
+    ],
+)
+def test_a_name_that_a_release_moved_is_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: object, name: str
+) -> None:
+    ports.complain.cache_clear()
+    for kept in ("get_host_addresses", "CONSENT_FAILURES", "CONSENT_INTERVAL"):
+        monkeypatch.setattr(aioice.ice, kept, getattr(aioice.ice, kept))
+    monkeypatch.delattr(where, name)
+    ice.tune(loopback=True)
+    monkeypatch.delattr(where, name, raising=False)
+    ice.tune(loopback=True)
+    assert len([record for record in caplog.records if "aioice has changed" in record.getMessage()]) == 1
+    ports.complain.cache_clear()
+
+
+async def test_a_protocol_that_a_release_changed_gets_any_port(caplog: pytest.LogCaptureFixture) -> None:
+    ports.complain.cache_clear()
+    wanted, loop = free_ports(1), asyncio.get_running_loop()
+    transport, _ = await SinglePort(wanted[0]).open(
+        loop.create_datagram_endpoint, asyncio.DatagramProtocol, "127.0.0.1"
+    )
+    assert transport.get_extra_info("sockname")[1] != wanted[0]
+    assert "aioice has changed" in caplog.text
+    transport.close()
+
+
+def test_the_private_names_are_where_we_look() -> None:
+    assert hasattr(aioice.ice, "get_host_addresses")
+    assert hasattr(aioice.ice, "CONSENT_FAILURES")
+    ice.tune(loopback=False)
+    assert hasattr(aioice.ice.Connection.get_component_candidates, "__wrapped__")
