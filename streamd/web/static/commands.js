@@ -1,0 +1,54 @@
+// What the buttons do to a stream, and to the screen.
+
+import { ask, ofStream } from './api.js';
+import { $, saveAs, toast } from './dom.js';
+import { DEFAULT_PALETTE, colour, served } from './palettes.js';
+
+/** What is shown, in its palette, as PNG. */
+export async function saveSnapshot(name, view, palette) {
+  const [asked, paintIn] = served(view, palette);
+  try {
+    const signal = AbortSignal.timeout(15_000); // the server waits up to 10 s for a frame
+    const blob = await (await ask(ofStream(name, '/snapshot', { view: asked, format: 'png' }), { signal })).blob();
+    const time = new Date().toISOString().slice(0, 19).replace(/\D/g, '');
+    const file = `${name}-${view}-${time}.png`;
+    saveAs(paintIn === DEFAULT_PALETTE ? blob : await colour(blob, paintIn), file);
+    toast(`Saved ${file}`);
+  } catch (error) {
+    toast(`No snapshot: ${error.message}`);
+  }
+}
+
+let underWay = false;
+
+/** Start or stop recording; onDone() afterwards. */
+export async function toggleRecording({ name, recording }, onDone) {
+  if (underWay) return;
+  underWay = true;
+  $('record').disabled = true;
+  try {
+    // Stopping waits until the file is complete.
+    const signal = AbortSignal.timeout(20_000);
+    await ask(ofStream(name, '/recording'), { method: recording ? 'DELETE' : 'PUT', signal });
+    toast(recording ? `The recording of ${name} is complete` : `Recording ${name}`);
+  } catch (error) {
+    toast(`${recording ? 'Still recording' : 'Not recording'}: ${whyNot(error)}`);
+  } finally {
+    underWay = false;
+    $('record').disabled = false;
+    onDone();
+  }
+}
+
+function whyNot(error) {
+  if (error.status === 403) return 'this token may only look.';
+  if (error.status === 404) return 'this streamd cannot be told to record.';
+  return error.message; // 409: no directory is configured
+}
+
+export function toggleFullScreen() {
+  const stage = $('stage');
+  if (document.fullscreenElement) document.exitFullscreen();
+  else if (stage.requestFullscreen) stage.requestFullscreen().catch(() => toast('Full screen is not allowed here.'));
+  else stage.querySelector('.large video')?.webkitEnterFullscreen?.(); // iPhone
+}

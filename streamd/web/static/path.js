@@ -1,0 +1,45 @@
+// Whether WebRTC finds a way to this box is the same for all players of a page: what one learns, the others use.
+// While it finds none they show Motion JPEG, and one of them tries WebRTC again now and then.
+
+const FIRST_MS = 60_000;
+const CAP_MS = 600_000;
+
+let reason = null; // why there is none
+let delayMs = FIRST_MS;
+let timer = null;
+const fallen = new Set(); // players that do without, oldest first
+
+export const path = {
+  get reason() {
+    return reason;
+  },
+
+  /** This player has found none, or has heard of it. */
+  missing(player, why) {
+    reason = why;
+    fallen.add(player);
+    timer ??= setTimeout(tryAgain, delayMs);
+  },
+
+  leave(player) {
+    fallen.delete(player);
+  },
+
+  /** A session connects: everybody back to WebRTC. */
+  found() {
+    if (!reason) return;
+    reason = null;
+    delayMs = FIRST_MS;
+    clearTimeout(timer);
+    timer = null;
+    const returning = [...fallen];
+    fallen.clear();
+    for (const player of returning) player.comeBack();
+  },
+};
+
+function tryAgain() {
+  delayMs = Math.min(delayMs * 2, CAP_MS);
+  timer = fallen.size ? setTimeout(tryAgain, delayMs) : null;
+  if (!document.hidden) [...fallen].at(-1)?.tryWebRtc();
+}

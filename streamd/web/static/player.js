@@ -1,0 +1,252 @@
+// One picture on the page: a stream in a view, by WebRTC, else by Motion JPEG, else by stills.
+// The last picture stays until the next one shows.
+
+import { ofStream, whepOf } from './api.js';
+import { CaptureToScreen } from './measuring.js';
+import { paint, served } from './palettes.js';
+import { path } from './path.js';
+import { Pictures } from './pictures.js';
+import { WhepViewer } from './whep.js';
+
+const PATIENCE_MS = 15_000; // for WebRTC to find a way, before Motion JPEG takes over
+const STALL_MS = 10_000; // the server repeats its picture about each second, come what may
+const STILL_MS = 5000;
+const FALL_BACK_STILL_MS = 1500; // small pictures without WebRTC: connections are few
+
+export class Player {
+  picture = false; // something of what is wanted has been shown
+  via = null; // webrtc, mjpeg or stills; null while stopped
+  phase = 'stopped';
+  reason = null; // why not WebRTC
+  error = null; // the last failure stays during the next attempt
+  blocked = false; // the browser wants a tap before it plays
+  measured = null;
+  #wanted = null;
+  #palette = 'inferno';
+  #pathless = 0; // sessions in a row that found no media path
+  #trying = false; // WebRTC again, behind Motion JPEG
+  #patience;
+  #frames = { count: -1, at: 0 };
+
+  /** onChange() whenever something above has changed. */
+  constructor(screen, clock, onChange) {
+    this.onChange = onChange;
+    this.hold = document.createElement('canvas');
+    this.img = document.createElement('img');
+    this.video = Object.assign(document.createElement('video'), { autoplay: true, muted: true, playsInline: true });
+    this.hold.hidden = true;
+    this.img.alt = '';
+    screen.prepend(this.hold, this.img, this.video);
+    const onState = (change) => this.#stateChanged(change);
+    this.viewer = new WhepViewer({ onStream: (stream, receiver) => this.#receive(stream, receiver), onState });
+    this.captureToScreen = new CaptureToScreen(this.video, clock);
+    this.pictures = new Pictures(this.img, {
+      onPicture: () => this.#pictureArrived(),
+      onFailure: (error) => this.#failed(error),
+    });
+    this.video.addEventListener('loadeddata', () => this.#pictureArrived());
+  }
+
+  /** wanted: {name, view, palette, small, still}: small for one among many, still for now and then a picture. */
+  show(wanted) {
+    const [view, palette] = served(wanted.view, wanted.palette);
+    const before = this.#wanted;
+    this.#wanted = { ...wanted, view };
+    const same = before?.name === wanted.name && before.view === view && before.still === wanted.still;
+    if (!same) this.#keepPicture(before?.name === wanted.name);
+    this.#palette = palette;
+    for (const element of [this.video, this.img]) paint(element, palette);
+    if (!same) this.#start();
+    else if (this.via === 'mjpeg' && before.small !== wanted.small) this.#withoutWebRtc();
+  }
+
+  /** Nothing runs any more; the last picture stays. */
+  stop() {
+    if (!this.#wanted) return;
+    this.#keepPicture(true);
+    this.#wanted = null;
+    this.#quiet();
+    this.via = null;
+    this.onChange();
+  }
+
+  /** Cut a wait short: the server is back, say, or somebody asks for it. */
+  retry() {
+    if (!this.#wanted) return;
+    this.viewer.retry();
+    if (this.via !== 'webrtc' && !this.picture) this.#start();
+  }
+
+  /** Begin again: what shows the old pictures may not have noticed that the server is another. */
+  restart() {
+    if (!this.#wanted || this.via === 'webrtc') return this.viewer.retry();
+    this.#keepPicture(true);
+    this.#start();
+  }
+
+  /** From Motion JPEG, which goes on meanwhile. */
+  tryWebRtc() {
+    if (this.via !== 'mjpeg' || this.#trying) return;
+    this.#trying = true;
+    this.viewer.play(whepOf(this.#wanted.name, this.#wanted.view));
+    this.onChange();
+  }
+
+  /** Another player has found the way. */
+  comeBack() {
+    if (this.via === 'mjpeg' && !this.#trying) this.#start();
+  }
+
+  get trying() {
+    return this.#trying;
+  }
+
+  /** Call it each second. */
+  async measure() {
+    this.measured = await this.viewer.measure().catch(() => null);
+    if (!this.measured) return;
+    this.measured.captureMs = this.captureToScreen.take();
+    const now = performance.now();
+    if (this.measured.frames !== this.#frames.count) this.#frames = { count: this.measured.frames, at: now };
+    else if (now - this.#frames.at > STALL_MS) this.viewer.reconnect('No pictures arrive.');
+  }
+
+  /** Nothing was counted while the page was hidden. */
+  awake() {
+    this.#frames.at = performance.now();
+    this.retry();
+  }
+
+  #start() {
+    this.#quiet();
+    const { name, view, still } = this.#wanted;
+    if (still) {
+      this.via = 'stills';
+      this.pictures.stills(ofStream(name, '/snapshot', { view, format: 'jpg' }), STILL_MS);
+    } else if (path.reason) {
+      this.#fallBack(path.reason);
+    } else {
+      this.via = 'webrtc';
+      this.#patience = setTimeout(() => this.#losePatience(), PATIENCE_MS);
+      this.viewer.play(whepOf(name, view));
+    }
+    this.onChange();
+  }
+
+  #quiet() {
+    clearTimeout(this.#patience);
+    path.leave(this);
+    this.#trying = false;
+    this.#pathless = 0;
+    this.picture = false;
+    this.error = null;
+    this.via = null;
+    this.viewer.stop();
+    this.pictures.stop();
+    this.captureToScreen.follow(null);
+    this.video.srcObject = null;
+  }
+
+  // --- WebRTC
+
+  #stateChanged({ phase, error }) {
+    this.phase = phase;
+    if (phase !== 'connected') this.measured = null;
+    this.#frames = { count: -1, at: performance.now() };
+    if (phase === 'connected') {
+      this.#pathless = 0;
+      clearTimeout(this.#patience);
+      path.found();
+    }
+    if (this.#trying) {
+      if (phase === 'waiting' || phase === 'failed') this.#giveUpTrying();
+      return;
+    }
+    if (this.via !== 'webrtc') return;
+    if (phase !== 'connecting') this.error = error;
+    if (error?.code === 'no_media_path') this.#pathless += 1;
+    const unauthorised = [401, 403].includes(error?.status);
+    if (phase === 'failed' && !unauthorised) this.#fallBack(error.code === 'no_webrtc' ? 'no WebRTC here' : error.message);
+    else if (this.#pathless > 1) this.#fallBack('WebRTC finds no path (UDP)');
+    this.onChange();
+  }
+
+  #losePatience() {
+    const stuck = this.viewer.phase === 'connecting' && this.viewer.answered;
+    if (this.via === 'webrtc' && (stuck || this.#pathless)) this.#fallBack('WebRTC finds no path (UDP)');
+  }
+
+  #receive(stream, receiver) {
+    this.#keepPicture(true);
+    if (!this.#trying) this.picture = false;
+    this.video.srcObject = stream;
+    this.captureToScreen.follow(receiver);
+    this.video.play().catch((error) => {
+      this.blocked = error.name === 'NotAllowedError';
+      this.onChange();
+    });
+  }
+
+  // --- without WebRTC
+
+  #fallBack(reason) {
+    this.viewer.stop();
+    this.captureToScreen.follow(null);
+    this.video.srcObject = null;
+    this.via = 'mjpeg';
+    this.error = null;
+    this.reason = reason;
+    this.#withoutWebRtc();
+    path.missing(this, reason);
+    this.onChange();
+  }
+
+  #withoutWebRtc() {
+    const { name, view, small } = this.#wanted;
+    if (small) this.pictures.stills(ofStream(name, '/snapshot', { view, format: 'jpg' }), FALL_BACK_STILL_MS);
+    else this.pictures.stream(ofStream(name, '/mjpeg', { view }));
+  }
+
+  #giveUpTrying() {
+    this.#trying = false;
+    this.viewer.stop();
+    this.video.srcObject = null;
+    path.missing(this, this.reason);
+    this.onChange();
+  }
+
+  #failed(error) {
+    this.error = error ?? { code: 'network', message: 'No pictures arrive.' };
+    this.onChange();
+  }
+
+  // --- pictures
+
+  #pictureArrived() {
+    if (!this.#wanted) return;
+    if (this.video.srcObject && this.video.videoWidth) {
+      this.#trying = false;
+      this.via = 'webrtc';
+      path.leave(this);
+      this.pictures.stop();
+    }
+    this.hold.hidden = true;
+    this.picture = true;
+    this.blocked = false;
+    this.error = null;
+    this.onChange();
+  }
+
+  /** What is shown now stays behind the next one; `same` unless it is of another stream. */
+  #keepPicture(same) {
+    if (!same) this.hold.hidden = true;
+    const { video, img, hold } = this;
+    const shown = video.srcObject && video.videoWidth ? video : img.naturalWidth ? img : null;
+    if (!shown || !same) return;
+    hold.width = shown.videoWidth || shown.naturalWidth;
+    hold.height = shown.videoHeight || shown.naturalHeight;
+    hold.getContext('2d').drawImage(shown, 0, 0);
+    hold.hidden = false;
+    paint(hold, this.#palette);
+  }
+}

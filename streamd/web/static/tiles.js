@@ -1,0 +1,211 @@
+// The pictures of all streams: a tile each, that shows live video while it is looked at, alone or among the others.
+
+import { DEFAULT_VIEW, VIEWS, addressOf } from './address.js';
+import { copyOf, fixed, joined, write } from './dom.js';
+import { isOver, sleeps, tileNotice, writeNotice } from './notice.js';
+import { Player } from './player.js';
+
+const MOST_LIVE = 9; // more at once is more than a browser decodes well; the rest are stills
+const GRACE_MS = 8000; // out of sight this long: its session ends
+
+export class Wall {
+  #tiles = new Map();
+  #observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: '80px' });
+  #asleep = false;
+
+  /** `page` tells what is wanted: {layout, stream, views, palette}, news, render(), setView(name, view). */
+  constructor(container, page) {
+    Object.assign(this, { container, page });
+  }
+
+  get large() {
+    const { layout, stream } = this.page.state;
+    return layout === 'one' ? this.#tiles.get(stream) ?? null : null;
+  }
+
+  get tiles() {
+    return [...this.#tiles.values()];
+  }
+
+  get withoutWebRtc() {
+    return this.tiles.some(({ player }) => player.via === 'mjpeg');
+  }
+
+  /** Bring tiles and players in line with the streams that there are and with what is to be shown. */
+  update() {
+    this.#arrange();
+    const live = this.#chooseLive();
+    for (const tile of this.tiles) {
+      tile.place(this.page.state);
+      tile.follow(this.#asleep ? null : live.has(tile), this.page.state);
+      tile.render(this.page);
+    }
+    this.container.dataset.layout = this.page.state.layout ?? '';
+    this.container.dataset.count = String(Math.min(this.tiles.length, 5));
+  }
+
+  measure() {
+    return Promise.all(this.tiles.map((tile) => tile.player.measure()));
+  }
+
+  /** Let everything go: the page is hidden, or leaves. */
+  sleep() {
+    this.#asleep = true;
+    for (const tile of this.tiles) tile.stop();
+  }
+
+  wake() {
+    this.#asleep = false;
+    for (const { player } of this.tiles) player.awake();
+  }
+
+  serverReturned() {
+    for (const { player } of this.tiles) player.restart();
+  }
+
+  /** Move the focus among the tiles: by one, or by a row. */
+  step(by, rows) {
+    const links = this.tiles.map((tile) => tile.link);
+    const columns = getComputedStyle(this.container).gridTemplateColumns.split(' ').length;
+    const at = links.indexOf(document.activeElement?.closest?.('.tile')?.querySelector('.open'));
+    const to = at < 0 ? 0 : at + by * (rows ? columns : 1);
+    links[to]?.focus();
+  }
+
+  #arrange() {
+    const { answer } = this.page.news;
+    const { stream } = this.page.state;
+    const names = answer ? answer.streams.map(({ name }) => name) : stream ? [stream] : [];
+    for (const [name, tile] of this.#tiles) {
+      if (names.includes(name)) continue;
+      tile.stop();
+      this.#observer.unobserve(tile.element);
+      tile.element.remove();
+      this.#tiles.delete(name);
+    }
+    names.forEach((name, i) => {
+      if (!this.#tiles.has(name)) {
+        const tile = new Tile(name, this.page);
+        this.#tiles.set(name, tile);
+        this.#observer.observe(tile.element);
+      }
+      const { element } = this.#tiles.get(name);
+      if (this.container.children[i] !== element) this.container.insertBefore(element, this.container.children[i] ?? null);
+    });
+    this.#tiles = new Map(names.map((name) => [name, this.#tiles.get(name)]));
+  }
+
+  #chooseLive() {
+    const { large } = this;
+    if (large) return new Set([large]);
+    const eligible = this.tiles.filter((tile) => tile.visible && tile.mayPlay(this.page.news.stream(tile.name)));
+    const playing = eligible.filter((tile) => tile.live);
+    return new Set([...playing, ...eligible.filter((tile) => !tile.live)].slice(0, MOST_LIVE));
+  }
+
+  #seen(entries) {
+    for (const { target, isIntersecting } of entries) {
+      const tile = this.#tiles.get(target.dataset.name);
+      if (tile) tile.visible = isIntersecting;
+    }
+    this.page.render();
+  }
+}
+
+class Tile {
+  visible = false;
+  live = false;
+  large = false;
+  #leaving = null;
+
+  constructor(name, page) {
+    this.name = name;
+    this.element = copyOf('tile');
+    this.element.dataset.name = name;
+    this.element.dataset.testid = `tile-${name}`;
+    const part = (selector) => this.element.querySelector(selector);
+    this.screen = part('.screen');
+    this.link = part('.open');
+    this.notice = part('.notice');
+    this.via = part('.via');
+    this.select = part('select');
+    this.player = new Player(this.screen, page.news.clock, () => page.renderSoon());
+    part('b').textContent = name;
+    this.link.ariaLabel = `Show ${name} large`;
+    this.select.ariaLabel = `View of ${name}`;
+    this.select.onchange = () => page.setView(name, this.select.value);
+    this.screen.ondblclick = () => this.large && page.toggleFullScreen();
+    this.via.querySelector('button').onclick = () => this.player.tryWebRtc();
+  }
+
+  /** Whether the grid may play it: a stream on demand is not woken by being listed. */
+  mayPlay(stream) {
+    if (!stream || sleeps(stream)) return false;
+    return !isOver(stream) || this.live;
+  }
+
+  place({ layout, stream, views }) {
+    this.large = layout === 'one' && stream === this.name;
+    this.element.classList.toggle('large', this.large);
+    this.element.hidden = layout === 'one' && !this.large;
+    this.link.hidden = this.large;
+    this.link.href = addressOf({ layout: 'one', stream: this.name, views });
+    if (this.large) this.player.video.dataset.testid = 'video';
+    else delete this.player.video.dataset.testid;
+  }
+
+  /** live: play; a still for what is in sight but beyond the number; null to stop at once. */
+  follow(live, { views, palette }) {
+    const view = views.get(this.name) ?? DEFAULT_VIEW;
+    this.live = Boolean(live);
+    const wanted = { name: this.name, view, palette, small: !this.large, still: false };
+    if (live) {
+      this.#stay();
+      this.player.show(wanted);
+    } else if (live === null) {
+      this.stop();
+    } else if (this.visible && !this.element.hidden && this.wantsStill) {
+      this.#stay();
+      this.player.show({ ...wanted, still: true });
+    } else if (this.player.via) {
+      this.#leaving ??= setTimeout(() => this.stop(), GRACE_MS);
+    }
+  }
+
+  stop() {
+    this.#stay();
+    this.player.stop();
+  }
+
+  #stay() {
+    clearTimeout(this.#leaving);
+    this.#leaving = null;
+  }
+
+  render(page) {
+    const { name, player, large, live, select } = this;
+    const stream = page.news.stream(name);
+    const { gone } = page.news;
+    this.wantsStill = stream?.state === 'running' && !sleeps(stream);
+    writeNotice(this.notice, tileNotice({ name, stream, player, large, live, gone }));
+    const word = gone ? 'no answer' : stream?.state ?? '';
+    this.element.querySelector('.dot').dataset.state = word;
+    const rate = stream?.state === 'running' ? `${fixed(stream.fps_out, 0)} fps` : word;
+    write(this.element.querySelector('.detail'), joined(' · ', rate, stream?.recording && 'recording'));
+    this.link.title = stream?.reason ?? '';
+    this.#renderViews(select, stream?.views ?? Object.keys(VIEWS), page.state.views.get(name) ?? DEFAULT_VIEW);
+    this.via.hidden = player.via !== 'mjpeg';
+    write(this.via.firstElementChild, large ? `Motion JPEG: ${player.reason}` : 'Stills: no WebRTC');
+    const button = this.via.querySelector('button');
+    button.disabled = player.trying;
+    write(button, player.trying ? 'Trying WebRTC …' : 'Try WebRTC again');
+    player.video.ariaLabel = `${name}, live video`;
+  }
+
+  #renderViews(select, views, view) {
+    if (select.options.length !== views.length) {
+      select.replaceChildren(...views.map((key) => new Option(VIEWS[key] ?? key, key)));
+    }
+    if (select.value !== view) select.value = view;
+  }
+}
