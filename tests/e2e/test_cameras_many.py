@@ -142,8 +142,8 @@ class TestChanges:
         return write_settings(tmp_path / "streamd.toml", {"keep": {"source": BARS}, "old": {"source": BARS}})
 
     @pytest.fixture
-    def running(self, daemon: StartDaemon, settings: Path) -> Daemon:
-        return daemon("--config", settings).until_ready()
+    async def running(self, daemon: StartDaemon, settings: Path) -> Daemon:
+        return await asyncio.to_thread(lambda: daemon("--config", settings).until_ready())
 
     async def test_by_the_api(self, running: Daemon, join: Join) -> None:
         viewer = await join(running, "keep")
@@ -166,10 +166,13 @@ class TestChanges:
             assert send(running, method, "new", body).error == (404, "unknown_stream")
         assert 'stream="new"' not in running.get("/metrics").text.replace('state="stopping"', "")
 
-    def test_a_bad_value_is_refused_as_check_does(self, running: Daemon, tmp_path: Path) -> None:
+    async def test_a_bad_value_is_refused_as_check_does(self, running: Daemon, tmp_path: Path) -> None:
+        await asyncio.to_thread(self._refuse, running, tmp_path)
+
+    def _refuse(self, running: Daemon, folder: Path) -> None:
         bad = {"source": BARS, "max_fps": -1, "wrong": 1}
-        settings = write_settings(tmp_path / "bad.toml", {"old": bad})
-        told = streamd(tmp_path, "check", settings)
+        settings = write_settings(folder / "bad.toml", {"old": bad})
+        told = streamd(folder, "check", settings)
         assert told.code == 78
         problems = [line for line in told.stderr.splitlines() if "streams.old." in line]
         assert len(problems) == 2, told.stderr

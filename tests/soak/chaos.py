@@ -103,22 +103,35 @@ class Chaos:
     # -- what goes wrong --------------------------------------------------------------------------
 
     async def _die(self) -> None:
-        await self._every_period(0.5, self.plan.away_s, self.dying.kill, self.dying.start)
+        await self._every_period("dies", 0.5, self.plan.away_s, self.dying.kill, self.dying.start)
 
     async def _hang(self) -> None:
         """Long enough to be noticed."""
         away_s = max(self.plan.away_s, READ_TIMEOUT_S + 1.0)
-        await self._every_period(0.0, away_s, self.hanging.hang, self.hanging.wake)
+        await self._every_period("hangs", 0.0, away_s, self.hanging.hang, self.hanging.wake)
 
     async def _every_period(
-        self, offset: float, away_s: float, strike: Callable[[], object], heal: Callable[[], object]
+        self, stream: str, offset: float, away_s: float, strike: Callable[[], object], heal: Callable[[], object]
     ) -> None:
-        await self._pause((0.1 + offset) * self.plan.period_s)
+        strike_at = time.monotonic() + (0.1 + offset) * self.plan.period_s
         while not self._stop.is_set():
+            await self._pause(strike_at - time.monotonic())
             await asyncio.to_thread(strike)
             await self._pause(away_s)
             await asyncio.to_thread(heal)
-            await self._pause(self.plan.period_s - away_s)
+            strike_at += self.plan.period_s
+            await self._returns(stream, strike_at)
+
+    async def _returns(self, stream: str, until_s: float) -> None:
+        """Notes when pictures come again, if they do before the next blow."""
+        healed_at = time.monotonic()
+        while not self._stop.is_set() and time.monotonic() < until_s:
+            if await asyncio.to_thread(self.daemon.state, stream) == "running":
+                self.report.returns[stream].append(round(time.monotonic() - healed_at, 2))
+                return
+            await self._pause(0.1)
+        if not self._stop.is_set():
+            self.report.returns[stream].append(None)
 
     async def _come_and_go(self, number: int) -> None:
         chance = random.Random(self.plan.seed + number)

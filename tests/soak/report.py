@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 DRIFT = 0.03
+BACK_S = 5.0
 MINUTE_S = 60.0
 
 
@@ -71,6 +73,8 @@ class Report:
     before: Held | None = None
     """With all well and no viewer, as ``after``."""
     after: Held | None = None
+    returns: dict[str, list[float | None]] = field(default_factory=lambda: {"dies": [], "hangs": []})
+    """Seconds from each return of a camera to its stream's; None: not before the next blow."""
     log: str = ""
     tell: Callable[[Sample], None] = lambda sample: None
 
@@ -81,7 +85,14 @@ class Report:
     # -- verdicts ---------------------------------------------------------------------------------
 
     def verdicts(self) -> list[Verdict]:
-        return [*self._held(), *self._viewers(), self._restarts(), self._log(), *self._memory()]
+        return [
+            *self._held(),
+            *self._viewers(),
+            self._restarts(),
+            *self._returned(),
+            self._log(),
+            *self._memory(),
+        ]
 
     def _held(self) -> Iterator[Verdict]:
         """Before the chaos and after it; what there is in between goes up and down with the viewers."""
@@ -109,6 +120,16 @@ class Report:
         struck = {name: count for name, count in last.restarts.items() if name in ("dies", "hangs")}
         others = sum(last.restarts.values()) - sum(struck.values()) + last.worker_restarts
         return Verdict("only what was struck restarted", min(struck.values()) > 0 and others == 0, str(last.restarts))
+
+    def _returned(self) -> Iterator[Verdict]:
+        """The one that hangs gives no sign of its return: its stream comes back when the back-off says so."""
+        for stream, limit_s in (("dies", BACK_S), ("hangs", math.inf)):
+            times = self.returns[stream]
+            late = [took_s for took_s in times if took_s is None or took_s > limit_s]
+            slowest = sorted((took_s for took_s in times if took_s is not None), reverse=True)[:3]
+            limit = "before it does so again" if limit_s == math.inf else f"within {limit_s:g} s"
+            figures = f"{len(times)} returns, the slowest after {slowest} s, {times.count(None)} not in time"
+            yield Verdict(f"what {stream} is back {limit}", not late, figures)
 
     def _log(self) -> Verdict:
         bad = [line for line in self.log.splitlines() if " ERROR " in line or "Traceback" in line]
@@ -152,6 +173,7 @@ class Report:
             "verdicts": [asdict(verdict) for verdict in self.verdicts()],
             "before": asdict(self.before) if self.before else None,
             "after": asdict(self.after) if self.after else None,
+            "returns": self.returns,
             "samples": [asdict(sample) for sample in self.samples],
             "visits": [asdict(visit) for visit in self.visits],
         }
