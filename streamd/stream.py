@@ -117,6 +117,10 @@ class Stream:
         """Returns when all files are complete. Its settings may start it again when they change."""
         await self._recordings.stop()
 
+    @property
+    def recorded_views(self) -> list[View]:
+        return self._recordings.views
+
     def describe(self) -> dict[str, Any]:
         """For the API, JSON-ready, without secrets."""
         publisher = self._pipeline.publisher if self._pipeline else None
@@ -138,7 +142,7 @@ class Stream:
             },
             "viewers": sum(len(hub) for hub in self._hubs.values()) - len(self._recordings),
             "recording": len(self._recordings) > 0,
-            "recording_views": self._recordings.views,
+            "recording_views": self.recorded_views,
             "recording_error": self._recordings.error,
             "flicker": publisher.flicker if publisher else 0.0,
             "views": list(VIEWS),

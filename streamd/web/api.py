@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
@@ -14,22 +14,20 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client.exposition import choose_encoder
 
 from streamd import __version__
-from streamd.config import FORMATS, VIEWS, PictureFormat, View, parse
+from streamd.config import FORMATS, PictureFormat, parse
 from streamd.errors import PictureError
 from streamd.render.pictures import CONTENT_TYPES
 from streamd.sources.v4l2 import cameras
 from streamd.still import depth_of_picture
-from streamd.stream import Stream
-from streamd.web.context import CONTEXT
+from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import RETRY_AFTER_S, Refusal
+from streamd.web.requests import UNSAID, json_object, limited, stream_of, view_of
 
 T = TypeVar("T")
 
 SNAPSHOT_TIMEOUT_S = 10.0
-UNSAID = ("application/octet-stream", "application/x-www-form-urlencoded")
-"""What clients say of a body when nobody told them what it is; the second is curl's."""
 MAX_PICTURE_BYTES = 32 * 1024 * 1024
-MAX_CONFIG_BYTES = 64 * 1024
+SETTINGS = "with the keys of a stream, such as source"
 STREAM = "/api/v1/streams/{name}"
 
 
@@ -81,29 +79,32 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def list_streams(request: web.Request) -> web.Response:
-    context = request.app[CONTEXT]
-    return web.json_response(
-        {
-            "streams": [stream.describe() for stream in context.streams.values()],
-            "model": _model(request),
-            "version": __version__,
-        }
-    )
+    return web.json_response(describe(request.app[CONTEXT]))
+
+
+def describe(context: WebContext) -> dict[str, Any]:
+    """All streams, now."""
+    return {
+        "time": time.time(),
+        "streams": [stream.describe() for stream in context.streams.values()],
+        "model": _model(context),
+        "version": __version__,
+    }
 
 
 async def show_stream(request: web.Request) -> web.Response:
-    return web.json_response(_stream(request).describe() | {"model": _model(request)})
+    return web.json_response(stream_of(request).describe() | {"model": _model(request.app[CONTEXT])})
 
 
 async def put_stream(request: web.Request) -> web.Response:
     """Adds the stream, or gives it these settings and no others."""
-    return await _put(request, await _settings(request))
+    return await _put(request, await json_object(request, SETTINGS))
 
 
 async def patch_stream(request: web.Request) -> web.Response:
     """Changes what the body names and leaves the rest."""
-    before = _stream(request).config.model_dump(mode="json", exclude_unset=True)
-    return await _put(request, before | await _settings(request))
+    before = stream_of(request).config.model_dump(mode="json", exclude_unset=True)
+    return await _put(request, before | await json_object(request, SETTINGS))
 
 
 async def _put(request: web.Request, settings: Mapping[str, Any]) -> web.Response:
@@ -116,21 +117,9 @@ async def _put(request: web.Request, settings: Mapping[str, Any]) -> web.Respons
 
 async def delete_stream(request: web.Request) -> web.Response:
     """Answers when nothing of it is left: files complete, viewers gone."""
-    stream = _stream(request)
+    stream = stream_of(request)
     await request.app[CONTEXT].streams.remove(stream.name)
     return web.json_response(stream.describe())
-
-
-async def _settings(request: web.Request) -> dict[str, Any]:
-    if request.content_type not in ("application/json", *UNSAID):
-        raise Refusal(415, "wrong_type", f"send JSON (application/json), not {request.content_type}")
-    try:
-        settings = json.loads(await _limited(lambda: request.content.read(65536), MAX_CONFIG_BYTES))
-    except ValueError as error:
-        raise Refusal(400, "bad_request", f"not JSON: {error}") from None
-    if not isinstance(settings, dict):
-        raise Refusal(422, "bad_value", "send an object with the keys of a stream, such as source")
-    return settings
 
 
 async def list_devices(request: web.Request) -> web.Response:
@@ -140,8 +129,8 @@ async def list_devices(request: web.Request) -> web.Response:
 
 
 async def snapshot(request: web.Request) -> web.Response:
-    stream = _stream(request)
-    view, format = _view(request), _format(request, default="jpg")
+    stream = stream_of(request)
+    view, format = view_of(request), _format(request, default="jpg")
     try:
         data = await asyncio.wait_for(stream.snapshot(view, format), SNAPSHOT_TIMEOUT_S)
     except (PictureError, TimeoutError) as error:
@@ -155,7 +144,7 @@ async def snapshot(request: web.Request) -> web.Response:
 async def depth(request: web.Request) -> web.Response:
     """One picture, as the raw body or as the field ``image`` of a form."""
     context = request.app[CONTEXT]
-    view, format = _view(request), _format(request, default="png")
+    view, format = view_of(request), _format(request, default="png")
     status, wanted = context.service.status, request.query.get("model")
     running = status.info.spec.name if status.info else status.wanted
     if wanted and wanted != running:
@@ -170,41 +159,17 @@ async def _image(request: web.Request) -> bytes:
         try:
             async for part in await request.multipart():
                 if getattr(part, "name", None) == "image":
-                    return await _limited(cast(Any, part).read_chunk)
+                    return await limited(cast(Any, part).read_chunk, MAX_PICTURE_BYTES)
         except (ValueError, HttpProcessingError):
             raise Refusal(400, "bad_request", "the form is not one: see RFC 7578") from None
         raise Refusal(422, "bad_value", "the form has no field called image")
     if not request.content_type.startswith("image/") and request.content_type not in UNSAID:
         raise Refusal(415, "wrong_type", f"send a picture (image/...), not {request.content_type}")
-    return await _limited(lambda: request.content.read(65536))
-
-
-async def _limited(read: Callable[[], Awaitable[bytes]], most: int = MAX_PICTURE_BYTES) -> bytes:
-    data = bytearray()
-    while chunk := await read():
-        data += chunk
-        if len(data) > most:
-            raise Refusal(413, "too_large", f"more than {most // 1024} KiB")
-    return bytes(data)
+    return await limited(lambda: request.content.read(65536), MAX_PICTURE_BYTES)
 
 
 async def _await(future: Future[T]) -> T:
     return await asyncio.wrap_future(future)
-
-
-def _stream(request: web.Request) -> Stream:
-    name = request.match_info["name"]
-    stream = request.app[CONTEXT].streams.get(name)
-    if stream is None:
-        raise Refusal(404, "unknown_stream", f"no stream is called {name}")
-    return stream
-
-
-def _view(request: web.Request) -> View:
-    view = request.query.get("view", "depth")
-    if view not in VIEWS:
-        raise Refusal(422, "bad_value", f"view {view}: unknown; there are: {', '.join(VIEWS)}")
-    return view
 
 
 def _format(request: web.Request, default: PictureFormat) -> PictureFormat:
@@ -223,8 +188,8 @@ def _picture(data: bytes, format: PictureFormat, stem: str) -> web.Response:
     )
 
 
-def _model(request: web.Request) -> dict[str, Any]:
-    status = request.app[CONTEXT].service.status
+def _model(context: WebContext) -> dict[str, Any]:
+    status = context.service.status
     info = status.info
     described: dict[str, Any] = {"state": status.state, "wanted": status.wanted, "message": status.message}
     if info is None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import errno
 import mimetypes
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import Protocol
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from streamd.errors import StreamdError
-from streamd.web import api, whep
+from streamd.web import api, events, mjpeg, openapi, recordings, session, whep
+from streamd.web.auth import ACCESS, Access, guard
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import json_errors
+from streamd.web.library import Library
 
 STATIC = Path(str(resources.files("streamd") / "web" / "static"))
 CLOSE_CONNECTIONS_S = 2.0
@@ -25,19 +28,42 @@ SECURITY_HEADERS = {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
         "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     ),
-    "X-Content-Type-Options": "nosniff",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), bluetooth=()",
     "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
 }
+"""On every answer. No HSTS: who ends TLS decides for how long the name may not be used without."""
 
 
 def build_app(context: WebContext) -> web.Application:
-    app = web.Application(middlewares=[secure, json_errors], client_max_size=api.MAX_PICTURE_BYTES)
+    """Raises ConfigError for a token that cannot be read."""
+    app = web.Application(middlewares=[json_errors, guard], client_max_size=api.MAX_PICTURE_BYTES)
+    app.on_response_prepare.append(secure)
     app[CONTEXT] = context
-    app.add_routes(api.routes())
+    app[ACCESS] = Access(context.server)
+    _build_long_answers(app, context)
+    for module in (api, events, mjpeg, openapi, recordings, session):
+        app.add_routes(module.routes())
     app.add_routes(whep.routes(context.streams.get, context.viewers))
     page = _page(_static_files())
-    app.add_routes([web.get("/", page), web.get("/static/{file}", page)])
+    app.add_routes([web.get("/", page), web.get("/static/{file}", page), web.get("/embed/{name}", _embed(page))])
     return app
+
+
+def _build_long_answers(app: web.Application, context: WebContext) -> None:
+    """What answers that go on for long share, and how they end with the server."""
+    feeds = app[mjpeg.FEEDS] = mjpeg.Feeds()
+    board = app[events.BOARD] = events.Board(context.streams, partial(api.describe, context))
+    directory = context.recording.directory
+    archive = app[recordings.ARCHIVE] = recordings.Archive(Library(directory) if directory else None)
+    app.on_shutdown.extend([feeds.end, board.end])
+    app.on_cleanup.extend([feeds.clean_up, archive.clean_up])
+
+
+class PageHandler(Protocol):
+    """A file of the page: the one in the address, or the one named."""
+
+    async def __call__(self, request: web.Request, name: str | None = None) -> web.Response: ...
 
 
 class Server:
@@ -68,12 +94,10 @@ async def listen(app: web.Application, address: tuple[str, int]) -> Server:
     return Server(runner)
 
 
-@web.middleware
-async def secure(request: web.Request, handler: Handler) -> web.StreamResponse:
-    response = await handler(request)
+async def secure(request: web.Request, response: web.StreamResponse) -> None:
+    """Before the headers go out, of answers that go on too."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
-    return response
 
 
 def _static_files() -> dict[str, tuple[bytes, str]]:
@@ -85,12 +109,24 @@ def _static_files() -> dict[str, tuple[bytes, str]]:
     }
 
 
-def _page(files: dict[str, tuple[bytes, str]]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def answer(request: web.Request) -> web.Response:
-        name = request.match_info.get("file", "index.html")
+def _page(files: dict[str, tuple[bytes, str]]) -> PageHandler:
+    async def answer(request: web.Request, name: str | None = None) -> web.Response:
+        name = name or request.match_info.get("file", "index.html")
         if name not in files:
             raise web.HTTPNotFound
         body, content_type = files[name]
         return web.Response(body=body, content_type=content_type, charset="utf-8", headers=REVALIDATE)
+
+    return answer
+
+
+def _embed(page: PageHandler) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """One stream for a frame on any page, such as Home Assistant's or Grafana's."""
+
+    async def answer(request: web.Request) -> web.Response:
+        response = await page(request, "embed.html")
+        policy = SECURITY_HEADERS["Content-Security-Policy"]
+        response.headers["Content-Security-Policy"] = policy.replace("frame-ancestors 'self'", "frame-ancestors *")
+        return response
 
     return answer

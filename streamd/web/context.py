@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from streamd.config import RecordingConfig, ServerConfig
 from streamd.depth.service import DepthService
 from streamd.fleet import Fleet
 from streamd.metrics import Metrics
@@ -22,6 +23,8 @@ class WebContext:
     metrics: Metrics
     viewers: WebRtcSink
     stills: Caller
+    server: ServerConfig = field(default_factory=ServerConfig)
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
 
     def refresh_metrics(self) -> None:
         """What is read when somebody asks, not kept up to date."""

@@ -78,7 +78,8 @@ class TestHealth:
 
     def test_not_ready_says_why(self, daemon: StartDaemon) -> None:
         """No weights and nothing to fall back on: it lives, and waits."""
-        running = daemon("demo:", model="midas_small", STREAMD_MODEL__FALLBACK='""', STREAMD_HOME="/nonexistent")
+        away = {"STREAMD_MODEL__NAME": "midas_small", "STREAMD_MODEL__FALLBACK": '""', "STREAMD_HOME": "/nonexistent"}
+        running = daemon("demo:", model="", **away)
         assert running.get("/healthz").status == 200
         until("it has looked for the model", lambda: "no weights" in running.get("/readyz").text)
         answer = running.get("/readyz")

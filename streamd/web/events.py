@@ -1,0 +1,156 @@
+"""Server-sent events: state changes at once, and what all streams do each second.
+
+    event: state         {"time", "name", "change": "added" | "state" | "removed", "state", "reason"}
+    event: statistics    as GET /api/v1/streams answers
+
+Nothing is missed by one who comes late: each begins with the statistics. So there are no ids, and
+Last-Event-ID means nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from aiohttp import web
+
+from streamd.fleet import Change, Fleet
+from streamd.stream import Stream
+from streamd.web.errors import RETRY_AFTER_S, Refusal
+from streamd.web.slow import alive, keep_short, send
+
+PATH = "/api/v1/events"
+MAX_CLIENTS = 64
+MAX_WAITING = 256
+"""Changes that may wait for a client; one that lets more pile up is let go."""
+STATISTICS_S = 1.0
+HEARTBEAT_S = 10.0
+RETRY_MS = 2000
+_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def routes() -> list[web.RouteDef]:
+    return [web.get(PATH, events)]
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    if request.method == "HEAD":
+        return web.Response(headers=_HEADERS)
+    with request.app[BOARD].join() as client:
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        keep_short(request)
+        going = await send(request, response, f"retry: {RETRY_MS}\n\n".encode())
+        while going and alive(request) and not client.closed:
+            going = await send(request, response, await client.next())
+    return response
+
+
+class Client:
+    """What waits for one reader: every change, and the newest statistics."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._changes: deque[bytes] = deque()
+        self._statistics: bytes | None = None
+        self._wake = asyncio.Event()
+
+    def change(self, event: bytes) -> None:
+        self._changes.append(event)
+        if len(self._changes) > MAX_WAITING:
+            self.close()
+        self._wake.set()
+
+    def statistics(self, event: bytes) -> None:
+        self._statistics = event
+        self._wake.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self._changes.clear()
+        self._wake.set()
+
+    async def next(self) -> bytes:
+        """All that waits; a comment when nothing came for ``HEARTBEAT_S``."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), HEARTBEAT_S)
+        self._wake.clear()
+        waiting = [*self._changes, *([self._statistics] if self._statistics else [])]
+        self._changes.clear()
+        self._statistics = None
+        return b"".join(waiting) or b": still here\n\n"
+
+
+class Board:
+    """What is told to all clients, made once. Lives on the event loop; works while somebody listens."""
+
+    def __init__(self, streams: Fleet, describe: Callable[[], dict[str, Any]]) -> None:
+        self._streams = streams
+        self._describe = describe
+        self._clients: set[Client] = set()
+        self._newest: bytes | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def clients(self) -> int:
+        return len(self._clients)
+
+    @contextmanager
+    def join(self) -> Iterator[Client]:
+        """Raises Refusal when there are too many."""
+        if self.clients >= MAX_CLIENTS or self._closed:
+            message = f"all {MAX_CLIENTS} places for events are taken; try again"
+            raise Refusal(503, "full", message, {"Retry-After": str(RETRY_AFTER_S)})
+        client = Client()
+        self._clients.add(client)
+        if self._ticker is None:
+            self._streams.watchers.add(self._changed)
+            self._ticker = asyncio.create_task(self._tick(), name="events")
+        elif self._newest is not None:
+            client.statistics(self._newest)
+        try:
+            yield client
+        finally:
+            self._clients.discard(client)
+            if not self._clients:
+                self._stop()
+
+    async def end(self, app: web.Application) -> None:
+        """The server is about to close: those who listen are let go."""
+        self._closed = True
+        for client in self._clients:
+            client.close()
+
+    def _stop(self) -> None:
+        self._streams.watchers.discard(self._changed)
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self._ticker = self._newest = None
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + STATISTICS_S
+            self._newest = _event("statistics", self._describe())
+            for client in self._clients:
+                client.statistics(self._newest)
+            await asyncio.sleep(due - loop.time())
+
+    def _changed(self, stream: Stream, change: Change) -> None:
+        told = {"name": stream.name, "change": change, "state": stream.state, "reason": stream.reason}
+        event = _event("state", {"time": time.time(), **told})
+        for client in tuple(self._clients):
+            client.change(event)
+
+
+BOARD = web.AppKey("board", Board)
+
+
+def _event(kind: str, data: dict[str, Any]) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()

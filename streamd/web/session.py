@@ -1,0 +1,56 @@
+"""Logging in and out: a token for a cookie, for what cannot send headers."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from streamd.web.auth import ACCESS, Caller, cookie_name
+from streamd.web.errors import Refusal
+from streamd.web.requests import json_object
+from streamd.web.tokens import Scope
+
+PATH = "/api/v1/session"
+MAX_BYTES = 4096
+
+
+def routes() -> list[web.RouteDef]:
+    return [web.get(PATH, show), web.post(PATH, log_in), web.delete(PATH, log_out)]
+
+
+async def show(request: web.Request) -> web.Response:
+    """What whoever asks may do: null, view or control; and whether tokens are asked for at all."""
+    return _answer(request, request.app[ACCESS].who(request))
+
+
+async def log_in(request: web.Request) -> web.Response:
+    token = (await json_object(request, "with a token", MAX_BYTES)).get("token")
+    if not isinstance(token, str):
+        raise Refusal(422, "bad_value", 'send {"token": "..."}')
+    access = request.app[ACCESS]
+    if not access.tokens.configured:
+        return _answer(request, Caller(access.tokens.anonymous, "nobody"))
+    scope = access.log_in(request, token)
+    access.sessions.close(request.cookies.get(cookie_name(request), ""))
+    response = _answer(request, Caller(scope, "cookie"))
+    response.set_cookie(
+        cookie_name(request),
+        access.sessions.open(scope),
+        httponly=True,
+        samesite="Strict",
+        secure=request.secure or request.headers.get("X-Forwarded-Proto") == "https",
+    )
+    return response
+
+
+async def log_out(request: web.Request) -> web.Response:
+    access, name = request.app[ACCESS], cookie_name(request)
+    access.sessions.close(request.cookies.get(name, ""))
+    response = _answer(request, Caller(access.tokens.anonymous, "nobody"))
+    response.del_cookie(name)
+    return response
+
+
+def _answer(request: web.Request, caller: Caller) -> web.Response:
+    scope = None if caller.scope == Scope.OPEN else caller.scope.name.lower()
+    known = {"access": scope, "by": caller.by, "tokens": request.app[ACCESS].tokens.configured}
+    return web.json_response(known, headers={"Cache-Control": "no-store"})

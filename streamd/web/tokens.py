@@ -1,0 +1,129 @@
+"""Who may do what: tokens, the sessions that stand for them in browsers, and a brake on guessing.
+
+Nothing here knows HTTP. Of tokens and session ids only digests stay in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+
+SESSION_S = 7 * 24 * 3600.0
+"""A session ends when it was not used for this long."""
+MAX_SESSIONS = 1000
+FAILURES = 10
+"""An address may guess this often at once, and then once every ``FAILURE_S``."""
+FAILURE_S = 6.0
+MAX_ADDRESSES = 4096
+
+
+class Scope(IntEnum):
+    """Each includes those before it."""
+
+    OPEN = 0
+    VIEW = 1
+    CONTROL = 2
+
+
+class Tokens:
+    """The configured ones. Without view tokens everybody may look; without control tokens whoever
+    may look may control."""
+
+    def __init__(self, view: Iterable[str] = (), control: Iterable[str] = ()) -> None:
+        view, control = tuple(view), tuple(control)
+        self.anonymous = Scope.OPEN if view else Scope.VIEW if control else Scope.CONTROL
+        """What those may do who show nothing."""
+        of_view = Scope.VIEW if control else Scope.CONTROL
+        self._known = [(_digest(token), of_view) for token in view]
+        self._known += [(_digest(token), Scope.CONTROL) for token in control]
+
+    @property
+    def configured(self) -> bool:
+        return bool(self._known)
+
+    def scope_of(self, token: str) -> Scope | None:
+        """None for one that is not known. Takes the same time for each."""
+        digest = _digest(token)
+        found = [scope for known, scope in self._known if hmac.compare_digest(known, digest)]
+        return max(found, default=None)
+
+
+class Sessions:
+    """Random ids that stand for a token, held by browsers as a cookie. Bounded: the one that was
+    not used for longest goes first."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._sessions: OrderedDict[bytes, tuple[Scope, float]] = OrderedDict()
+        """By the digest of the id, the last used at the end: its scope, and when it was used."""
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def open(self, scope: Scope) -> str:
+        id = secrets.token_urlsafe(32)
+        self._sessions[_digest(id)] = (scope, self._clock())
+        while len(self._sessions) > MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+        return id
+
+    def scope_of(self, id: str) -> Scope | None:
+        """None when it has expired, or never was."""
+        digest, now = _digest(id), self._clock()
+        scope, used = self._sessions.pop(digest, (Scope.OPEN, now - SESSION_S))
+        if now - used >= SESSION_S:
+            return None
+        self._sessions[digest] = (scope, now)
+        return scope
+
+    def close(self, id: str) -> None:
+        """Safe to repeat."""
+        self._sessions.pop(_digest(id), None)
+
+
+class Failures:
+    """A bucket of wrong guesses for each address; a network of IPv6 (/64) counts as one.
+
+    While a bucket is full that address is not listened to, whatever it shows: else it could go on
+    guessing. Others are not concerned. Bounded: the address that has been quiet for longest goes first.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._full_until: OrderedDict[str, float] = OrderedDict()
+        """When the bucket of an address will be empty again."""
+
+    def __len__(self) -> int:
+        return len(self._full_until)
+
+    def wait_s(self, address: str | None) -> float:
+        """How long until this address may try again; 0: now."""
+        over_s = self._full_until.get(_network(address), 0.0) - self._clock() - (FAILURES - 1) * FAILURE_S
+        return max(0.0, over_s)
+
+    def note(self, address: str | None) -> None:
+        """Another wrong guess."""
+        key, now = _network(address), self._clock()
+        self._full_until[key] = max(self._full_until.pop(key, now), now) + FAILURE_S
+        while len(self._full_until) > MAX_ADDRESSES:
+            self._full_until.popitem(last=False)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _network(address: str | None) -> str:
+    try:
+        known = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return "local"  # a socket file has no address
+    if isinstance(known, ipaddress.IPv6Address):
+        return str(known.ipv4_mapped or ipaddress.ip_network((known, 64), strict=False))
+    return str(known)

@@ -1,0 +1,123 @@
+"""The whole HTTP server with streams whose camera and network a test plays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+
+from streamd.backoff import Backoff
+from streamd.config import RecordingConfig, ServerConfig, StreamConfig, WebRtcConfig
+from streamd.fleet import Fleet
+from streamd.metrics import Metrics
+from streamd.sinks.webrtc import WebRtcSink
+from streamd.stream import Stream
+from streamd.threads import Caller
+from streamd.web.app import build_app, listen
+from streamd.web.context import WebContext
+from tests.support.played import PlayedCamera, PlayedService
+
+VIEW_TOKEN, CONTROL_TOKEN = "look-at-it", "change-it-all"
+
+
+class Service(PlayedService):
+    @property
+    def status(self) -> SimpleNamespace:
+        return SimpleNamespace(state="ready", message=None, wanted="embedded", info=self.info)
+
+    def worker_memory(self) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> tuple[int, str]:
+        return self.status, self.json["error"]["code"]
+
+
+class Site:
+    def __init__(self, server: ServerConfig, recording: RecordingConfig) -> None:
+        self.metrics = Metrics()
+        self.cameras: dict[str, PlayedCamera] = {}
+        self.fleet = Fleet(self._make, self.metrics.forget)
+        self.recording = recording
+        self.server = server
+        self.url = ""
+        self.http: aiohttp.ClientSession
+        self.app: Any = None
+
+    def _make(self, name: str, config: StreamConfig) -> Stream:
+        camera = self.cameras[name] = PlayedCamera()
+        metrics = self.metrics.of_stream(name)
+        service: Any = Service()
+        return Stream(name, config, service, metrics, self.recording, backoff=Backoff(first_s=0.01), open_source=camera)
+
+    def stream(self, name: str = "porch") -> Stream:
+        return self.fleet[name]
+
+    async def film(self, name: str = "porch", count: int = 1) -> None:
+        """And see it delivered."""
+        before = self.captured(name)
+        self.cameras[name].film(count)
+        await self.until(lambda: self.captured(name) >= before + count and self.stream(name).state == "running")
+
+    def captured(self, name: str = "porch") -> float:
+        value = self.metrics.registry.get_sample_value("streamd_capture_to_publish_seconds_count", {"stream": name})
+        return value or 0
+
+    async def until(self, done: Callable[[], object], within_s: float = 5) -> None:
+        async with asyncio.timeout(within_s):
+            while not done():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    async def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.http.request(method, self.url + path, data=body, headers=given) as response:
+            return Reply(response.status, response.headers, await response.read())
+
+    async def get(self, path: str, **headers: str) -> Reply:
+        return await self.ask("GET", path, **headers)
+
+    async def put(self, path: str, **body: Any) -> Reply:
+        return await self.ask("PUT", path, json.dumps(body).encode(), Content_Type="application/json")
+
+
+@asynccontextmanager
+async def served(
+    *, recording: RecordingConfig | None = None, streams: Mapping[str, Mapping[str, Any]] | None = None, **server: Any
+) -> AsyncIterator[Site]:
+    """By default with one stream, porch. Keyword arguments are of [server]."""
+    site = Site(ServerConfig(**server), recording or RecordingConfig())
+    sink, stills, stop = WebRtcSink(WebRtcConfig(), loopback=True), Caller("stills"), asyncio.Event()
+    given = {"porch": {}} if streams is None else streams
+    await site.fleet.apply({name: StreamConfig(source="rtsp://h/live", **more) for name, more in given.items()})
+    service: Any = Service()
+    context = WebContext(site.fleet, service, site.metrics, sink, stills, site.server, site.recording)
+    site.app = build_app(context)
+    running = asyncio.create_task(site.fleet.run(stop))
+    server_ = await listen(site.app, ("127.0.0.1", 0))
+    site.url = server_.url.rstrip("/")
+    try:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as site.http:
+            yield site
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 5)
+        await sink.shutdown()
+        await server_.close()
+        stills.close()
