@@ -168,6 +168,8 @@ def source_error(
     text = redact(getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
     if isinstance(error, SourceError):
         return error
+    if opening and elapsed_s > 0.9 * patience_s:  # an operation that is broken off has any error, EPERM too
+        return SourceUnreachable(name, f"no answer within {elapsed_s:.0f} s")
     if isinstance(error, _REJECTED):
         return SourceRejected(name, "access refused: check user, password and permissions")
     if isinstance(error, av.error.ExitError | TimeoutError | av.error.TimeoutError):
@@ -182,8 +184,6 @@ def source_error(
     if opening and (number == errno.EPROTONOSUPPORT or isinstance(error, av.error.HTTPBadRequestError)):
         return TransportRefused(name, text.lower())
     if isinstance(error, av.error.InvalidDataError):
-        if opening and elapsed_s > 0.9 * patience_s:
-            return SourceUnreachable(name, f"no answer within {elapsed_s:.0f} s")
         return SourceUnsupported(name, "is not a video that can be decoded")
     if isinstance(error, OSError | av.error.HTTPError | av.error.HTTPClientError):
         return SourceUnreachable(name, _REASONS.get(number or 0, text.lower()))

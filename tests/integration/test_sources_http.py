@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,12 @@ def watch(source: Source, most: int = 10_000) -> tuple[list[int], list[float]]:
     with contextlib.closing(source.frames()) as frames:
         seen = [(number_in(frame), time.monotonic()) for frame in islice(frames, most)]
     return [number for number, _ in seen], [moment - seen[0][1] for _, moment in seen]
+
+
+def assert_paced(times: list[float], fps: int) -> None:
+    """Not in bursts; a busy machine may be late now and then."""
+    assert times[-1] > (len(times) - 1) / fps - 0.1
+    assert statistics.median(b - a for a, b in pairwise(times)) == pytest.approx(1 / fps, rel=0.3)
 
 
 @contextlib.contextmanager
@@ -84,7 +91,7 @@ def test_a_file_ends(tmp_path: Path, name: str) -> None:
 def test_a_file_is_played_at_its_own_pace(tmp_path: Path) -> None:
     with serve_file(write_clip(tmp_path / "a.mp4", 20).read_bytes()) as server:
         _, times = watch(source_of(server.url))
-    assert times[-1] == pytest.approx(19 / 25, abs=0.15)
+    assert_paced(times, 25)
 
 
 def test_stop_ends_the_wait_for_the_next_picture(tmp_path: Path) -> None:
@@ -190,8 +197,7 @@ def test_hls_of_a_finished_recording_is_paced_and_ends(segments: Path) -> None:
     with serve(files(segments, ended=True)) as address:
         numbers, times = watch(source_of(f"http://{address}/list.m3u8"))
     assert numbers == list(range(36))
-    assert times[-1] == pytest.approx(35 / 24, abs=0.2)
-    assert max(b - a for a, b in pairwise(times)) < 0.25, "not in bursts"
+    assert_paced(times, 24)
 
 
 def test_live_hls_is_paced_and_its_silence_is_a_stall(segments: Path) -> None:
@@ -201,7 +207,7 @@ def test_live_hls_is_paced_and_its_silence_is_a_stall(segments: Path) -> None:
         seen.extend(time.monotonic() for _ in source_of(f"http://{address}/list.m3u8", read_timeout_s=1.5).frames())
     assert caught.value.reason in ("went silent", "stopped sending")
     assert len(seen) == 36
-    assert seen[33] - seen[0] == pytest.approx(33 / 24, abs=0.2), "FFmpeg holds the last ones back"
+    assert_paced([moment - seen[0] for moment in seen[:34]], 24)  # FFmpeg holds the last ones back
     assert time.monotonic() - seen[-1] < 2.5
 
 

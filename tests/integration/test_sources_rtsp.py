@@ -37,7 +37,7 @@ from tests.unit.sources.peers import SDP, Film, Line, Script, peer, rtsp, says, 
 
 pytestmark = pytest.mark.timeout(30)
 
-OPEN_S, READ_S = 0.8, 0.8
+OPEN_S, READ_S = 1.0, 0.8
 GRACE_S = 0.7
 """For a busy machine; the promise is 1 s."""
 
@@ -222,7 +222,7 @@ class TestSilenceBeforeThePicture:
             ("many bytes, one by one", says(b"RTSP/1.0 200 OK\r\nX: " + b"y" * 5000, 0.01)),
             ("slow answers", rtsp(lambda line, stop: stop.wait() and None, delay_s=0.3)),
             ("plays nothing", rtsp(lambda line, stop: stop.wait() and None)),
-            ("slow, then plays nothing", rtsp(lambda line, stop: stop.wait() and None, delay_s=0.12)),
+            ("slow, then plays nothing", rtsp(lambda line, stop: stop.wait() and None, delay_s=0.22)),
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )

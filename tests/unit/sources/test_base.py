@@ -106,6 +106,13 @@ def test_the_same_in_any_phase(error: Exception, kind: type[SourceError], reason
         ),
         (INVALID, True, 0.1, SourceUnsupported, NO_VIDEO),
         (INVALID, True, 9.9, SourceUnreachable, "no answer within 10 s"),
+        (
+            native(av.error.PermissionError, errno.EPERM, "Operation not permitted"),
+            True,
+            9.9,
+            SourceUnreachable,
+            "no answer within 10 s",
+        ),
         (INVALID, False, 99, SourceUnsupported, NO_VIDEO),
     ],
 )

@@ -85,3 +85,11 @@ def test_what_is_missing_is_named(folder: Path, login: str, reason: str) -> None
 @pytest.mark.parametrize("login", ["user:env:CAM", "user:file:/run/secrets/cam", "env:CAM", "file:/run/cam"])
 def test_the_name_shows_nothing_of_it(login: str) -> None:
     assert redact_source(StreamConfig(source=f"rtsp://{login}@h/live").source) == NAME
+
+
+def test_what_ffmpeg_would_cut_off_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONG", "x" * 124)
+    assert len(resolve("rtsp://jo:env:LONG@h/", NAME)) == len("rtsp://@h/") + 127
+    with pytest.raises(SourceRejected, match="longer than the 127 characters"):
+        resolve("rtsp://joe:env:LONG@h/", NAME)
+    assert resolve("http://joe:env:LONG@h/", NAME)
