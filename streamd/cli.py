@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = command("doctor", _doctor, "What works on this machine, and what to do about the rest.")
     doctor.add_argument("--config", type=Path, metavar="FILE", help="look at its streams, port and directories too")
+    doctor.add_argument("--webrtc", action="store_true", help="look at how viewers reach this box, step by step")
     doctor.add_argument("--json", action="store_true", help="as JSON")
 
     schema = command("schema", _schema, "The configuration reference.")
@@ -274,7 +275,8 @@ def _doctor(options: argparse.Namespace) -> None:
         error = failed
     findings = []
     asked = doctor.of_config(str(options.config or "environment"), error) if options.config or error else ()
-    for finding in chain(asked, doctor.examine(config)):
+    examined = doctor.examine(config, doctor.WEBRTC) if options.webrtc else doctor.examine(config)
+    for finding in chain(asked, examined):
         findings.append(finding)
         if not options.json:
             doctor.show(finding, sys.stdout)

@@ -18,10 +18,13 @@ from streamd.doctor.finding import Check, Finding, Status
 from streamd.doctor.inputs import cameras, streams
 from streamd.doctor.machine import disk, memory, port, processor, threads, udp
 from streamd.doctor.software import codecs, models, packages
+from streamd.doctor.webrtc import calls, offered, outside, servers, udp_ports
 from streamd.errors import ConfigError
 from streamd.redact import redact
 
 CHECKS: tuple[Check, ...] = (processor, threads, memory, cameras, codecs, packages, models, port, udp, disk, streams)
+WEBRTC: tuple[Check, ...] = (offered, udp_ports, calls, servers, outside)
+"""How viewers reach this box, in the order of the steps: the first problem is the one to solve."""
 _COLORS = {"ok": "\033[32m", "warning": "\033[33m", "problem": "\033[31m"}
 _PLAIN = "\033[0m"
 
@@ -72,4 +75,4 @@ def show(finding: Finding, out: TextIO) -> None:
         print(f"{'':19}-> {finding.advice}", file=out, flush=True)
 
 
-__all__ = ["CHECKS", "Finding", "as_json", "examine", "of_config", "show", "worst"]
+__all__ = ["CHECKS", "WEBRTC", "Finding", "as_json", "examine", "of_config", "show", "worst"]

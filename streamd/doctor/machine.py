@@ -86,7 +86,7 @@ def port(config: Config) -> Iterator[Finding]:
             server.bind(address)
             server.listen(1)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and _answers(host, number):
+        if error.errno == errno.EADDRINUSE and answers(host, number):
             yield Finding("port", "ok", f"{where}: streamd answers there")
         elif error.errno == errno.EADDRINUSE:
             advice = f"`ss -ltnp sport = :{number}` shows by which; or choose another server.listen"
@@ -97,7 +97,7 @@ def port(config: Config) -> Iterator[Finding]:
         yield Finding("port", "ok", f"{where} is free")
 
 
-def _answers(host: str, number: int) -> bool:
+def answers(host: str, number: int) -> bool:
     """Whether it is streamd that listens there."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     with suppress(OSError, ValueError, http.client.HTTPException):

@@ -26,7 +26,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from streamd.config import WebRtcConfig
 from streamd.errors import OfferRejected, ViewersFull
-from streamd.sinks.webrtc import ice, mux, ports
+from streamd.sinks.webrtc import ice, mux, ports, probe
 from streamd.sinks.webrtc.ice import Reach
 from streamd.sinks.webrtc.mux import SinglePort
 from streamd.sinks.webrtc.ports import NoPort
@@ -549,3 +549,80 @@ def test_the_private_names_are_where_we_look() -> None:
     assert hasattr(aioice.ice, "CONSENT_FAILURES")
     ice.tune(loopback=False)
     assert hasattr(aioice.ice.Connection.get_component_candidates, "__wrapped__")
+
+
+class TestDoctor:
+    """What ``streamd doctor --webrtc`` does on the wire; its words are in tests/unit/test_doctor.py."""
+
+    LO = WebRtcConfig(interfaces=LO)
+
+    async def test_a_picture_comes_through_each_address(self) -> None:
+        wanted = free_ports(1)
+        config = WebRtcConfig(interfaces=("lo",), udp_ports=str(wanted[0]))
+        made = await probe.call(config, loopback=True)
+        assert {(each.address, each.kind, each.failed) for each in made} == {
+            (address, "host", "") for address in ("127.0.0.1", *(["::1"] if has_ipv6() else []))
+        }
+        ports.bind("127.0.0.1", wanted).close()
+
+    async def test_only_the_way_that_is_named_is_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody passes on what comes to 127.0.0.9, though 127.0.0.1 would be there."""
+        wanted = free_ports(1, "127.0.0.9")
+        config = WebRtcConfig(interfaces=LO, udp_ports=str(wanted[0]), advertise=("127.0.0.9",))
+        async with router("127.0.0.9", "127.0.0.1", wanted[0]):
+            made = await probe.call(config, loopback=True)
+            assert [(each.address, each.kind, each.failed) for each in made] == [
+                ("127.0.0.1", "host", ""),
+                ("127.0.0.9", "srflx", ""),
+            ]
+        monkeypatch.setattr(probe, "CALL_S", 0.7)
+        made = await probe.call(config, loopback=True)
+        assert [each.failed for each in made] == ["", "ICE"]
+
+    async def test_no_port_is_told(self) -> None:
+        wanted = free_ports(1)
+        config = WebRtcConfig(interfaces=LO, udp_ports=str(wanted[0]))
+        with ports.bind("127.0.0.1", wanted), pytest.raises(NoPort):
+            await probe.call(config, loopback=True)
+
+    async def test_the_step_that_fails_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(probe, "CALL_S", 0.7)
+        nothing = lambda *_, **__: None  # noqa: E731
+        for where, name, instead, step in [
+            (aioice.ice.Connection, "request_received", nothing, "ICE"),
+            (aioice.ice.Connection, "data_received", nothing, "DTLS"),
+            (probe.LiveEncoder, "encode", lambda *_: [], "SRTP"),
+        ]:
+            with monkeypatch.context() as patch:
+                patch.setattr(where, name, instead)
+                (made,) = await probe.call(self.LO, loopback=True)
+            assert made.failed == step
+
+    @pytest.mark.skipif(not TURNSERVER, reason="NO TURN TEST RUNS: install coturn")
+    async def test_a_relay_lets_a_viewer_in(self, tmp_path: Path) -> None:
+        async with coturn(tmp_path) as port:
+            server = {"urls": (f"turn:127.0.0.1:{port}",), "username": "streamd", "credential": "hunter2"}
+            made = await probe.call(WebRtcConfig(interfaces=LO, ice_servers=(server,)), loopback=True)
+        assert [(each.kind, each.failed) for each in made] == [("host", ""), ("relay", "")]
+
+    @pytest.mark.skipif(not TURNSERVER, reason="NO TURN TEST RUNS: install coturn")
+    async def test_servers_that_answer_and_one_that_refuses(self, tmp_path: Path) -> None:
+        async with coturn(tmp_path) as port:
+            assert await probe.ask(f"stun:127.0.0.1:{port}", "", "") == "127.0.0.1"
+            for transport in ("udp", "tcp"):
+                url = f"turn:127.0.0.1:{port}?transport={transport}"
+                assert await probe.ask(url, "streamd", "hunter2") == "127.0.0.1"
+                with pytest.raises(ConnectionRefusedError, match=r"refuses: 401"):
+                    await probe.ask(url, "streamd", "wrong")
+
+    async def test_servers_that_are_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(probe, "ANSWER_S", 0.1)
+        with socket.socket(type=socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 0))
+            for kind in ("stun", "turn"):
+                with pytest.raises(TimeoutError, match=r"no answer within 0.1 s"):
+                    await probe.ask(f"{kind}:127.0.0.1:{silent.getsockname()[1]}", "jo", "hunter2")
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError):
+            await probe.ask(f"turn:127.0.0.1:{port}?transport=tcp", "jo", "hunter2")

@@ -85,6 +85,11 @@ class Advertised:
     def _look_up(self) -> None:
         self._found = {name: resolve(name) or self._found.get(name, []) for name in self._names}
 
+    @staticmethod
+    def looked_up(each: str) -> list[str]:
+        """What one of them stands for. Blocks."""
+        return [each] if _is_address(each) else resolve(each)
+
 
 def resolve(name: str) -> list[str]:
     """Its addresses; none when it has none. Blocks as long as name servers do."""

@@ -59,12 +59,8 @@ class Reach:
     @contextmanager
     def gathering(self) -> Iterator[None]:
         """Around ``setLocalDescription``. OfferRejected comes through from mux.py."""
-        token = _interfaces.set(self._config.interfaces)
-        try:
-            with used(self._ports):
-                yield
-        finally:
-            _interfaces.reset(token)
+        with on(self._config.interfaces), used(self._ports):
+            yield
 
     def answer(self, sdp: str) -> str:
         """The answer as the viewer gets it, with the advertised addresses. Raises NoPort."""
@@ -72,6 +68,16 @@ class Reach:
             raise NoPort(self._config.ports)
         self._servers.heard(sdp)
         return advertise(sdp, self._advertised.addresses())
+
+
+@contextmanager
+def on(interfaces: Sequence[str]) -> Iterator[None]:
+    """What aioice gathers inside is on these interfaces alone; empty: on all."""
+    token = _interfaces.set(interfaces)
+    try:
+        yield
+    finally:
+        _interfaces.reset(token)
 
 
 def _ports_of(ports: range | None) -> Ports | None:
@@ -123,6 +129,12 @@ def chosen(addresses: Sequence[str], interfaces: Sequence[str]) -> list[str]:
         for address in addresses
         if owners.get(address) in names or any(ipaddress.ip_address(address) in network for network in networks)
     ]
+
+
+def unmatched(interfaces: Sequence[str]) -> list[str]:
+    """Those that no address of this box is on."""
+    addresses = list(_owners())
+    return [each for each in interfaces if not chosen(addresses, (each,))]
 
 
 def _owners() -> dict[str, str]:

@@ -13,6 +13,7 @@ import errno
 import functools
 import ipaddress
 import logging
+import os
 import random
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -85,7 +86,7 @@ def bind(address: str, ports: range) -> socket.socket:
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
-        raise OSError(errno.EADDRINUSE, "no port of the range is free")
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     except BaseException:
         sock.close()
         raise
