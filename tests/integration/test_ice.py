@@ -209,6 +209,27 @@ async def test_the_port_is_free_when_the_last_has_gone_and_taken_again_at_once(p
     assert len(muxes(reach)) == 1
 
 
+async def test_a_port_whose_socket_is_about_to_close_is_waited_for() -> None:
+    single, loop = SinglePort(free_ports(1)[0]), asyncio.get_running_loop()
+
+    async def opened() -> asyncio.DatagramTransport:
+        connection = aioice.ice.Connection(ice_controlling=False)
+        seat, _ = await single.open(
+            loop.create_datagram_endpoint, lambda: aioice.ice.StunProtocol(connection), "127.0.0.1"
+        )
+        assert isinstance(seat, mux.Seat)
+        return seat
+
+    first = await opened()
+    first.close()
+    second = await opened()  # asyncio closes the first's socket in the loop's next turn
+    assert first.is_closing()
+    assert not second.is_closing()
+    second.close()
+    first.sendto(b"into nothing", ("127.0.0.1", 9))
+    await single._muxes["127.0.0.1"].closed.wait()
+
+
 async def test_twenty_come_and_go_on_one_port(pair: MakePair) -> None:
     wanted = free_ports(1)
     reach = reach_of(wanted)
