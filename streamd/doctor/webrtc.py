@@ -146,7 +146,7 @@ def _asked(url: str, username: str, credential: str) -> Finding:
         address = asyncio.run(ask(url, username, credential))
     except OSError as error:
         # asyncio's own text names the address again; name servers have numbers of their own, below 0.
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
         advice = "is it on, and are host, port, username and credential right?"
         return Finding("servers", "problem", f"{url}: {reason.lower()}", advice)
     what = "gives us" if url.startswith("turn") else "sees us at"
