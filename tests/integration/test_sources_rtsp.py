@@ -49,7 +49,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def film(clip: Path) -> Film:
-    return Film(clip)
+    """A hurried one, to save time."""
+    return Film(clip, fps=100)
 
 
 @pytest.fixture
@@ -226,12 +227,11 @@ class TestSilenceBeforeThePicture:
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )
-    @pytest.mark.parametrize("transport", ["tcp", "auto"])
-    def test_is_told_within_the_time_to_open(self, name: str, script: Script, transport: str) -> None:
+    def test_is_told_within_the_time_to_open(self, name: str, script: Script) -> None:
         with peer(script) as address:
-            error, _ = ends_within(source_of(address, transport=transport), OPEN_S)
+            error, _ = ends_within(source_of(address, transport="auto"), OPEN_S)
         assert type(error) is SourceUnreachable
-        assert re.search("no answer within 1 s|no video within 1 s", error.reason)
+        assert error.reason in ("no answer within 1 s", "no video within 1 s")
 
     @pytest.mark.parametrize("answer", [b"", b"\xff\x00garbage\r\n\r\n" * 50, b"HTTP/1.0 404 Not Found\r\n\r\n"])
     def test_nonsense_is_told_at_once(self, answer: bytes) -> None:
@@ -282,7 +282,6 @@ THEN = {
 }
 
 
-@pytest.mark.parametrize("then", THEN)
 class TestSilenceInMidStream:
     @pytest.fixture
     def camera(self, film: Film, then: str) -> Script:
@@ -295,6 +294,7 @@ class TestSilenceInMidStream:
 
         return rtsp(play)
 
+    @pytest.mark.parametrize("then", THEN)
     def test_is_a_stall_within_the_read_timeout(self, camera: Script, then: str) -> None:
         with peer(camera) as address:
             error, count = ends_within(source_of(address, transport=THEN[then][2], read_timeout_s=READ_S), READ_S)
@@ -302,6 +302,7 @@ class TestSilenceInMidStream:
         assert count >= 11
         assert error.reason == ("sends no pictures that can be decoded" if "rubbish" in then else "went silent")
 
+    @pytest.mark.parametrize("then", ["silence", "silence over udp", "more bytes", "rubbish"])
     def test_stop_ends_it_within_the_read_timeout(self, camera: Script, then: str) -> None:
         stop, count = threading.Event(), 0
         with peer(camera) as address, contextlib.suppress(SourceStalled):
@@ -321,9 +322,9 @@ def test_a_camera_that_hangs_up_is_lost_at_once(film: Film, transport: str) -> N
     assert count >= 23
 
 
-def test_the_first_picture_comes_soon(film: Film) -> None:
+def test_the_first_picture_comes_soon(clip: Path) -> None:
     """Of a small picture, whose packets do not fill FFmpeg's probe: it would wait for 20 to know the rate."""
-    with peer(rtsp(film.play)) as address, contextlib.closing(source_of(address).frames()) as frames:
+    with peer(rtsp(Film(clip).play)) as address, contextlib.closing(source_of(address).frames()) as frames:
         started = time.monotonic()
         next(frames)
     assert time.monotonic() - started < 0.75
