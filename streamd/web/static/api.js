@@ -8,7 +8,6 @@ const SILENCE_MS = 3500; // statistics come each second: this long without is an
 const CLOCK_MS = 10_000;
 const EVENTS_AGAIN_MS = 10_000;
 const EVENTS_RARELY_MS = 120_000; // it never worked: an older streamd, or something between that buffers
-const LOGGED_IN = 'streamd.logged-in'; // the cookie itself is not for scripts
 
 const ROOT = new URL('../', import.meta.url); // the page may be served below another path
 
@@ -53,21 +52,18 @@ export async function ask(url, options = {}) {
   return response;
 }
 
-// --- logging in and out
+// --- logging in and out: the cookie is not for scripts, but streamd tells what it allows
 
-export const isLoggedIn = () => Boolean(localStorage.getItem(LOGGED_IN));
+/** {access: null | "view" | "control", by: "cookie" | "nobody"}. */
+export const session = async () => (await ask(at('api/v1/session'))).json();
 
 /** Raises ApiError: 401 for a token that is none, 429 after too many of them. */
 export async function logIn(token) {
   const headers = { 'Content-Type': 'application/json' };
   await ask(at('api/v1/session'), { method: 'POST', headers, body: JSON.stringify({ token }) });
-  localStorage.setItem(LOGGED_IN, '1');
 }
 
-export async function logOut() {
-  localStorage.removeItem(LOGGED_IN);
-  await ask(at('api/v1/session'), { method: 'DELETE' });
-}
+export const logOut = () => ask(at('api/v1/session'), { method: 'DELETE' });
 
 /** How far the server's clock is ahead of ours: the sample of the shortest round trip is the truest. */
 export class Clock {
@@ -78,9 +74,22 @@ export class Clock {
     this.#samples = [...this.#samples.slice(-11), sample];
   }
 
+  get settled() {
+    return this.#samples.length >= 8 || this.best?.roundTripMs < 5;
+  }
+
+  /** {roundTripMs, aheadMs}, or null. */
   get best() {
     return this.#samples.reduce((a, b) => (a && a.roundTripMs <= b.roundTripMs ? a : b), null);
   }
+}
+
+/** [sent, received] of a request as the network saw it, without the waiting for this thread; null when not told. */
+function timesOf(url, since) {
+  const entry = performance.getEntriesByName(url).at(-1);
+  performance.clearResourceTimings(); // the list is full at 250
+  if (!entry?.requestStart || performance.timeOrigin + entry.startTime < since - 1) return null;
+  return [entry.requestStart, entry.responseStart].map((ms) => performance.timeOrigin + ms);
 }
 
 /** The state of all streams, kept up to date: by server-sent events, or by asking each second. */
@@ -88,6 +97,7 @@ export class News {
   answer = null; // the newest of /api/v1/streams
   failures = 0; // questions without an answer, in a row
   locked = false; // a token is needed
+  session = null;
   clock = new Clock();
   #events = null;
   #heardAt = 0;
@@ -113,6 +123,7 @@ export class News {
   start() {
     clearTimeout(this.#timer);
     this.#tick();
+    session().then((told) => (this.session = told), () => (this.session = null));
   }
 
   stop() {
@@ -129,17 +140,17 @@ export class News {
   async ask() {
     this.#askedAt = performance.now();
     try {
+      const url = at('api/v1/streams');
       const sent = now();
-      const response = await ask(at('api/v1/streams'));
+      const response = await ask(url);
       const received = now();
       const answer = await response.json();
       if (!Array.isArray(answer.streams)) throw new Error('no streams');
-      if (answer.time) this.clock.add(sent, received, answer.time * 1000);
+      if (answer.time) this.clock.add(...(timesOf(url, sent) ?? [sent, received]), answer.time * 1000);
       this.#take(answer);
     } catch (error) {
       this.#heardAt = 0;
       this.locked = error.status === 401;
-      if (this.locked) localStorage.removeItem(LOGGED_IN);
       this.failures = this.locked ? 0 : this.failures + 1;
     }
   }
@@ -148,7 +159,7 @@ export class News {
     const began = performance.now();
     if (this.#events && this.#heardAt && began - this.#heardAt > SILENCE_MS) this.#hangUp(EVENTS_AGAIN_MS);
     const heard = this.#heardAt && began - this.#heardAt < SILENCE_MS;
-    if (!heard || began - this.#askedAt > CLOCK_MS) await this.ask();
+    if (!heard || !this.clock.settled || began - this.#askedAt > CLOCK_MS) await this.ask();
     if (!this.#events && !this.failures && !this.locked && !this.#frugal) this.#listen();
     clearTimeout(this.#timer);
     const restMs = Math.max(TICK_MS - (performance.now() - began), 250);

@@ -2,7 +2,7 @@
 // What the API says is put in as text, never as markup.
 
 import { DEFAULT_VIEW, VIEWS, addressOf, parseAddress } from './address.js';
-import { News, isLoggedIn, logOut, ofStream } from './api.js';
+import { News, logOut, ofStream } from './api.js';
 import { saveSnapshot, toggleFullScreen, toggleRecording } from './commands.js';
 import { showHelp, showRecordings, wireDialogs, wireLogIn } from './dialogs.js';
 import { $, next, toast } from './dom.js';
@@ -101,11 +101,13 @@ function render() {
 
 // --- time passes
 
-let wasGone = false;
+let before = { gone: false, locked: false };
 let version = null;
 function newsArrived() {
-  if (wasGone && !news.gone) wall.serverReturned();
-  wasGone = news.gone;
+  const { gone, locked } = news;
+  if (before.gone && !gone) wall.serverReturned();
+  if (before.locked && !locked) wall.wake();
+  before = { gone, locked };
   const now = news.answer?.version;
   if (version && now && now !== version) toast(`streamd is now version ${now}: reload the page to match it.`);
   version = now ?? version;
@@ -165,7 +167,7 @@ const actions = {
   },
   toggleFullScreen,
   saveSnapshot: () => state.layout === 'one' && saveSnapshot(state.stream, viewOf(state.stream), state.palette),
-  toggleRecording: () => current() && toggleRecording(current(), () => news.ask().then(render)),
+  toggleRecording: () => current() && toggleRecording(current(), viewOf(state.stream), () => news.ask().then(render)),
   showRecordings,
   showHelp,
 };
@@ -189,7 +191,7 @@ function wire() {
     event.preventDefault();
     actions.saveSnapshot();
   };
-  $('log-out').onclick = () => logOut().catch((error) => toast(error.message)).finally(() => news.ask().then(render));
+  $('log-out').onclick = () => logOut().catch((error) => toast(error.message)).finally(() => news.start());
   wireLogIn($('log-in'), wakeUp);
   wireDialogs();
   listenToKeys(actions);
@@ -203,7 +205,7 @@ function wire() {
 
 installFilters();
 wire();
+if (document.hidden) wall.sleep(); // opened in the background: nobody looks yet
 follow(); // a link that names its stream connects at once
 news.start();
 setInterval(everySecond, SECOND_MS);
-$('log-out').hidden = !isLoggedIn();

@@ -21,21 +21,19 @@ export async function saveSnapshot(name, view, palette) {
 
 let underWay = false;
 
-/** Start or stop recording; onDone() afterwards. */
-export async function toggleRecording({ name, recording }, onDone) {
+/** Start or stop recording what is shown; onDone() afterwards. */
+export async function toggleRecording({ name, recording }, view, onDone) {
   if (underWay) return;
   underWay = true;
-  $('record').disabled = true;
+  const signal = AbortSignal.timeout(20_000); // stopping waits until the file is complete
+  const start = { method: 'PUT', body: JSON.stringify({ views: [view] }), headers: { 'Content-Type': 'application/json' } };
   try {
-    // Stopping waits until the file is complete.
-    const signal = AbortSignal.timeout(20_000);
-    await ask(ofStream(name, '/recording'), { method: recording ? 'DELETE' : 'PUT', signal });
+    await ask(ofStream(name, '/recording'), { ...(recording ? { method: 'DELETE' } : start), signal });
     toast(recording ? `The recording of ${name} is complete` : `Recording ${name}`);
   } catch (error) {
     toast(`${recording ? 'Still recording' : 'Not recording'}: ${whyNot(error)}`);
   } finally {
     underWay = false;
-    $('record').disabled = false;
     onDone();
   }
 }

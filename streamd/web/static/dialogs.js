@@ -1,7 +1,7 @@
 // What opens over the page: the help, the recordings, and the form that asks for a token.
 
 import { ApiError, ask, at, logIn } from './api.js';
-import { $, isNumber, joined, write } from './dom.js';
+import { $, copyOf, isNumber, joined, write } from './dom.js';
 import { listShortcuts } from './shortcuts.js';
 
 export function wireDialogs() {
@@ -22,43 +22,36 @@ export async function showRecordings() {
   $('recordings').showModal();
   try {
     const { recordings } = await (await ask(at('api/v1/recordings'))).json();
-    const newest = [...recordings].sort((a, b) => startOf(b) - startOf(a) || String(b.path).localeCompare(String(a.path)));
-    list.replaceChildren(...newest.slice(0, 200).map(recordingItem));
-    write($('recordings-note'), newest.length ? '' : 'Nothing has been recorded yet.');
+    list.replaceChildren(...recordings.map(recordingItem)); // the newest first, a hundred of them
+    write($('recordings-note'), recordings.length ? '' : 'Nothing has been recorded yet.');
   } catch (error) {
     write($('recordings-note'), error.status === 404 ? 'This streamd does not list recordings.' : error.message);
   }
 }
 
-const startOf = ({ started, start, modified }) => {
-  const value = started ?? start ?? modified ?? 0;
-  return isNumber(value) ? value * 1000 : Date.parse(value) || 0;
-};
-
-function recordingItem(recording) {
-  const item = $('recording').content.firstElementChild.cloneNode(true);
-  const link = item.querySelector('a');
-  const path = recording.path ?? recording.name;
-  link.href = recording.url ? new URL(recording.url, at('')).href : at(`recordings/${path.split('/').map(encodeURIComponent).join('/')}`);
-  const name = item.querySelector('b');
-  write(name, joined(', ', recording.stream, recording.view) || path);
-  const bytes = recording.size_bytes ?? recording.bytes ?? recording.size;
-  const seconds = recording.duration_s ?? recording.seconds;
-  const began = startOf(recording);
+/** {path, stream, view, started, size_bytes, complete, cut_short} */
+function recordingItem({ path, stream, view, started, size_bytes: bytes, complete, cut_short: cutShort }) {
+  const item = copyOf('recording');
+  const [link, save] = item.querySelectorAll('a');
+  link.href = save.href = at(`recordings/${path.split('/').map(encodeURIComponent).join('/')}`);
+  save.ariaLabel = `Download ${path}`;
+  save.title = 'Download';
+  write(item.querySelector('b'), joined(', ', stream, view) || path);
+  const when = Date.parse(started);
   write(item.querySelector('small'), joined(
     ' · ',
-    began && new Date(began).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' }),
-    isNumber(seconds) && lengthOf(seconds),
+    when && new Date(when).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' }),
     isNumber(bytes) && sizeOf(bytes),
-    (recording.complete === false || recording.recording || recording.open) && 'being recorded',
+    complete === false && 'being recorded',
+    cutShort && 'cut short',
   ));
-  item.querySelector('.save').href = link.href;
-  item.querySelector('.save').ariaLabel = `Download ${path}`;
   return item;
 }
 
-const lengthOf = (s) => `${Math.floor(s / 60)}:${String(Math.round(s % 60)).padStart(2, '0')}`;
-const sizeOf = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`);
+function sizeOf(bytes) {
+  if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
+  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
+}
 
 // --- the token
 

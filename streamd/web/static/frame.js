@@ -1,7 +1,6 @@
 // What stands around the pictures: the list of streams, the head, the buttons and the legend.
 
 import { DEFAULT_VIEW, VIEWS, addressOf } from './address.js';
-import { isLoggedIn } from './api.js';
 import { $, copyOf, isNumber, joined, write } from './dom.js';
 import { gradient, served } from './palettes.js';
 
@@ -27,7 +26,7 @@ export function renderSide(page) {
   $('all').hidden = streams.length < 2;
   $('all').href = addressOf({ ...state, layout: 'grid' });
   markCurrent($('all'), state.layout === 'grid');
-  $('log-out').hidden = !isLoggedIn();
+  $('log-out').hidden = news.session?.by !== 'cookie' || news.locked;
   write($('version'), news.answer?.version ? `version ${news.answer.version}` : '');
 }
 
@@ -77,7 +76,9 @@ export function renderControls(page, stream, view) {
   }
   const recording = Boolean(stream?.recording);
   $('record').ariaPressed = String(recording);
-  $('record').title = recording ? 'Stop recording (r)' : 'Record this stream (r)';
+  const mayOnlyLook = page.news.session?.access === 'view';
+  $('record').disabled = mayOnlyLook;
+  $('record').title = mayOnlyLook ? 'This token may only look' : recording ? 'Stop recording (r)' : 'Record this stream (r)';
   write($('record').lastElementChild, recording ? 'Recording' : 'Record');
   $('palette').value = state.palette;
   renderLegend(one ? view : DEFAULT_VIEW, state.palette, stream);

@@ -51,6 +51,8 @@ export class Graph {
     context.fillStyle = style.getPropertyValue('--soft');
     context.font = `11px ${style.fontFamily}`;
     context.fillText(`${fixed(top)} ms`, 0, 9);
+    context.textAlign = 'right';
+    context.fillText('last minute', width, 9);
 
     for (const [values, colour, dash] of [[this.#server, '--soft', [3, 3]], [this.#total, '--accent', []]]) {
       context.strokeStyle = style.getPropertyValue(colour);

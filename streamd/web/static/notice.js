@@ -11,7 +11,7 @@ const PARTS = ['title', 'text', 'code', 'button'];
 
 /** Of one tile: {title, text, button, act, busy, quiet}, or null when there is nothing to say. */
 export function tileNotice({ name, stream, player, large, live, gone }) {
-  if (gone && !(player.picture && player.phase === 'connected')) {
+  if (gone && !player.shows) {
     return { title: 'streamd does not answer', text: large ? 'Trying again.' : '', busy: true };
   }
   if (!large && !live) {
@@ -20,9 +20,10 @@ export function tileNotice({ name, stream, player, large, live, gone }) {
     return player.picture ? null : { title: stream?.state ?? '', text: stream?.reason, quiet: true };
   }
   if (player.blocked) return { title: 'Ready', button: 'Play', act: () => player.video.play() };
-  if (player.picture && !(player.via === 'webrtc' && player.phase !== 'connected')) return null;
-  if (isOver(stream)) return { title: `${name} ${OVER[stream.state]}`, text: stream.reason, ...tryNow(player) };
+  if (player.shows) return null;
+  if (isOver(stream)) return { title: `${name} ${OVER[stream.state]}`, text: stream.reason };
   if (player.phase === 'failed') return { title: 'This stream cannot be played here', text: player.error?.message, ...tryNow(player) };
+  if (player.via === 'mjpeg' && !large && stream?.state !== 'running') return { title: stream?.state, text: stream?.reason };
   if (player.error) {
     return { title: 'No picture; trying again', text: stream?.reason ?? player.error.message, busy: true, ...tryNow(player) };
   }

@@ -47,7 +47,8 @@ export class Player {
     this.video.addEventListener('loadeddata', () => this.#pictureArrived());
   }
 
-  /** wanted: {name, view, palette, small, still}: small for one among many, still for now and then a picture. */
+  /** wanted: {name, view, palette, small, still, silent}: small for one among many, still for now and then a picture;
+   * silent while there is none to ask for, but what a session shows. */
   show(wanted) {
     const [view, palette] = served(wanted.view, wanted.palette);
     const before = this.#wanted;
@@ -57,7 +58,7 @@ export class Player {
     this.#palette = palette;
     for (const element of [this.video, this.img]) paint(element, palette);
     if (!same) this.#start();
-    else if (this.via === 'mjpeg' && before.small !== wanted.small) this.#withoutWebRtc();
+    else if (this.via === 'mjpeg') this.#withoutWebRtc();
   }
 
   /** Nothing runs any more; the last picture stays. */
@@ -95,6 +96,11 @@ export class Player {
   /** Another player has found the way. */
   comeBack() {
     if (this.via === 'mjpeg' && !this.#trying) this.#start();
+  }
+
+  /** Whether pictures come, and not only the last one is kept. */
+  get shows() {
+    return this.picture && (this.via !== 'webrtc' || this.phase === 'connected');
   }
 
   get trying() {
@@ -202,8 +208,13 @@ export class Player {
   }
 
   #withoutWebRtc() {
-    const { name, view, small } = this.#wanted;
-    if (small) this.pictures.stills(ofStream(name, '/snapshot', { view, format: 'jpg' }), FALL_BACK_STILL_MS);
+    const { name, view, small, silent } = this.#wanted;
+    if (small && silent) {
+      if (!this.img.src) return;
+      this.#keepPicture(true);
+      this.pictures.stop();
+      this.picture = false;
+    } else if (small) this.pictures.stills(ofStream(name, '/snapshot', { view, format: 'jpg' }), FALL_BACK_STILL_MS);
     else this.pictures.stream(ofStream(name, '/mjpeg', { view }));
   }
 

@@ -28,9 +28,10 @@ export function renderReadouts(stream, seen, player) {
 
   const latency = latencyOf(stream, seen);
   readout('latency', isNumber(latency.ms) ? `${latency.sign}${fixed(latency.ms)}` : '–');
-  write($('latency-name'), latency.measured ? 'Latency, capture to screen' : 'Latency, estimated');
-  const { p95 } = stream?.latency_ms ?? {};
-  write($('latency-parts'), joined(' · ', latency.told, isNumber(p95) && `server p95 ${fixed(p95)}`));
+  write($('latency-name'), latency.measured ? 'capture to screen' : isNumber(latency.ms) ? 'capture to screen, estimated' : '');
+  const { p50, p95 } = stream?.latency_ms ?? {};
+  const parts = latency.measured ? isNumber(p50) && `server ${fixed(p50)}` : latency.told;
+  write($('latency-parts'), joined(', ', parts, isNumber(p95) && `${parts?.includes?.('+') ? 'server ' : ''}p95 ${fixed(p95)}`));
 
   const kbps = seen?.kbps;
   readout('bitrate', isNumber(kbps) ? (kbps < 1000 ? fixed(kbps) : fixed(kbps / 1000, 1)) : '–');
@@ -49,7 +50,7 @@ export function renderReadouts(stream, seen, player) {
 export function renderModel(model, flicker) {
   readout('model', model?.title ?? model?.name ?? '–');
   const unready = model?.state !== 'ready' && model?.state;
-  const steadiness = model && isNumber(flicker) && `flicker ${fixed(flicker * 100, 1)} %`;
+  const steadiness = model && isNumber(flicker) && `flicker ${fixed(flicker * 100, 1)}\u00a0%`;
   write($('model-more'), joined(' · ', unready, model?.runtime, model?.precision, steadiness));
   write($('model-note'), joined('\n', model?.coarse && 'coarse built-in model', model?.message));
 }

@@ -37,7 +37,7 @@ export class Wall {
     const live = this.#chooseLive();
     for (const tile of this.tiles) {
       tile.place(this.page.state);
-      tile.follow(this.#asleep ? null : live.has(tile), this.page.state);
+      tile.follow(this.#asleep ? null : live.has(tile), this.page.state, this.page.news.stream(tile.name));
       tile.render(this.page);
     }
     this.container.dataset.layout = this.page.state.layout ?? '';
@@ -117,6 +117,7 @@ class Tile {
   live = false;
   large = false;
   #leaving = null;
+  #state = null;
 
   constructor(name, page) {
     this.name = name;
@@ -155,16 +156,21 @@ class Tile {
   }
 
   /** live: play; a still for what is in sight but beyond the number; null to stop at once. */
-  follow(live, { views, palette }) {
+  follow(live, { views, palette }, stream) {
     const view = views.get(this.name) ?? DEFAULT_VIEW;
     this.live = Boolean(live);
-    const wanted = { name: this.name, view, palette, small: !this.large, still: false };
-    if (live) {
+    const silent = Boolean(stream) && stream.state !== 'running';
+    const wanted = { name: this.name, view, palette, small: !this.large, still: false, silent };
+    if (this.#state !== 'running' && stream?.state === 'running') this.player.retry();
+    this.#state = stream?.state ?? null;
+    if (live && isOver(stream) && !this.player.shows) {
+      this.stop(); // nothing to ask for, until its state changes
+    } else if (live) {
       this.#stay();
       this.player.show(wanted);
     } else if (live === null) {
       this.stop();
-    } else if (this.visible && !this.element.hidden && this.wantsStill) {
+    } else if (this.visible && !this.element.hidden && !silent && !sleeps(stream)) {
       this.#stay();
       this.player.show({ ...wanted, still: true });
     } else if (this.player.via) {
@@ -186,7 +192,6 @@ class Tile {
     const { name, player, large, live, select } = this;
     const stream = page.news.stream(name);
     const { gone } = page.news;
-    this.wantsStill = stream?.state === 'running' && !sleeps(stream);
     writeNotice(this.notice, tileNotice({ name, stream, player, large, live, gone }));
     const word = gone ? 'no answer' : stream?.state ?? '';
     this.element.querySelector('.dot').dataset.state = word;
@@ -194,11 +199,11 @@ class Tile {
     write(this.element.querySelector('.detail'), joined(' · ', rate, stream?.recording && 'recording'));
     this.link.title = stream?.reason ?? '';
     this.#renderViews(select, stream?.views ?? Object.keys(VIEWS), page.state.views.get(name) ?? DEFAULT_VIEW);
-    this.via.hidden = player.via !== 'mjpeg';
-    write(this.via.firstElementChild, large ? `Motion JPEG: ${player.reason}` : 'Stills: no WebRTC');
+    this.via.hidden = player.via !== 'mjpeg' || (!large && !player.picture);
+    write(this.via.firstElementChild, large ? `Motion JPEG: ${player.reason}` : 'Stills');
     const button = this.via.querySelector('button');
     button.disabled = player.trying;
-    write(button, player.trying ? 'Trying WebRTC …' : 'Try WebRTC again');
+    write(button, player.trying ? 'Trying WebRTC …' : large ? 'Try WebRTC again' : 'Try WebRTC');
     player.video.ariaLabel = `${name}, live video`;
   }
 
