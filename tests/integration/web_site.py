@@ -71,10 +71,11 @@ class Site:
         return self.fleet[name]
 
     async def film(self, name: str = "porch", count: int = 1) -> None:
-        """And see it delivered."""
-        before = self.captured(name)
-        self.cameras[name].film(count)
-        await self.until(lambda: self.captured(name) >= before + count and self.stream(name).state == "running")
+        """One by one, and see each delivered."""
+        for _ in range(count):
+            before = self.captured(name)
+            self.cameras[name].film()
+            await self.until(lambda: self.captured(name) > before and self.stream(name).state == "running")  # noqa: B023
 
     def captured(self, name: str = "porch") -> float:
         value = self.metrics.registry.get_sample_value("streamd_capture_to_publish_seconds_count", {"stream": name})
