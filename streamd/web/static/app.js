@@ -141,6 +141,11 @@ function wakeUp() {
   render();
 }
 
+function leave() {
+  wall.sleep(); // ends its sessions while it may
+  logOut().then(() => news.start(), (error) => toast(error.message));
+}
+
 // --- hands
 
 const actions = {
@@ -191,7 +196,7 @@ function wire() {
     event.preventDefault();
     actions.saveSnapshot();
   };
-  $('log-out').onclick = () => logOut().catch((error) => toast(error.message)).finally(() => news.start());
+  $('log-out').onclick = leave;
   wireLogIn($('log-in'), wakeUp);
   wireDialogs();
   listenToKeys(actions);

@@ -173,6 +173,8 @@ class Tile {
     } else if (this.visible && !this.element.hidden && !silent && !sleeps(stream)) {
       this.#stay();
       this.player.show({ ...wanted, still: true });
+    } else if (sleeps(stream)) {
+      this.stop(); // streamd itself waits a little, should somebody come back
     } else if (this.player.via) {
       this.#leaving ??= setTimeout(() => this.stop(), GRACE_MS);
     }

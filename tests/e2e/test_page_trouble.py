@@ -1,0 +1,208 @@
+"""The page when something is away: a camera, WebRTC, the server, the token; and what other pages embed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from playwright.async_api import Page
+
+from tests.e2e.conftest import StartDaemon
+from tests.e2e.pictures import difference
+from tests.e2e.processes import Daemon
+from tests.e2e.test_browser import LARGE, PLAYING, Watched, assert_is_inferno, eventually, tile, watch
+from tests.e2e.waiting import until_async
+from tests.support.camera import cameras, enters, free_port, needs_rtsp_server
+from tests.support.fileserver import serve_file
+from tests.support.settings import write_settings
+
+STEAL_WEBRTC = "window.stolen = RTCPeerConnection; delete window.RTCPeerConnection;"
+GIVE_IT_BACK = "() => { window.RTCPeerConnection = window.stolen; }"
+JPEG = tile("lobby", "img")
+SHOWS = "(where) => document.querySelector(where).naturalWidth"
+LOBBY = {"source": "lavfi:testsrc2=size=320x180:rate=10"}
+TOKENS = {"view_tokens": ["look-only-please"], "control_tokens": ["do-anything-you-like"]}
+
+
+@needs_rtsp_server
+async def test_a_camera_that_dies_and_returns(daemon: StartDaemon, tmp_path: Path, artefacts: Path) -> None:
+    with cameras(tmp_path) as start:
+        camera = await asyncio.to_thread(start)
+        config = write_settings(tmp_path / "streamd.toml", {"porch": {"source": camera.url("small")}})
+        running = await asyncio.to_thread(daemon, "--config", config)
+        await asyncio.to_thread(enters, running, "porch", "running")
+        async with watch(running.url + "#stream=porch&view=source") as watched:
+            await until_async("it plays", watched.time)
+            alive = await watched.pixels()
+            camera.kill()
+            await watched.says("state", "reconnecting")
+            await until_async("it says why", lambda: watched.text("reason"))
+
+            async def differs() -> bool:
+                return difference(await watched.pixels(), alive) > 20
+
+            await until_async("NO SIGNAL is shown", differs)
+            await watched.page.screenshot(path=artefacts / "no-signal.png")
+            await asyncio.to_thread(camera.start)
+            await watched.says("state", "running")
+
+            async def same() -> bool:
+                return difference(await watched.pixels(), alive) < 10
+
+            await until_async("its picture is back", same)
+            assert watched.sessions == ["/whep/porch?view=source"], "the session was not kept"
+
+
+async def test_motion_jpeg_without_webrtc(daemon: StartDaemon, tmp_path: Path, artefacts: Path) -> None:
+    streams = {"lobby": LOBBY, "yard": {"source": "lavfi:mandelbrot=size=320x180:rate=10"}}
+    running = await asyncio.to_thread(daemon, "--config", write_settings(tmp_path / "streamd.toml", streams))
+    await eventually("both run", lambda: running.state("lobby") == running.state("yard") == "running")
+    async with watch(running.url, init=STEAL_WEBRTC) as watched:
+        page = watched.page
+        for name in streams:
+            await until_async(f"{name} has a still", lambda name=name: page.evaluate(SHOWS, tile(name, "img")))
+        await page.keyboard.press("1")
+        await watched_says_via(page, "Motion JPEG")
+        await until_async("it shows JPEGs", lambda: page.evaluate(SHOWS, JPEG))
+        one = await watched.pixels(JPEG)
+        assert_is_inferno(one)
+
+        async def moves() -> bool:
+            return difference(await watched.pixels(JPEG), one) > 1
+
+        await until_async("they move", moves)
+        await page.screenshot(path=artefacts / "mjpeg.png")
+
+        await page.evaluate(GIVE_IT_BACK)
+        await page.locator(tile("lobby", ".via button")).click()
+        await until_async("it plays by WebRTC", watched.time)
+        assert not await page.locator(tile("lobby", ".via")).is_visible()
+        assert await page.evaluate(SHOWS, JPEG) == 0, "it takes JPEGs still"
+        await page.keyboard.press("g")
+        await until_async("so does the other one", lambda: watched.time(tile("yard")))
+        aborted(watched)
+
+
+async def watched_says_via(page: Page, text: str) -> None:
+    async def said() -> bool:
+        return text in await page.locator(tile("lobby", ".via")).inner_text()
+
+    await until_async(f"the line says {text}", said)
+
+
+def aborted(watched: Watched) -> None:
+    """Forgives what the page itself has cut off: events and pictures that nobody wants any more."""
+    watched.complaints = [one for one in watched.complaints if "ERR_ABORTED" not in one]
+
+
+async def test_a_server_that_restarts_and_streams_that_come_and_go(daemon: StartDaemon, tmp_path: Path) -> None:
+    config = write_settings(tmp_path / "streamd.toml", {"lobby": LOBBY})
+    listen = ("--config", config, "--listen", f"127.0.0.1:{free_port()}")
+    running = await asyncio.to_thread(daemon, *listen)
+    await eventually("it runs", lambda: running.state("lobby") == "running")
+    async with watch(running.url) as watched:
+        await until_async("it plays", watched.time)
+        assert watched.page.url.endswith("#stream=lobby&view=depth"), "one stream needs no grid"
+
+        body = json.dumps({"source": "lavfi:testsrc=size=320x180:rate=10"}).encode()
+        added = running.request("PUT", "/api/v1/streams/yard", body, {"Content-Type": "application/json"})
+        assert added.status == 201
+        await until_async("it is listed", lambda: watched.page.get_by_test_id("stream-yard").is_visible())
+        await watched.page.keyboard.press("g")
+        await until_async("it plays", lambda: watched.time(tile("yard")))
+        assert (await asyncio.to_thread(running.request, "DELETE", "/api/v1/streams/yard")).status == 200
+        await until_async("it is gone", lambda: gone(watched, "yard"))
+        assert watched.complaints == []
+
+        await watched.page.goto(running.url + "#stream=lobby")
+        await until_async("it plays", watched.time)
+        running.kill()
+        await watched.says("state", "no answer")
+        again = await asyncio.to_thread(daemon, *listen)
+        await watched.says("state", "running")
+        await until_async("it plays again", watched.time)
+        await watched.plays_on(0.3)
+        assert again.url == running.url
+        watched.complaints = [one for one in watched.complaints if "ERR_" not in one and "404: DELETE" not in one]
+
+
+async def gone(watched: Watched, name: str) -> bool:
+    return await watched.page.get_by_test_id(f"tile-{name}").count() == 0
+
+
+async def test_tokens_and_recording(daemon: StartDaemon, tmp_path: Path, artefacts: Path) -> None:
+    lobby = LOBBY | {"record": []}
+    recording = {"directory": str(tmp_path / "recordings")}
+    config = write_settings(tmp_path / "streamd.toml", {"lobby": lobby}, server=TOKENS, recording=recording)
+    running = await asyncio.to_thread(daemon, "--config", config)
+    async with watch(running.url) as watched:
+        page = watched.page
+        await until_async("it asks for a token", lambda: page.get_by_test_id("log-in").is_visible())
+        await page.screenshot(path=artefacts / "log-in.png")
+        await log_in(page, "not-one-of-them")
+        await watched.says("log-in", "not one of its tokens")
+        await log_in(page, "look-only-please")
+        await until_async("it plays", watched.time)
+        assert await page.get_by_test_id("record").is_disabled(), "this token may only look"
+        await page.get_by_test_id("log-out").click()
+        await until_async("it asks again", lambda: page.get_by_test_id("log-in").is_visible())
+
+        await log_in(page, "do-anything-you-like")
+        await until_async("it plays", watched.time)
+        await page.get_by_test_id("record").click()
+        await watched.says("record", "Recording")
+        assert asked(running, "streams/lobby")["recording"]
+        await page.screenshot(path=artefacts / "recording.png")
+        await eventually("there is a file", lambda: asked(running, "recordings")["recordings"])
+        await page.keyboard.press("r")
+        await watched.says("toast", "is complete")
+        assert not asked(running, "streams/lobby")["recording"]
+        await page.keyboard.press("l")
+        await watched.says("recordings-dialog", "lobby, depth")
+        file = await page.request.get(await page.locator("#recording-list a").first.evaluate("(link) => link.href"))
+        assert file.headers["content-type"] == "video/mp4"
+        watched.expects("401")
+
+
+async def log_in(page: Page, token: str) -> None:
+    await page.get_by_label("Access token").fill(token)
+    await page.keyboard.press("Enter")
+
+
+def asked(running: Daemon, what: str) -> dict[str, object]:
+    return dict(running.get(f"/api/v1/{what}", Authorization="Bearer do-anything-you-like").json)
+
+
+async def test_embedded_and_nowhere_to_record(daemon: StartDaemon, tmp_path: Path, artefacts: Path) -> None:
+    lobby = await asyncio.to_thread(daemon, "--config", write_settings(tmp_path / "streamd.toml", {"lobby": LOBBY}))
+    await eventually("it runs", lambda: lobby.state("lobby") == "running")
+    async with watch(lobby.url + "embed/lobby?view=source") as watched:
+        page = watched.page
+        await until_async("it plays", watched.time)
+        assert watched.sessions == ["/whep/lobby?view=source"]
+        video, seen = await page.get_by_test_id("video").bounding_box(), page.viewport_size
+        assert video is not None
+        assert seen is not None
+        assert (video["width"], video["height"]) == (seen["width"], seen["height"])
+        assert not await page.get_by_test_id("notice").is_visible()
+        await page.screenshot(path=artefacts / "embed.png")
+        async with page.expect_popup() as opening:
+            await page.get_by_test_id("open").click()
+        full = await opening.value
+        assert full.url == lobby.url + "#stream=lobby&view=source"
+        await full.get_by_test_id("record").click()
+        await full.get_by_text("nowhere to record to").wait_for()
+
+        # In another site's frame; and a stream that does not exist says so.
+        board = f"<!doctype html><iframe src='{lobby.url}embed/lobby?palette=turbo' width=480 height=270></iframe>"
+        with serve_file(board.encode()) as site:
+            await page.goto(site.url)
+        (frame,) = page.main_frame.child_frames
+        await until_async("it plays there", lambda: frame.evaluate(PLAYING, LARGE))
+        assert watched.sessions[-1] == "/whep/lobby?view=gray"
+        await page.screenshot(path=artefacts / "embedded.png")
+        await page.goto(lobby.url + "embed/nobody")
+        await watched.says("notice", "There is no stream “nobody”")
+        watched.expects("404")
+        aborted(watched)
