@@ -84,12 +84,20 @@ async def list_recordings(request: web.Request) -> web.Response:
         raise Refusal(422, "bad_value", message) from None
     found, more = await archive.page(limit, key, request.query.get("stream"))
     recorded = {(name, view) for name, stream in request.app[CONTEXT].streams.items() for view in stream.recorded_views}
-    described = [_described(segment, (segment.stream, segment.view) in recorded) for segment in found]
+    described = [_described(segment, _is_written(segment, recorded)) for segment in found]
     return web.json_response({"recordings": described, "next": more.path if more else None})
 
 
-def _described(segment: Segment, is_recorded: bool) -> dict[str, Any]:
-    is_written = is_recorded and not segment.finished and time.time() - segment.modified_s < WRITTEN_S
+def _is_written(segment: Segment, recorded: set[tuple[str, str]]) -> bool:
+    """The newest of a view that is recorded, if it has no end yet; then the view is taken from ``recorded``."""
+    view = (segment.stream, segment.view)
+    if segment.finished or view not in recorded or time.time() - segment.modified_s > WRITTEN_S:
+        return False
+    recorded.discard(view)  # an older one without an end was cut short, however lately
+    return True
+
+
+def _described(segment: Segment, is_written: bool) -> dict[str, Any]:
     return {
         "path": segment.path,
         "stream": segment.stream,
