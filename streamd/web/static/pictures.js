@@ -1,92 +1,93 @@
 // Pictures in an <img>: Motion JPEG, which one connection brings, or stills that are asked for one by one.
 
-import { ask } from './api.js';
+import { ApiError, ask, errorFrom } from './api.js';
+import { jpegs } from './mjpeg.js';
 
-const LOOK_MS = 200;
-const AGAIN_MS = 2000;
+const AGAIN_MS = 1000;
 const AGAIN_CAP_MS = 15_000;
+const STILL_TIMEOUT_MS = 12_000; // the server waits up to 10 s for a frame
 
 export class Pictures {
   #timer;
-  #looking;
   #failures = 0;
-  #abort = null;
-  #url = null;
+  #abort = new AbortController();
+  #key = null;
+  #shown = null; // address of the blob
+  #counted = { pictures: 0, bytes: 0, at: 0 };
 
-  /** onPicture() once for each start; onFailure(error or null) each time that none comes: it goes on trying. */
+  /** onPicture() for each; onFailure(error) each time that none comes: it goes on trying. */
   constructor(img, { onPicture, onFailure }) {
     Object.assign(this, { img, onPicture, onFailure });
   }
 
   stop() {
     clearTimeout(this.#timer);
-    clearInterval(this.#looking);
-    this.#abort?.abort();
-    this.img.onerror = null;
-    this.img.removeAttribute('src'); // ends the connection
-    this.#url = null;
+    this.#abort.abort();
+    this.#key = null;
     this.#failures = 0;
-    URL.revokeObjectURL(this.img.dataset.blob);
+    this.img.removeAttribute('src');
+    URL.revokeObjectURL(this.#shown);
   }
 
   /** Motion JPEG from `url`. */
   stream(url) {
-    if (url === this.#url) return;
-    this.stop();
-    this.#url = url;
-    this.#stream();
-  }
-
-  #stream() {
-    const { img } = this;
-    let seen = false;
-    img.src = this.#url;
-    this.#looking = setInterval(() => {
-      if (!img.naturalWidth) return;
-      clearInterval(this.#looking); // browsers differ in when they call such a picture loaded
-      seen = true;
-      this.#failures = 0;
-      this.onPicture();
-    }, LOOK_MS);
-    img.onerror = () => {
-      clearInterval(this.#looking);
-      if (!seen) this.onFailure(null);
-      this.#again(() => this.#stream());
-    };
+    this.#begin(url, async (signal) => {
+      const response = await fetch(url, { signal, cache: 'no-store' });
+      if (!response.ok) throw await errorFrom(response);
+      for await (const jpeg of jpegs(response.body)) await this.#show(jpeg, signal);
+      throw new ApiError('The pictures ended.', { code: 'ended' });
+    });
   }
 
   /** A still from `url` each `everyMs`, counted from the last one's arrival. */
   stills(url, everyMs) {
-    const key = `${url} ${everyMs}`;
-    if (key === this.#url) return;
-    this.stop();
-    this.#url = key;
-    this.#abort = new AbortController();
-    this.#still(url, everyMs, this.#abort.signal);
+    this.#begin(`${url} ${everyMs}`, async (signal) => {
+      const either = AbortSignal.any([signal, AbortSignal.timeout(STILL_TIMEOUT_MS)]);
+      await this.#show(await (await ask(url, { signal: either })).blob(), signal);
+      return everyMs;
+    });
   }
 
-  async #still(url, everyMs, signal) {
-    const more = () => this.#still(url, everyMs, signal);
+  /** {fps, kbps} since the last call. */
+  take() {
+    const { pictures, bytes, at } = this.#counted;
+    const now = performance.now();
+    this.#counted = { pictures: 0, bytes: 0, at: now };
+    return at ? { fps: (pictures * 1000) / (now - at), kbps: (bytes * 8) / (now - at) } : null;
+  }
+
+  /** `act` gives how long to wait before it is to be done again, or raises. */
+  #begin(key, act) {
+    if (key === this.#key) return;
+    this.stop();
+    this.#key = key;
+    this.#abort = new AbortController();
+    this.#counted.at = 0;
+    this.#run(act, this.#abort.signal);
+  }
+
+  async #run(act, signal) {
+    let waitMs;
     try {
-      const blob = await (await ask(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(12_000)]) })).blob();
-      if (signal.aborted) return;
-      const before = this.img.dataset.blob;
-      this.img.src = this.img.dataset.blob = URL.createObjectURL(blob);
-      await this.img.decode();
-      URL.revokeObjectURL(before);
-      if (signal.aborted) return;
-      this.#failures = 0;
-      this.onPicture();
-      this.#timer = setTimeout(more, everyMs);
+      waitMs = await act(signal);
     } catch (error) {
       if (signal.aborted) return;
+      waitMs = error.retryAfterMs ?? Math.min(AGAIN_MS * 2 ** this.#failures++, AGAIN_CAP_MS);
       this.onFailure(error);
-      this.#again(more);
     }
+    if (!signal.aborted) this.#timer = setTimeout(() => this.#run(act, signal), waitMs);
   }
 
-  #again(act) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(act, Math.min(AGAIN_MS * 2 ** this.#failures++, AGAIN_CAP_MS));
+  async #show(blob, signal) {
+    if (signal.aborted) return;
+    const before = this.#shown;
+    this.img.src = this.#shown = URL.createObjectURL(blob);
+    await this.img.decode();
+    URL.revokeObjectURL(before);
+    if (signal.aborted) return;
+    this.#counted.pictures += 1;
+    this.#counted.bytes += blob.size;
+    this.#failures = 0;
+    this.onPicture();
   }
 }

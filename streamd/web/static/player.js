@@ -2,8 +2,9 @@
 // The last picture stays until the next one shows.
 
 import { ofStream, whepOf } from './api.js';
+import { Canvas } from './canvas.js';
 import { CaptureToScreen } from './measuring.js';
-import { paint, served } from './palettes.js';
+import { served } from './palettes.js';
 import { path } from './path.js';
 import { Pictures } from './pictures.js';
 import { WhepViewer } from './whep.js';
@@ -22,25 +23,20 @@ export class Player {
   blocked = false; // the browser wants a tap before it plays
   measured = null;
   #wanted = null;
-  #palette = 'inferno';
   #pathless = 0; // sessions in a row that found no media path
   #trying = false; // WebRTC again, behind Motion JPEG
   #patience;
   #frames = { count: -1, at: 0 };
 
   /** onChange() whenever something above has changed. */
-  constructor(screen, clock, onChange) {
+  constructor(box, clock, onChange) {
     this.onChange = onChange;
-    this.hold = document.createElement('canvas');
-    this.img = document.createElement('img');
-    this.video = Object.assign(document.createElement('video'), { autoplay: true, muted: true, playsInline: true });
-    this.hold.hidden = true;
-    this.img.alt = '';
-    screen.prepend(this.hold, this.img, this.video);
+    this.canvas = new Canvas(box);
+    this.video = this.canvas.video;
     const onState = (change) => this.#stateChanged(change);
     this.viewer = new WhepViewer({ onStream: (stream, receiver) => this.#receive(stream, receiver), onState });
     this.captureToScreen = new CaptureToScreen(this.video, clock);
-    this.pictures = new Pictures(this.img, {
+    this.pictures = new Pictures(this.canvas.img, {
       onPicture: () => this.#pictureArrived(),
       onFailure: (error) => this.#failed(error),
     });
@@ -54,9 +50,9 @@ export class Player {
     const before = this.#wanted;
     this.#wanted = { ...wanted, view };
     const same = before?.name === wanted.name && before.view === view && before.still === wanted.still;
-    if (!same) this.#keepPicture(before?.name === wanted.name);
-    this.#palette = palette;
-    for (const element of [this.video, this.img]) paint(element, palette);
+    if (!same) this.canvas.keep();
+    if (before && before.name !== wanted.name) this.canvas.uncover();
+    this.canvas.paint(palette);
     if (!same) this.#start();
     else if (this.via === 'mjpeg') this.#withoutWebRtc();
   }
@@ -64,7 +60,7 @@ export class Player {
   /** Nothing runs any more; the last picture stays. */
   stop() {
     if (!this.#wanted) return;
-    this.#keepPicture(true);
+    this.canvas.keep();
     this.#wanted = null;
     this.#quiet();
     this.via = null;
@@ -81,7 +77,7 @@ export class Player {
   /** Begin again: what shows the old pictures may not have noticed that the server is another. */
   restart() {
     if (!this.#wanted || this.via === 'webrtc') return this.viewer.retry();
-    this.#keepPicture(true);
+    this.canvas.keep();
     this.#start();
   }
 
@@ -109,6 +105,10 @@ export class Player {
 
   /** Call it each second. */
   async measure() {
+    if (this.via === 'mjpeg') {
+      this.measured = this.pictures.take();
+      return;
+    }
     this.measured = await this.viewer.measure().catch(() => null);
     if (!this.measured) return;
     this.measured.captureMs = this.captureToScreen.take();
@@ -183,7 +183,7 @@ export class Player {
   }
 
   #receive(stream, receiver) {
-    this.#keepPicture(true);
+    this.canvas.keep();
     if (!this.#trying) this.picture = false;
     this.video.srcObject = stream;
     this.captureToScreen.follow(receiver);
@@ -210,8 +210,8 @@ export class Player {
   #withoutWebRtc() {
     const { name, view, small, silent } = this.#wanted;
     if (small && silent) {
-      if (!this.img.src) return;
-      this.#keepPicture(true);
+      if (!this.canvas.img.src) return;
+      this.canvas.keep();
       this.pictures.stop();
       this.picture = false;
     } else if (small) this.pictures.stills(ofStream(name, '/snapshot', { view, format: 'jpg' }), FALL_BACK_STILL_MS);
@@ -227,37 +227,24 @@ export class Player {
   }
 
   #failed(error) {
-    this.error = error ?? { code: 'network', message: 'No pictures arrive.' };
+    this.error = error;
+    this.picture = false;
     this.onChange();
   }
 
-  // --- pictures
-
   #pictureArrived() {
     if (!this.#wanted) return;
-    if (this.video.srcObject && this.video.videoWidth) {
+    const known = this.picture && !this.error && !this.#trying;
+    if (this.canvas.hasVideo) {
       this.#trying = false;
       this.via = 'webrtc';
       path.leave(this);
       this.pictures.stop();
     }
-    this.hold.hidden = true;
+    this.canvas.uncover();
     this.picture = true;
     this.blocked = false;
     this.error = null;
-    this.onChange();
-  }
-
-  /** What is shown now stays behind the next one; `same` unless it is of another stream. */
-  #keepPicture(same) {
-    if (!same) this.hold.hidden = true;
-    const { video, img, hold } = this;
-    const shown = video.srcObject && video.videoWidth ? video : img.naturalWidth ? img : null;
-    if (!shown || !same) return;
-    hold.width = shown.videoWidth || shown.naturalWidth;
-    hold.height = shown.videoHeight || shown.naturalHeight;
-    hold.getContext('2d').drawImage(shown, 0, 0);
-    hold.hidden = false;
-    paint(hold, this.#palette);
+    if (!known) this.onChange();
   }
 }

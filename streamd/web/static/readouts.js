@@ -22,7 +22,7 @@ export function latencyOf(stream, seen) {
 /** stream: of the API, or null; seen: what the player measured, or null. */
 export function renderReadouts(stream, seen, player) {
   const jpeg = player?.via === 'mjpeg';
-  readout('fps', fixed(seen?.fps ?? (jpeg ? stream?.fps_out : null), 1));
+  readout('fps', fixed(seen?.fps, 1));
   const rates = isNumber(stream?.fps_in) && `source ${fixed(stream.fps_in, 1)} → depth ${fixed(stream.fps_out, 1)}`;
   write($('fps-more'), rates || '');
 
