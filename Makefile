@@ -11,7 +11,7 @@ ARGS   ?=
 MINUTES ?= 30
 
 RUN_PACKAGES  := libgl1 libglib2.0-0
-TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium fonts-dejavu-core python3-gi gir1.2-gst-rtsp-server-1.0 \
+TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium fonts-dejavu-core coturn python3-gi gir1.2-gst-rtsp-server-1.0 \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
 	gstreamer1.0-libav gstreamer1.0-x glib-networking openssl
 

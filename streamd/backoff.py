@@ -11,8 +11,9 @@ from dataclasses import dataclass
 class Backoff:
     """A random first delay so that many streams do not knock together, then growing to a cap.
 
-    Reset it (start a new iterator) only after ``healthy_after_s`` of health: a source that lives
-    for a second between failures must not be hammered.
+    Health makes it shrink again, the more the longer it lasts, ``healthy_after_s`` all the way: a
+    source that lives for a second between failures must not be hammered, but one that hangs once a
+    minute shall not be away for the next.
     """
 
     first_s: float = 0.5
@@ -22,8 +23,28 @@ class Backoff:
     jitter: Callable[[], float] = random.random
 
     def delays(self) -> Iterator[float]:
-        """Seconds, for ever."""
-        delay = self.first_s * (0.5 + self.jitter())
+        """Seconds, for ever: what ``start`` gives without any health."""
+        delays = self.start()
         while True:
-            yield min(delay, self.cap_s)
-            delay = min(delay * self.factor, self.cap_s)
+            yield delays.after(0.0)
+
+    def start(self) -> Delays:
+        return Delays(self)
+
+
+class Delays:
+    """How long to wait after each failure."""
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
+        self._first = self._next = backoff.first_s * (0.5 + backoff.jitter())
+
+    def after(self, healthy_s: float) -> float:
+        """Seconds, after a failure that came when it had been well for ``healthy_s``."""
+        backoff = self._backoff
+        least = min(self._first, backoff.cap_s)
+        well = min(1.0, healthy_s / backoff.healthy_after_s)
+        shrunk = self._next * float((least / backoff.cap_s) ** well)  # all the way from the cap after healthy_after_s
+        delay = min(max(shrunk, least), backoff.cap_s)
+        self._next = min(delay * backoff.factor, backoff.cap_s)
+        return delay

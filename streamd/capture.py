@@ -20,6 +20,7 @@ from streamd.sources.base import OPEN_TIMEOUT_S
 
 log = logging.getLogger(__name__)
 
+LOOK_EVERY_S = 0.25
 LEAVE_S = 3.0
 """A thread that FFmpeg holds longer than this at the end is left to itself: FFmpeg's time-outs end it."""
 
@@ -61,6 +62,8 @@ class Capture:
         self._on_first_picture = on_first_picture
         self._newest_s: float | None = None
         """When the newest picture came. Written by the capture thread."""
+        self.came_back = False
+        """The wait before the first picture was cut short, for the source showed that it is back."""
 
     async def play(
         self, name: str, ending: asyncio.Event, delay_s: float, on_stall: Callable[[SourceStalled], None]
@@ -91,15 +94,15 @@ class Capture:
 
     async def _stalled(self, delay_s: float) -> SourceStalled:
         """Returns when a camera has given no picture for too long, whatever FFmpeg believes."""
+        if not self._source.live:  # a file may take its time
+            await asyncio.Event().wait()
         patience_s = self._source.config.read_timeout_s
         opened_by = time.monotonic() + delay_s + OPEN_TIMEOUT_S
         while True:
             left_s = (self._newest_s or opened_by) + patience_s - time.monotonic()
-            if not self._source.live:
-                left_s = 3600.0  # a file may take its time
             if left_s <= 0:
-                return SourceStalled(self._source.name, f"stalled: no picture for {patience_s:g} s")
-            await asyncio.sleep(left_s)
+                return SourceStalled(self._source.name, f"no picture for {patience_s:g} s")
+            await asyncio.sleep(min(left_s, LOOK_EVERY_S))  # the first picture moves the deadline
 
     def _run(self, delay_s: float) -> None:
         """The thread's body. Waits first, less when the source shows that it is back."""
@@ -107,7 +110,9 @@ class Capture:
         source.on_decode = metrics.stages["decode"].observe
         source.on_skip = metrics.skipped
         if delay_s:
+            until = time.monotonic() + delay_s
             source.await_return(delay_s)
+            self.came_back = time.monotonic() < until and not source.stop.is_set()
         try:
             with closing(source.frames()) as pictures:
                 for picture in pictures:

@@ -56,7 +56,6 @@ class Daemon:
 
     async def run(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
         """Until ``stop``. Raises StreamdError when it cannot listen."""
-        await self.streams.apply(self.config.streams)
         context = WebContext(self.streams, self.service, self.metrics, self.viewers, self.stills)
         try:
             server = await listen(build_app(context), self.config.server.address)
@@ -178,4 +177,4 @@ def build_fleet(config: Config, service: DepthService, metrics: Metrics) -> Flee
     def make(name: str, stream: StreamConfig) -> Stream:
         return Stream(name, stream, service, metrics.of_stream(name), config.recording, decode_threads=decode_threads)
 
-    return Fleet(make, metrics.forget)
+    return Fleet(make, metrics.forget, config.streams)

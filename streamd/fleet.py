@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Literal
 
 from streamd.config import StreamConfig
@@ -19,16 +20,23 @@ Change = Literal["added", "state", "removed"]
 class Fleet(Mapping[str, Stream]):
     """Lives on the event loop. What it is asked for before ``run`` begins with it."""
 
-    def __init__(self, make: Callable[[str, StreamConfig], Stream], forget: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        make: Callable[[str, StreamConfig], Stream],
+        forget: Callable[[str], None],
+        configured: Mapping[str, StreamConfig] = MappingProxyType({}),
+    ) -> None:
         """``forget`` is told the name of a stream that has been removed."""
         self._make = make
         self._forget = forget
         self._streams: dict[str, Stream] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._configured: set[str] = set()
+        self._configured = set(configured)
         self.watchers: set[Callable[[Stream, Change], None]] = set()
         """Called on the event loop at once when a stream changes: must not block, nor raise."""
+        for name, config in configured.items():
+            self.put(name, config)
 
     def __getitem__(self, name: str) -> Stream:
         return self._streams[name]
@@ -83,7 +91,14 @@ class Fleet(Mapping[str, Stream]):
 
     def _start(self, stream: Stream) -> None:
         assert self._group is not None
-        self._tasks[stream.name] = self._group.create_task(stream.run(), name=f"stream-{stream.name}")
+        self._tasks[stream.name] = self._group.create_task(self._attend(stream), name=f"stream-{stream.name}")
+
+    async def _attend(self, stream: Stream) -> None:
+        """A stream's failure never touches its siblings."""
+        try:
+            await stream.run()
+        except Exception:
+            log.exception("stream %s: internal error", stream.name)
 
     def _tell(self, stream: Stream, change: Change) -> None:
         for watcher in tuple(self.watchers):

@@ -15,7 +15,7 @@ from streamd.backoff import Backoff
 from streamd.capture import Capture, Pacer
 from streamd.config import VIEWS, PictureFormat, RecordingConfig, StreamConfig, View
 from streamd.depth.service import DepthService
-from streamd.errors import PictureError, SourceError, SourceUnsupported, UsageError
+from streamd.errors import PictureError, SourceError, SourceStalled, SourceUnsupported, UsageError
 from streamd.hub import RENDITIONS, PacketHub, Rendition
 from streamd.media import Codec, StampClock
 from streamd.metrics import StreamMetrics
@@ -278,11 +278,12 @@ class Stream:
 
     async def _replay(self, pipeline: Pipeline, ending: asyncio.Event) -> None:
         """Opens the source again and again, until it ends for good."""
-        delays, delay_s, pacer = self._backoff.delays(), 0.0, Pacer(self.config.max_fps)
+        delays, delay_s, pacer = self._backoff.start(), 0.0, Pacer(self.config.max_fps)
         while not ending.is_set():
             began = time.monotonic() + delay_s
+            capture = self._capture(pipeline, pacer)
             try:
-                await self._play(pipeline, pacer, ending, delay_s)
+                await capture.play(f"capture-{self.name}", ending, delay_s, self._lost)
             except SourceError as error:
                 if ending.is_set():
                     return
@@ -295,17 +296,16 @@ class Stream:
                 if not ending.is_set():
                     self._enter("ended")
                 return
-            if time.monotonic() - began > self._backoff.healthy_after_s:
-                delays = self._backoff.delays()
-            delay_s = next(delays)
+            if capture.came_back:  # its port opens before it can serve: do not wait as long as while it was away
+                delays = self._backoff.start()
+            delay_s = delays.after(max(0.0, time.monotonic() - began))
             self._clock.epoch += 1
 
-    async def _play(self, pipeline: Pipeline, pacer: Pacer, ending: asyncio.Event, delay_s: float) -> None:
-        """One life of the source. Raises SourceError; returns when a file has ended, or on ``ending``."""
+    def _capture(self, pipeline: Pipeline, pacer: Pacer) -> Capture:
+        """One life of the source."""
         source = self._open_source(self.config, threading.Event(), self._decode_threads)
         tell = self._threadsafe(self._source_delivers)
-        capture = Capture(source, pipeline.frames, self._clock, self.metrics, pacer, tell)
-        await capture.play(f"capture-{self.name}", ending, delay_s, self._lost)
+        return Capture(source, pipeline.frames, self._clock, self.metrics, pacer, tell)
 
     def _source_is_live(self) -> bool:
         return self._open_source(self.config, threading.Event(), 1).live
@@ -336,7 +336,7 @@ class Stream:
             self._pipeline.publisher.show(Notice(title, self.reason or "") if title else None)
 
     def _lost(self, error: SourceError) -> None:
-        self._enter("reconnecting", error.reason)
+        self._enter("reconnecting", f"stalled: {error.reason}" if isinstance(error, SourceStalled) else error.reason)
 
     def _delivers(self) -> None:
         if self.state in ("starting", "reconnecting"):

@@ -86,7 +86,8 @@ class Source(ABC):
 
     def told(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
         """What a native error means here."""
-        return source_error(self.name, error, opening=opening, elapsed_s=elapsed_s, patience_s=OPEN_TIMEOUT_S)
+        patience_s = min(OPEN_TIMEOUT_S, self.config.read_timeout_s)
+        return source_error(self.name, error, opening=opening, elapsed_s=elapsed_s, patience_s=patience_s)
 
     def _prepare(self, container: InputContainer, *, asked: bool) -> None:
         """``asked``: for hardware to decode on."""

@@ -15,7 +15,6 @@ from av.video.stream import VideoStream
 
 from streamd.errors import SourceEnded, SourceError
 from streamd.redact import redact_source
-from streamd.sources import base
 from streamd.sources.base import Source, TransportRefused
 from streamd.sources.credentials import resolve
 from streamd.sources.file import Pace
@@ -82,8 +81,8 @@ class RtspSource(NetworkSource):
         return {
             "rtsp_transport": transport,
             "allowed_media_types": "video",
-            # Microseconds of silence. PyAV's limits come first; this one also holds while a connection is closed.
-            "timeout": str(int(1e6 * max(base.OPEN_TIMEOUT_S, self.config.read_timeout_s))),
+            # Microseconds of silence: in opening and closing; in between PyAV's limit comes first.
+            "timeout": str(int(1e6 * self.config.read_timeout_s)),
             # Default probing costs 1-2 s before the first frame and then delivers a burst; so 0.3 s. The frame rate
             # alone would cost 20 pictures.
             "analyzeduration": "100000",
@@ -94,7 +93,8 @@ class RtspSource(NetworkSource):
 
 class HttpSource(NetworkSource):
     def frames(self) -> Generator[av.VideoFrame]:
-        with self.opened(self.url) as container:
+        silence_us = int(1e6 * self.config.read_timeout_s)
+        with self.opened(self.url, options={"rw_timeout": str(silence_us)}) as container:
             ends = container.duration is not None
             # Both come in bursts, as fast as the line is. Motion JPEG and the like come as they are filmed.
             paced = self.config.realtime and (ends or container.format.name.startswith("hls"))

@@ -85,7 +85,8 @@ def _for_any_page(handler: WhepHandler) -> WhepHandler:
             response = await handler(request)
         except (Refusal, StreamdError, web.HTTPException) as error:
             response = response_for(error)
-        response.headers.update(CORS)
+        for name, value in CORS.items():
+            response.headers[name] = value
         return response
 
     return handle
@@ -107,9 +108,12 @@ class _Whep:
         hubs = partial(_rendition, stream, view)
         session = await self._sink.open(offer, hubs, stream.metrics, stream=stream.name, view=view)
         location = request.rel_url.with_query(None) / session.id
-        return web.Response(
+        response = web.Response(
             status=201, body=session.answer.encode(), content_type=SDP, headers={"Location": str(location)}
         )
+        for link in self._sink.reach.links:  # not to OPTIONS as well: that needs no token, and these have passwords
+            response.headers.add("Link", link)
+        return response
 
     async def trickle(self, request: web.Request) -> web.Response:
         fragment = await _body(request, FRAGMENT)

@@ -23,7 +23,7 @@ class Bench:
         self.metrics = Metrics()
         self.cameras: dict[str, PlayedCamera] = {}
         self.stop = asyncio.Event()
-        self.fleet = Fleet(self._make, self.metrics.forget)
+        self.fleet = Fleet(self._make, self.metrics.forget, {"porch": config(), "yard": config()})
 
     def _make(self, name: str, config: StreamConfig) -> Stream:
         camera = self.cameras[name] = PlayedCamera()
@@ -58,7 +58,6 @@ def config(**settings: object) -> StreamConfig:
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     bench = Bench()
-    await bench.fleet.apply({"porch": config(), "yard": config()})
     running = asyncio.create_task(bench.fleet.run(bench.stop))
     await bench.running("porch", "yard")
     yield bench
@@ -113,3 +112,17 @@ async def test_watchers_are_told_of_every_change(bench: Bench) -> None:
     assert ("door", "state", "running") in told
     assert told[-2:] == [("door", "state", "stopping"), ("door", "removed", "stopping")]
     assert {name for name, *_ in told} == {"door"}
+
+
+async def test_a_stream_that_breaks_down_leaves_the_others_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError("test")
+
+    monkeypatch.setattr(bench.fleet["porch"], "_change", fail)
+    bench.fleet.put("porch", config(max_fps=5))
+    async with asyncio.timeout(5):
+        while "internal error" not in caplog.text:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+    await bench.running("yard")

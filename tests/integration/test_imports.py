@@ -32,7 +32,7 @@ async def main():
     async with asyncio.timeout(40):
         while daemon.streams["test"].state != "running":
             await asyncio.sleep(0.05)
-    await asyncio.wrap_future(daemon.streams["test"].snapshot("depth", "png"))
+    await daemon.streams["test"].snapshot("depth", "png")
     daemon.stop()
     await running
 

@@ -174,7 +174,7 @@ class TestStates:
             seat.close()
         assert bench.states == [
             ("running", None),
-            ("reconnecting", error.reason),
+            ("reconnecting", "stalled: went silent" if error.code == "stalled" else error.reason),
             ("running", None),
             ("stopping", None),
         ]

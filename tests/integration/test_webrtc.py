@@ -675,6 +675,7 @@ async def test_a_viewer_without_h264_gets_vp8(site: Site, viewer: MakeViewer) ->
 async def test_the_answer_names_the_level_of_what_is_sent(site: Site, viewer: MakeViewer) -> None:
     await (await viewer().join()).picture()
     site.camera.close()
+    await asyncio.sleep(0)  # what it published last
     site.camera.hub("depth").size = (1920, 1080)
     assert "profile-level-id=42e028" in (await viewer().join()).answer
     site.camera.hub("depth").size = None

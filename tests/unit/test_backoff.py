@@ -34,3 +34,26 @@ def test_zero_is_for_tests() -> None:
 
 def test_streams_do_not_knock_together() -> None:
     assert len({next(Backoff().delays()) for _ in range(20)}) > 15
+
+
+class TestHealth:
+    backoff = Backoff(first_s=1.0, factor=2.0, cap_s=64.0, healthy_after_s=60.0, jitter=lambda: 0.5)
+
+    def test_long_enough_makes_it_forget(self) -> None:
+        delays = self.backoff.start()
+        for _ in range(10):
+            delays.after(0.0)
+        assert delays.after(60.0) == pytest.approx(1.0)
+
+    def test_a_camera_that_hangs_once_a_minute_is_soon_back(self) -> None:
+        delays = self.backoff.start()
+        assert max(delays.after(50.0) for _ in range(100)) <= 2.0
+
+    def test_one_that_lives_for_moments_is_not_hammered(self) -> None:
+        delays = self.backoff.start()
+        assert [delays.after(1.0) for _ in range(12)][-1] > 30.0
+
+    @given(st.lists(st.floats(0, 1000), max_size=50))
+    def test_it_stays_between_the_first_and_the_cap(self, lives: list[float]) -> None:
+        delays = self.backoff.start()
+        assert all(1.0 <= delays.after(healthy_s) <= 64.0 for healthy_s in lives)

@@ -8,7 +8,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.exceptions import InvalidStateError, OperationError
 from aiortc.sdp import candidate_from_sdp
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
@@ -17,6 +17,7 @@ from streamd.config import WebRtcConfig
 from streamd.errors import OfferRejected
 from streamd.hub import PacketHub, Subscription
 from streamd.media import Codec
+from streamd.sinks.webrtc.ice import Reach
 from streamd.sinks.webrtc.levels import with_level
 from streamd.sinks.webrtc.link import Link
 from streamd.sinks.webrtc.rtp import Packer, ViewerTrack, hook_sender
@@ -49,7 +50,7 @@ Hubs = Callable[[Codec, bool], PacketHub]
 class Session:
     """One viewer, from its offer to its end."""
 
-    def __init__(self, stream: str, view: str, config: WebRtcConfig) -> None:
+    def __init__(self, stream: str, view: str, config: WebRtcConfig, reach: Reach) -> None:
         self.id = secrets.token_urlsafe(16)
         self.stream, self.view = stream, view
         self.answer = ""
@@ -58,6 +59,7 @@ class Session:
         self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why it has to end, once it has to."""
         self._config = config
+        self._reach = reach
         self._offer: list[str] = []
         self._candidates = 0
         self._link = Link()
@@ -67,7 +69,7 @@ class Session:
     def _connect(self, codec: Codec) -> None:
         """A peer that sends in this codec and no other."""
         self._codec: Codec = codec
-        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._peer = RTCPeerConnection(self._reach.configuration)
         self._peer.on("connectionstatechange", functools.partial(self._on_state, self._peer))
         # Ours before the offer comes, so that the preferences filter the answer.
         self._transceiver = self._peer.addTransceiver("video", direction="sendonly")
@@ -92,12 +94,13 @@ class Session:
             self._hubs = hubs
             seat = Subscription(hubs(self._codec, False), on_drop=on_drop)
             self._take_seat(seat)
-            await self._peer.setLocalDescription()
+            with self._reach.gathering():
+                await self._peer.setLocalDescription()
         except _MALFORMED as error:
             raise OfferRejected("bad_offer", f"not a usable SDP offer: {str(error) or type(error).__name__}") from error
         if self._transceiver.currentDirection != "sendonly":
             raise OfferRejected("bad_offer", "the offer has no video section that wants to receive")
-        self.answer = with_level(self._peer.localDescription.sdp, seat.hub.size)
+        self.answer = self._reach.answer(with_level(self._peer.localDescription.sdp, seat.hub.size))
 
     async def _agree(self, offer: RTCSessionDescription) -> None:
         """Takes the offer in the first codec that both know. Raises OfferRejected when there is none."""

@@ -8,7 +8,7 @@ import logging
 from streamd.config import WebRtcConfig
 from streamd.errors import ViewersFull
 from streamd.metrics import StreamMetrics
-from streamd.sinks.webrtc import ice
+from streamd.sinks.webrtc.ice import Reach
 from streamd.sinks.webrtc.session import Hubs, Session
 
 JOINS_AT_ONCE = 4
@@ -28,7 +28,7 @@ class WebRtcSink:
         report_timeout_s: float = 8.0,
     ) -> None:
         """``loopback`` offers 127.0.0.1 too, for viewers on this box."""
-        ice.tune(loopback)
+        self.reach = Reach(config, loopback=loopback)
         self.max_viewers = config.max_viewers
         self._config = config
         self._join_timeout_s = join_timeout_s
@@ -51,7 +51,7 @@ class WebRtcSink:
         """Answers a viewer's offer. Raises OfferRejected and ViewersFull."""
         if len(self._sessions) >= self.max_viewers:
             raise ViewersFull(self.max_viewers)
-        session = Session(stream, view, self._config)
+        session = Session(stream, view, self._config, self.reach)
         self._sessions[session.id] = session  # its seat is taken while it waits for the semaphore
         try:
             async with self._joining:
