@@ -1,0 +1,93 @@
+"""A crowd watches: how soon one more has a picture, who asks for keyframes all the time, who comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.e2e.conftest import StartDaemon
+from tests.e2e.processes import Daemon, resident_mb
+from tests.e2e.viewer import Viewer
+from tests.e2e.waiting import until
+from tests.support.crowd import Crowd
+
+pytestmark = pytest.mark.timeout(120)
+
+CAMERA, NAME = "lavfi:testsrc2=size=320x180:rate=20", "lavfi-testsrc2"
+PRESENT = 16
+JOINS = 10
+JOIN_S = 1.0
+KEYFRAMES_PER_S = 2.0
+WARM_UP, CYCLES = 10, 60
+GONE_S = 10.0
+RSS_SHARE = 0.1
+"""Still settling after so few: 300 are within 3 %."""
+
+
+def watch(daemon: StartDaemon, **environment: str) -> tuple[Daemon, str]:
+    running = daemon(CAMERA, **environment).until_ready()
+    return running, f"{running.url}whep/{NAME}"
+
+
+@pytest.mark.parametrize("present", [1, PRESENT])
+async def test_one_more_has_a_picture_within_a_second(daemon: StartDaemon, present: int) -> None:
+    """Decoded, not only arrived. ``benchmarks/latency.py --joins`` tells the distribution."""
+    _, url = await asyncio.to_thread(watch, daemon)
+    times_s = []
+    with Crowd(url, raw=True) as crowd:
+        await asyncio.to_thread(crowd.join, present)
+        async with aiohttp.ClientSession() as http:
+            for _ in range(JOINS):
+                viewer = await Viewer(http, url).join()
+                await viewer.sees(1)
+                times_s.append(viewer.first_frame_at - viewer.posted_at)
+                await viewer.close()
+        assert min(viewer["pictures"] for viewer in crowd.look()) > 10, "the others had to wait"
+    assert sorted(times_s)[int(0.9 * JOINS) - 1] < JOIN_S, times_s
+
+
+def test_a_storm_of_plis_makes_two_keyframes_a_second_at_most(daemon: StartDaemon) -> None:
+    running, url = watch(daemon)
+    asked_before = running.metrics().value("streamd_keyframe_requests_total", reason="pli")
+    with Crowd(url) as crowd:
+        crowd.join(PRESENT)
+        counts = crowd.storm(3.0)
+    asked = running.metrics().value("streamd_keyframe_requests_total", reason="pli") - asked_before
+    assert asked > 10 * PRESENT, "the storm did not arrive"
+    for viewer in counts:
+        assert viewer["pictures"] > 10 * viewer["s"], "the picture stood still"
+        assert 2 <= viewer["keyframes"] <= KEYFRAMES_PER_S * viewer["s"] + 1, viewer
+
+
+def test_whoever_came_and_went_leaves_nothing_behind(daemon: StartDaemon) -> None:
+    """Half of them say goodbye, the others are killed. ``benchmarks/viewers.py --cycles 300`` is the long form."""
+    running, url = watch(daemon)
+    come_and_go(running, url, WARM_UP)  # what libraries keep from their first viewers is there now
+    before, resident_before_mb = held(running.pid), resident_mb(running.pid)
+    come_and_go(running, url, CYCLES)
+    until(f"what it holds is {before} again", lambda: held(running.pid) == before, GONE_S)
+    assert resident_mb(running.pid) < resident_before_mb * (1 + RSS_SHARE)
+    assert running.stream(NAME)["viewers"] == 0
+
+
+def come_and_go(daemon: Daemon, url: str, cycles: int) -> None:
+    with Crowd(url, raw=True) as polite:
+        silent = Crowd(url, raw=True)
+        silent.join(cycles // 2)
+        for _ in range(cycles // 2):
+            polite.join(1)
+            polite.leave()
+        silent.vanish()
+    until("the sessions of the dead are gone", lambda: daemon.metrics().value("streamd_viewers") == 0, within_s=GONE_S)
+
+
+def held(pid: int) -> dict[str, int]:
+    """Open descriptors by kind, and threads."""
+    names = [re.sub(r":\[\d+\]$", "", os.readlink(file)) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    kinds = {name: names.count(name) for name in names}
+    return {**kinds, "threads": len(list(Path(f"/proc/{pid}/task").iterdir()))}
