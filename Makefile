@@ -13,9 +13,9 @@ MINUTES ?= 30
 RUN_PACKAGES  := libgl1 libglib2.0-0
 TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium fonts-dejavu-core coturn python3-gi gir1.2-gst-rtsp-server-1.0 \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
-	gstreamer1.0-libav gstreamer1.0-x glib-networking openssl
+	gstreamer1.0-libav gstreamer1.0-x glib-networking openssl prometheus
 
-.PHONY: run test soak check format schema bench clean run-packages test-packages
+.PHONY: run test soak check format schema dashboards bench clean run-packages test-packages
 
 run: $(VENV)/installed
 	$(BIN)/streamd run $(ARGS)
@@ -39,6 +39,10 @@ format: $(VENV)/installed-dev
 # The example file is made from the configuration models; a test compares the two.
 schema: $(VENV)/installed
 	$(BIN)/python -c "from streamd import schema; print(schema.example())" > configs/example.toml
+
+# Grafana's dashboards are made by code; a test compares the two.
+dashboards: $(VENV)/installed-dev
+	$(BIN)/python -m configs.grafana.generate
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/pipeline.py
