@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import math
 import os
@@ -22,6 +23,7 @@ from streamd.metrics import Metrics
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.statistics import Worst
 from streamd.stream import Stream
+from streamd.systemd import Look, StreamLook, SystemdLink
 from streamd.threads import Caller
 from streamd.web.app import build_app, listen
 from streamd.web.context import WebContext
@@ -45,6 +47,7 @@ class Daemon:
         self.streams = build_fleet(config, self.service, self.metrics)
         self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback)
         self.stills = Caller("stills", capacity=4)
+        self.systemd = SystemdLink(self._look)
         self._reload = reload
         self._wanted = asyncio.Event()
         """Set when the configuration is to be read again."""
@@ -67,9 +70,12 @@ class Daemon:
         self.service.start(lazy=True)
         try:
             async with asyncio.TaskGroup() as group:
-                helpers = [group.create_task(self._heartbeat()), group.create_task(self._reloads())]
+                helpers = [
+                    group.create_task(helper) for helper in (self._heartbeat(), self._reloads(), self.systemd.run())
+                ]
                 group.create_task(self.streams.run(self._stop))
                 await self._stop.wait()
+                self.systemd.stopping()
                 for helper in helpers:
                     helper.cancel()
                 await self.viewers.shutdown()
@@ -92,6 +98,8 @@ class Daemon:
         )
 
     def install_signals(self) -> None:
+        """And tells, on stderr, where all threads are when the watchdog or a fault in a library aborts us."""
+        faulthandler.enable()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
@@ -111,19 +119,32 @@ class Daemon:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            if self._reload is None:
-                continue
-            try:
-                config = self._reload()
-            except StreamdError as error:
-                for line in str(error).splitlines():
-                    log.error("configuration not taken: %s", line)
-                continue
-            for section in ("server", "webrtc", "model", "recording"):
-                if getattr(config, section) != getattr(self.config, section):
-                    log.warning("[%s] has changed: it takes effect at the next start", section)
-            await self.streams.apply(config.streams)
-            log.info("configuration read again")
+            with self.systemd.reloading():
+                await self._read_again()
+
+    async def _read_again(self) -> None:
+        if self._reload is None:
+            return
+        try:
+            config = self._reload()
+        except StreamdError as error:
+            for line in str(error).splitlines():
+                log.error("configuration not taken: %s", line)
+            self.systemd.complaint = "the changed configuration is bad and was not taken"
+            return
+        for section in ("server", "webrtc", "model", "recording"):
+            if getattr(config, section) != getattr(self.config, section):
+                log.warning("[%s] has changed: it takes effect at the next start", section)
+        await self.streams.apply(config.streams)
+        self.systemd.complaint = ""
+        log.info("configuration read again")
+
+    def _look(self) -> Look:
+        """What systemd is told of."""
+        status, info = self.service.status, self.service.info
+        running = f"{info.spec.name} {info.precision}" if info else f"{status.wanted} {status.state}"
+        streams = [StreamLook.of(stream.describe(), stream.config.max_fps) for stream in self.streams.values()]
+        return Look(streams, status.state, running)
 
 
 def _cores() -> int:
