@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from urllib.parse import urlsplit
 
-from streamd import __version__, logs
+from streamd import __version__, logs, threads
 from streamd.config import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime, load
 from streamd.errors import ConfigError, PictureError, StreamdError, UsageError
 from streamd.redact import redact
@@ -126,6 +126,7 @@ def _run(options: argparse.Namespace) -> None:
     read = partial(load, options.config, overrides=overrides)
     config = read()
     _look_at_files(config, overrides["streams"])
+    threads.share_heaps()
     asyncio.run(_serve(config, read))
     if sum(not thread.daemon for thread in threading.enumerate()) > 1:  # one of a camera that does not answer
         logging.shutdown()
