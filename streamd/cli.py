@@ -34,7 +34,8 @@ MODELS = get_args(ModelName)
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 usage, 78 bad configuration."""
     options = _parser().parse_args(arguments)
-    logs.set_up(debug=options.debug, plain=options.command != "run")
+    as_json = getattr(options, "log_format", "text") == "json"
+    logs.set_up(debug=options.debug, plain=options.command != "run", as_json=as_json)
     try:
         options.act(options)
     except StreamdError as error:
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("source", nargs="*", metavar="SOURCE", help="URL, /dev/videoN, file, demo: or lavfi:GRAPH")
     run.add_argument("--config", type=Path, metavar="FILE", help="TOML file; `streamd schema` explains it")
     run.add_argument("--listen", metavar="HOST:PORT", help="where page and API answer (127.0.0.1:8080)")
+    run.add_argument("--log-format", choices=("text", "json"), default="text", help="one JSON object a line, or text")
     run.add_argument("--record", type=Path, metavar="DIR", help="record depth into DIR")
     _model_options(run)
 

@@ -17,6 +17,7 @@ from streamd.config import VIEWS, PictureFormat, RecordingConfig, StreamConfig, 
 from streamd.depth.service import DepthService
 from streamd.errors import PictureError, SourceError, SourceStalled, SourceUnsupported, UsageError
 from streamd.hub import RENDITIONS, PacketHub, Rendition
+from streamd.logs import StreamLog
 from streamd.media import Codec, StampClock
 from streamd.metrics import StreamMetrics
 from streamd.pipeline import Pipeline
@@ -53,6 +54,7 @@ class Stream:
         self.name = name
         self.config = config
         self.metrics = metrics
+        self._log = StreamLog(log, name)
         self.state = "starting"
         self.reason: str | None = None
         self.on_change: Callable[[], None] = lambda: None
@@ -238,7 +240,7 @@ class Stream:
             failures = await pipeline.stop()
             self._pipeline = None
             for failure in failures:
-                log.error("stream %s: internal error", self.name, exc_info=failure)
+                self._log.error("internal error", exc_info=failure)
                 self._enter("failed", f"internal error: {failure}")
 
     async def _until_unwanted(self, pipeline: Pipeline) -> None:
@@ -262,7 +264,7 @@ class Stream:
             await self._model_ready(ending)
             await self._replay(pipeline, ending)
         except Exception as error:
-            log.exception("stream %s: internal error", self.name)
+            self._log.exception("internal error")
             self._enter("failed", f"internal error: {error}")
 
     async def _model_ready(self, ending: asyncio.Event) -> None:
@@ -320,8 +322,10 @@ class Stream:
         """The one place where the state changes."""
         is_new = (state, reason) != (self.state, self.reason) or state == "starting"
         if is_new:
-            text = f"{state}: {reason}" if reason else state
-            log.log(logging.WARNING if reason else logging.INFO, "stream %s: %s", self.name, text)
+            if reason:
+                self._log.warning(f"{state}: %s", reason)
+            else:
+                self._log.info(state)
         self.state, self.reason = state, reason
         self.metrics.state(state)
         self._show_notice()

@@ -418,7 +418,7 @@ class TestRecording:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Though the stream goes on to exist."""
-        monkeypatch.setattr(record, "IDLE_S", 0.05)
+        monkeypatch.setattr(record, "IDLE_S", 0.5)
         async with playing(live=False, recording=RecordingConfig(directory=tmp_path)) as bench:
             for _ in range(5):
                 await bench.film_one()
