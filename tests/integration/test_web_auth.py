@@ -254,6 +254,8 @@ class TestNobodyNeedsAToken:
             reply = await site.ask("POST", "/whep/porch", b"v=0", **headers)
             assert reply.error == error
             assert reply.headers["Access-Control-Allow-Origin"] == "*"
+            ended = await site.ask("DELETE", "/whep/porch/none", **headers)
+            assert ended.error == (error if error[0] == 403 else (404, "unknown_session"))
 
     async def test_a_token_that_means_nothing_opens_nothing(self) -> None:
         async with served() as site:
