@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import logging
 import math
 import os
@@ -19,7 +20,8 @@ from streamd.depth.service import DepthService, ServiceEvents
 from streamd.depth.store import ModelStore
 from streamd.errors import InferenceFailed, StreamdError
 from streamd.fleet import Fleet
-from streamd.metrics import Metrics
+from streamd.memory import MemoryWatch, Step, limit_bytes
+from streamd.metrics import Metrics, resident_bytes
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.statistics import Worst
 from streamd.stream import Stream
@@ -31,6 +33,8 @@ from streamd.web.context import WebContext
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.25
+MEMORY_EVERY_S = 2.0
+WARM_S = 30.0
 LAG_WINDOW_S = 30.0
 SLOTS = 32
 """Of the worker's shared memory: streams come at run time, and more than this take turns."""
@@ -52,13 +56,15 @@ class Daemon:
         self._wanted = asyncio.Event()
         """Set when the configuration is to be read again."""
         self._stop = asyncio.Event()
+        self._exhausted = False
+        """Stopped for want of memory: to be started again."""
 
     def stop(self) -> None:
         """Safe to repeat."""
         self._stop.set()
 
     async def run(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
-        """Until ``stop``. Raises StreamdError when it cannot listen."""
+        """Until ``stop``. Raises StreamdError when it cannot listen, or has to be started again."""
         context = WebContext(self.streams, self.service, self.metrics, self.viewers, self.stills)
         try:
             server = await listen(build_app(context), self.config.server.address)
@@ -71,7 +77,8 @@ class Daemon:
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [
-                    group.create_task(helper) for helper in (self._heartbeat(), self._reloads(), self.systemd.run())
+                    group.create_task(helper)
+                    for helper in (self._heartbeat(), self._watch_memory(), self._reloads(), self.systemd.run())
                 ]
                 group.create_task(self.streams.run(self._stop))
                 await self._stop.wait()
@@ -83,6 +90,8 @@ class Daemon:
             await server.close()
             # From a thread: it waits for a process, and the loop must go on answering meanwhile.
             await asyncio.wrap_future(threads.start("closing", self._close).finished)
+        if self._exhausted:
+            raise StreamdError("memory ran out: stopped in good order, to be started again")
 
     def _close(self) -> None:
         self.service.close()
@@ -113,6 +122,31 @@ class Daemon:
             await asyncio.sleep(HEARTBEAT_S)
             self.metrics.loop_lag.set(worst.add(max(0.0, loop.time() - due)))
             self.metrics.disk_free.set(_free_bytes(self.config.recording.directory))
+
+    async def _watch_memory(self) -> None:
+        """Looks at what daemon and worker take together, and does something about it in good time."""
+        clock, watch = asyncio.get_running_loop().time, MemoryWatch(limit_bytes())
+        warm_at: float | None = clock() + WARM_S
+        while True:
+            await asyncio.sleep(MEMORY_EVERY_S)
+            if warm_at is not None and clock() > warm_at:
+                warm_at = None
+                gc.collect()
+                gc.freeze()  # what is here now stays: full collections need not look at it again
+            used = resident_bytes(os.getpid()) + self.service.worker_memory()
+            step = watch.look(clock(), used)
+            if step is not None:
+                log.warning("memory: %d of %d MB in use", used / 1e6, watch.limit / 1e6)
+                self._relieve(step)
+
+    def _relieve(self, step: Step) -> None:
+        if step is Step.RECYCLE_WORKER:
+            self.service.recycle()
+        elif step is Step.SHED_VIEWS:
+            self.viewers.shed()
+        elif step is Step.RESTART:
+            self._exhausted = True
+            self.stop()
 
     async def _reloads(self) -> None:
         """On SIGHUP reads the configuration again and applies the difference. A bad one changes nothing."""

@@ -223,6 +223,10 @@ class DepthWorker:
         if not self.ready.done():
             self.ready.set_exception(failure)
 
+    def recycle(self) -> None:
+        """Ends soon, as one that has outgrown its limit. Any thread."""
+        self._memory_limit_bytes = 0
+
     def close(self) -> None:
         """Ends the process and waits for it. Inferences under way fail. Safe to repeat."""
         self._closing = True

@@ -180,6 +180,12 @@ class DepthService:
             raise InferenceFailed("changed", "another model runs now")
         return serving.worker.submit(planes)
 
+    def recycle(self) -> None:
+        """Replaces the worker, which has grown. Nobody notices but by a short pause."""
+        serving = self._serving
+        if serving is not None:
+            serving.worker.recycle()
+
     def close(self) -> None:
         """Ends everything and waits for it."""
         self._stopping.set()

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from streamd import cgroup
 from streamd.config import Config
-from streamd.doctor import cgroup
 from streamd.doctor.finding import Finding, Status
 
 FLAGS = {

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from streamd import cli, doctor, threads
+from streamd import cgroup, cli, doctor, threads
 from streamd.config import Config, WebRtcConfig, parse
 from streamd.depth import artefact
 from streamd.depth.store import ModelStore
-from streamd.doctor import cgroup, inputs, machine, software, webrtc
+from streamd.doctor import inputs, machine, software, webrtc
 from streamd.doctor.finding import Check, Finding
 from streamd.errors import ConfigError, Problem
 from streamd.sinks.webrtc import advertise as advertising

@@ -75,6 +75,12 @@ class WebRtcSink:
             session.end(reason)
             await session.gone.wait()
 
+    def shed(self) -> None:
+        """Ends the sessions of all views but depth, with their encoders: memory is short."""
+        for session in self._sessions.values():
+            if session.view != "depth":
+                session.end("memory is short")
+
     async def shutdown(self) -> None:
         """Closes every session; no viewer gets in any more."""
         self.max_viewers = 0
