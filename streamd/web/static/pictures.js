@@ -1,4 +1,4 @@
-// Pictures in an <img>: Motion JPEG, which one connection brings, or stills that are asked for one by one.
+// Single pictures: Motion JPEG, which one connection brings, or stills that are asked for one by one.
 
 import { ApiError, ask, errorFrom } from './api.js';
 import { jpegs } from './mjpeg.js';
@@ -12,12 +12,11 @@ export class Pictures {
   #failures = 0;
   #abort = new AbortController();
   #key = null;
-  #shown = null; // address of the blob
   #counted = { pictures: 0, bytes: 0, at: 0 };
 
-  /** onPicture() for each; onFailure(error) each time that none comes: it goes on trying. */
-  constructor(img, { onPicture, onFailure }) {
-    Object.assign(this, { img, onPicture, onFailure });
+  /** onPicture(ImageBitmap) for each; onFailure(error) each time that none comes: it goes on trying. */
+  constructor({ onPicture, onFailure }) {
+    Object.assign(this, { onPicture, onFailure });
   }
 
   stop() {
@@ -25,8 +24,6 @@ export class Pictures {
     this.#abort.abort();
     this.#key = null;
     this.#failures = 0;
-    this.img.removeAttribute('src');
-    URL.revokeObjectURL(this.#shown);
   }
 
   /** Motion JPEG from `url`. */
@@ -80,14 +77,12 @@ export class Pictures {
 
   async #show(blob, signal) {
     if (signal.aborted) return;
-    const before = this.#shown;
-    this.img.src = this.#shown = URL.createObjectURL(blob);
-    await this.img.decode();
-    URL.revokeObjectURL(before);
+    const picture = await createImageBitmap(blob);
     if (signal.aborted) return;
     this.#counted.pictures += 1;
     this.#counted.bytes += blob.size;
     this.#failures = 0;
-    this.onPicture();
+    this.onPicture(picture);
+    picture.close();
   }
 }

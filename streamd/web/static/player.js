@@ -2,11 +2,11 @@
 // The last picture stays until the next one shows.
 
 import { ofStream, whepOf } from './api.js';
-import { Canvas } from './canvas.js';
 import { CaptureToScreen } from './measuring.js';
 import { served } from './palettes.js';
 import { path } from './path.js';
 import { Pictures } from './pictures.js';
+import { Screen } from './screen.js';
 import { WhepViewer } from './whep.js';
 
 const PATIENCE_MS = 15_000; // for WebRTC to find a way, before Motion JPEG takes over
@@ -31,16 +31,16 @@ export class Player {
   /** onChange() whenever something above has changed. */
   constructor(box, clock, onChange) {
     this.onChange = onChange;
-    this.canvas = new Canvas(box);
-    this.video = this.canvas.video;
+    this.screen = new Screen(box);
+    this.video = this.screen.video;
     const onState = (change) => this.#stateChanged(change);
     this.viewer = new WhepViewer({ onStream: (stream, receiver) => this.#receive(stream, receiver), onState });
     this.captureToScreen = new CaptureToScreen(this.video, clock);
-    this.pictures = new Pictures(this.canvas.img, {
-      onPicture: () => this.#pictureArrived(),
+    this.pictures = new Pictures({
+      onPicture: (picture) => this.#pictureArrived(picture),
       onFailure: (error) => this.#failed(error),
     });
-    this.video.addEventListener('loadeddata', () => this.#pictureArrived());
+    this.video.addEventListener('loadeddata', () => this.#videoArrived());
   }
 
   /** wanted: {name, view, palette, small, still, silent}: small for one among many, still for now and then a picture;
@@ -50,9 +50,8 @@ export class Player {
     const before = this.#wanted;
     this.#wanted = { ...wanted, view };
     const same = before?.name === wanted.name && before.view === view && before.still === wanted.still;
-    if (!same) this.canvas.keep();
-    if (before && before.name !== wanted.name) this.canvas.uncover();
-    this.canvas.paint(palette);
+    if (!same) this.screen.keep();
+    this.screen.paint(palette);
     if (!same) this.#start();
     else if (this.via === 'mjpeg') this.#withoutWebRtc();
   }
@@ -60,7 +59,7 @@ export class Player {
   /** Nothing runs any more; the last picture stays. */
   stop() {
     if (!this.#wanted) return;
-    this.canvas.keep();
+    this.screen.keep();
     this.#wanted = null;
     this.#quiet();
     this.via = null;
@@ -77,7 +76,7 @@ export class Player {
   /** Begin again: what shows the old pictures may not have noticed that the server is another. */
   restart() {
     if (!this.#wanted || this.via === 'webrtc') return this.viewer.retry();
-    this.canvas.keep();
+    this.screen.keep();
     this.#start();
   }
 
@@ -183,7 +182,7 @@ export class Player {
   }
 
   #receive(stream, receiver) {
-    this.canvas.keep();
+    this.screen.keep();
     if (!this.#trying) this.picture = false;
     this.video.srcObject = stream;
     this.captureToScreen.follow(receiver);
@@ -210,8 +209,6 @@ export class Player {
   #withoutWebRtc() {
     const { name, view, small, silent } = this.#wanted;
     if (small && silent) {
-      if (!this.canvas.img.src) return;
-      this.canvas.keep();
       this.pictures.stop();
       this.picture = false;
     } else if (small) this.pictures.stills(ofStream(name, '/snapshot', { view, format: 'jpg' }), FALL_BACK_STILL_MS);
@@ -232,16 +229,24 @@ export class Player {
     this.onChange();
   }
 
-  #pictureArrived() {
+  #pictureArrived(picture) {
+    this.screen.draw(picture);
+    this.#arrived();
+  }
+
+  #videoArrived() {
     if (!this.#wanted) return;
-    const known = this.picture && !this.error && !this.#trying;
-    if (this.canvas.hasVideo) {
-      this.#trying = false;
-      this.via = 'webrtc';
-      path.leave(this);
-      this.pictures.stop();
-    }
-    this.canvas.uncover();
+    this.#trying = false;
+    this.via = 'webrtc';
+    path.leave(this);
+    this.pictures.stop();
+    this.screen.clear();
+    this.picture = false; // that was another
+    this.#arrived();
+  }
+
+  #arrived() {
+    const known = this.picture && !this.error;
     this.picture = true;
     this.blocked = false;
     this.error = null;
