@@ -83,7 +83,8 @@ async def list_recordings(request: web.Request) -> web.Response:
         message = "before: should be the path of a recording, or a UTC time such as 2026-11-25T03:41:23Z"
         raise Refusal(422, "bad_value", message) from None
     found, more = await archive.page(limit, key, request.query.get("stream"))
-    recorded = {(name, view) for name, stream in request.app[CONTEXT].streams.items() for view in stream.recorded_views}
+    streams = request.app[CONTEXT].streams
+    recorded: set[tuple[str, str]] = {(name, view) for name in streams for view in streams[name].recorded_views}
     described = [_described(segment, _is_written(segment, recorded)) for segment in found]
     return web.json_response({"recordings": described, "next": more.path if more else None})
 
