@@ -106,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--webrtc", action="store_true", help="look at how viewers reach this box, step by step")
     doctor.add_argument("--json", action="store_true", help="as JSON")
 
+    service = command("service", installer.act, "streamd as a systemd service: installed, looked at, removed.")
+    installer.add_arguments(service)
+
     schema = command("schema", _schema, "The configuration reference.")
     schema.add_argument("--json", action="store_true", help="as JSON Schema")
     return parser
