@@ -1,5 +1,6 @@
 # `make run` and `make test` do all the set-up on a fresh Debian 12 machine.
 #   make run ARGS="rtsp://camera/live --record out/"
+#   sudo make install             as a service of this machine; docs/install.md
 #   make soak MINUTES=60          cameras die and hang, viewers come and go: is it still as it was?
 #   make run TORCH_INDEX=URL      take torch from another index, such as PyTorch's own of CPU builds
 
@@ -9,16 +10,26 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 ARGS   ?=
 MINUTES ?= 30
+PREFIX ?= /opt/streamd
 
 RUN_PACKAGES  := libgl1 libglib2.0-0
 TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium fonts-dejavu-core coturn python3-gi gir1.2-gst-rtsp-server-1.0 \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
 	gstreamer1.0-libav gstreamer1.0-x glib-networking openssl prometheus
 
-.PHONY: run test soak check format schema dashboards bench clean run-packages test-packages
+.PHONY: run install uninstall test soak check format schema dashboards bench clean run-packages test-packages
 
 run: $(VENV)/installed
 	$(BIN)/streamd run $(ARGS)
+
+# The installer needs nothing but Python. DESTDIR lays out another machine's files, and starts nothing.
+SERVICE = $(PYTHON) -B -m streamd.installer $(1) --prefix $(PREFIX) $(if $(DESTDIR),--root $(DESTDIR))
+
+install: $(if $(DESTDIR),,run-packages)
+	$(call SERVICE,install) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+
+uninstall:
+	$(call SERVICE,uninstall) $(if $(PURGE),--purge)
 
 test: test-packages $(VENV)/installed-dev
 	$(BIN)/pytest $(ARGS)
