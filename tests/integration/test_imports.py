@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -72,10 +71,9 @@ def test_an_import_stays_light(module: str, absent: tuple[str, ...]) -> None:
 
 
 def test_help_answers_at_once() -> None:
-    """The best of three: this box may be busy."""
-    times = []
-    for _ in range(3):
-        started = time.monotonic()
-        subprocess.run([sys.executable, "-m", "streamd", "--help"], capture_output=True, check=True)
-        times.append(time.monotonic() - started)
-    assert min(times) < 1.0
+    """That is: without what takes long to load."""
+    code = "import sys; from streamd.cli import main\ntry: main(['--help'])\nfinally: print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert "Publish live depth" in loaded
+    for heavy in ("numpy", "cv2", "av", "aiohttp", "aiortc", "openvino", "torch"):
+        assert f"'{heavy}'" not in loaded
