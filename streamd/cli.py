@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from urllib.parse import urlsplit
 
-from streamd import __version__, logs, threads
+from streamd import __version__, installer, logs, threads
 from streamd.config import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime, load
 from streamd.errors import ConfigError, PictureError, StreamdError, UsageError
 from streamd.redact import redact
