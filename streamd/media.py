@@ -161,3 +161,9 @@ def planes_of(picture: Picture) -> Planes:
         for plane in picture.planes
     )
     return y, u, v
+
+
+def i420_of(picture: Picture) -> ByteImage:
+    """(h * 3/2, w): the planes of a yuv420p picture one behind the other, a copy."""
+    planes = [plane.ravel() for plane in planes_of(picture)]
+    return np.concatenate(planes).reshape(-1, picture.width)

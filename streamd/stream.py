@@ -18,7 +18,7 @@ from streamd.depth.service import DepthService
 from streamd.errors import PictureError, SourceError, SourceStalled, SourceUnsupported, UsageError
 from streamd.hub import RENDITIONS, PacketHub, Rendition
 from streamd.logs import StreamLog
-from streamd.media import Codec, StampClock
+from streamd.media import ByteImage, Codec, Stamp, StampClock
 from streamd.metrics import StreamMetrics
 from streamd.pipeline import Pipeline
 from streamd.recordings import Recordings
@@ -97,6 +97,13 @@ class Stream:
             if self._pipeline is None:
                 raise PictureError("the stream has stopped" if self._stopping else "no frame yet")
             return await asyncio.wrap_future(self._pipeline.publisher.snapshot(view, format))
+
+    async def shown(self, view: View, known: Stamp | None = None) -> tuple[Stamp, ByteImage] | None:
+        """What viewers see of the newest frame, as (h * 3/2, w) I420; None when it is that of ``known``.
+        For those who are ``looking``. Raises Busy and PictureError."""
+        if self._pipeline is None:
+            raise PictureError("no frame yet")
+        return await asyncio.wrap_future(self._pipeline.publisher.shown(view, known))
 
     @contextmanager
     def looking(self) -> Iterator[None]:

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import cv2
-import numpy as np
 from aiohttp import web
 
 from streamd import threads
 from streamd.config import View
 from streamd.errors import Busy, PictureError
-from streamd.media import ByteImage, Picture, planes_of
+from streamd.media import ByteImage, Stamp, i420_of
 from streamd.render.notice import Notice, draw_notice
 from streamd.stream import NOTICES, Stream
 from streamd.web.errors import RETRY_AFTER_S, Refusal
@@ -95,6 +94,8 @@ class Feed:
         self._came = asyncio.Event()
         """Set, and replaced, at the next picture or the end."""
         self._newest = b""
+        self._stamp: Stamp | None = None
+        """Of the frame that is shown."""
         self._notice: Notice | None = None
         """The one that is shown."""
         self._task = asyncio.create_task(self._run(), name=f"mjpeg-{stream.name}")
@@ -144,13 +145,25 @@ class Feed:
         before, self._notice = self._notice, notice
         try:
             if notice is None:
-                return await self._stream.snapshot(self._view, "jpg") if self._stream.state == "running" else None
+                return await self._frame() if self._stream.state == "running" else None
             if notice == before:
                 return None
-            return await asyncio.wrap_future(self._encoder.submit(lambda: jpeg_of(draw_notice(notice, *NOTICE_SIZE))))
+            self._stamp = None
+            return await self._jpeg(i420_of(draw_notice(notice, *NOTICE_SIZE)))
         except (Busy, PictureError):  # no frame yet, or too much to do: the next time
             self._notice = before
             return None
+
+    async def _frame(self) -> bytes | None:
+        shown = await self._stream.shown(self._view, self._stamp)
+        if shown is None:
+            return None
+        jpeg = await self._jpeg(shown[1])
+        self._stamp = shown[0]
+        return jpeg
+
+    async def _jpeg(self, i420: ByteImage) -> bytes:
+        return await asyncio.wrap_future(self._encoder.submit(lambda: jpeg_of(i420)))
 
 
 class Feeds:
@@ -200,13 +213,7 @@ class Feeds:
 FEEDS = web.AppKey("feeds", Feeds)
 
 
-def i420(picture: Picture) -> ByteImage:
-    """(h * 3/2, w): the planes of a yuv420p picture one below the other, a copy."""
-    planes = [plane.ravel() for plane in planes_of(picture)]
-    return np.concatenate(planes).reshape(-1, picture.width)
-
-
-def jpeg_of(picture: Picture) -> bytes:
-    """Of a yuv420p picture with even sides."""
-    bgr = cv2.cvtColor(i420(picture), cv2.COLOR_YUV2BGR_I420)
+def jpeg_of(i420: ByteImage) -> bytes:
+    """(h * 3/2, w), as ``i420_of`` gives it."""
+    bgr = cv2.cvtColor(i420, cv2.COLOR_YUV2BGR_I420)
     return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -87,14 +88,13 @@ async def test_pictures_of_the_view(site: Site) -> None:
 
 async def test_each_frame_is_made_once_for_all(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[bytes] = []
-    show = mjpeg.Feed._show
+    jpeg_of = mjpeg.jpeg_of
 
-    def counted(feed: mjpeg.Feed, jpeg: bytes | None) -> None:
-        if jpeg is not None and jpeg != feed._newest:
-            made.append(jpeg)
-        show(feed, jpeg)
+    def noted(i420: ByteImage) -> bytes:
+        made.append(jpeg_of(i420))
+        return made[-1]
 
-    monkeypatch.setattr(mjpeg.Feed, "_show", counted)
+    monkeypatch.setattr(mjpeg, "jpeg_of", noted)
     async with watching(site, "?fps=30") as one, watching(site, "?fps=30") as other, watching(site, "?view=gray"):
         assert len(site.app[FEEDS]._feeds) == 2
         seen: list[tuple[bytes, bytes]] = []
@@ -103,6 +103,7 @@ async def test_each_frame_is_made_once_for_all(site: Site, monkeypatch: pytest.M
             seen.append((await one.jpeg(), await other.jpeg()))
         assert all(a == b for a, b in seen)
         assert {jpeg for pair in seen for jpeg in pair} <= set(made)
+        assert len(made) <= 2 * (len(seen) + 2), "once for each view, not for each who watches"
         assert len({a for a, _ in seen}) == 4, "a picture is not repeated while there are new ones"
 
 
@@ -110,12 +111,13 @@ async def test_a_slow_one_keeps_nobody_waiting(site: Site, monkeypatch: pytest.M
     """It reads nothing at all, and is let go in the end."""
     monkeypatch.setattr(slow, "STALLED_S", 0.5)
     monkeypatch.setattr(mjpeg, "send", lambda *arguments: slow.send(*arguments, stalled_s=0.5))
-    big = bytes(500_000)
+    big, count = bytes(500_000), itertools.count()
+    monkeypatch.setattr(mjpeg, "jpeg_of", lambda i420: b"%d" % next(count) + big)
 
-    async def picture(stream: Stream, view: View, format: str) -> bytes:
-        return b"%d" % site.app[FEEDS]._feeds[stream, view].number + big
+    async def shown(stream: Stream, view: View, known: object) -> tuple[object, None]:
+        return object(), None
 
-    monkeypatch.setattr(Stream, "snapshot", picture)
+    monkeypatch.setattr(Stream, "shown", shown)
     address = site.url.removeprefix("http://").split(":")
     _, lazy = await asyncio.open_connection(address[0], int(address[1]), limit=1024)
     lazy.write(f"GET {PATH}?fps=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

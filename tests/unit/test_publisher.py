@@ -206,6 +206,23 @@ def test_a_snapshot_is_the_newest_frame(bench: Bench) -> None:
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (64, 192, 3)
 
 
+def test_what_is_shown_is_a_copy_of_the_newest_frame_once(bench: Bench) -> None:
+    with pytest.raises(PictureError, match=r"^no frame yet$"):
+        bench.publisher.shown("depth").result(3)
+    bench.put(size=(96, 62))
+    shown = bench.publisher.shown("side-by-side").result(3)
+    assert shown is not None
+    stamp, i420 = shown
+    assert i420.shape == (93, 192)
+    assert bench.publisher.shown("side-by-side", stamp).result(3) is None
+    before = i420.copy()
+    bench.put(size=(96, 62))
+    newer = bench.publisher.shown("side-by-side", stamp).result(3)
+    assert newer is not None
+    assert newer[0].sequence == stamp.sequence + 1
+    assert (i420 == before).all()
+
+
 def test_there_is_no_snapshot_before_the_first_frame(bench: Bench) -> None:
     with pytest.raises(PictureError, match=r"^no frame yet$"):
         bench.publisher.snapshot("depth", "jpg").result(3)
