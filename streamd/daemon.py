@@ -65,7 +65,15 @@ class Daemon:
 
     async def run(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
         """Until ``stop``. Raises StreamdError when it cannot listen, or has to be started again."""
-        context = WebContext(self.streams, self.service, self.metrics, self.viewers, self.stills)
+        context = WebContext(
+            self.streams,
+            self.service,
+            self.metrics,
+            self.viewers,
+            self.stills,
+            self.config.server,
+            self.config.recording,
+        )
         try:
             server = await listen(build_app(context), self.config.server.address)
         except StreamdError:
