@@ -154,6 +154,7 @@ class Stream:
             "recording_views": self.recorded_views,
             "recording_error": self._recordings.error,
             "flicker": publisher.flicker if publisher else 0.0,
+            "overlay_alpha": self.config.overlay_alpha,
             "views": list(VIEWS),
         }
 

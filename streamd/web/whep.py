@@ -111,9 +111,7 @@ class _Whep:
         response = web.Response(
             status=201, body=session.answer.encode(), content_type=SDP, headers={"Location": str(location)}
         )
-        for link in self._sink.reach.links:  # not to OPTIONS as well: that needs no token, and these have passwords
-            response.headers.add("Link", link)
-        return response
+        return self._with_links(response)
 
     async def trickle(self, request: web.Request) -> web.Response:
         fragment = await _body(request, FRAGMENT)
@@ -130,7 +128,13 @@ class _Whep:
             self._session(request)
         else:
             self._stream(request)
-        return web.Response(status=200, content_type=SDP)
+        return self._with_links(web.Response(status=200, content_type=SDP))
+
+    def _with_links(self, response: web.Response) -> web.Response:
+        """The STUN and TURN servers. Not on OPTIONS: that needs no token, and these have passwords."""
+        for link in self._sink.reach.links:
+            response.headers.add("Link", link)
+        return response
 
     async def options(self, request: web.Request) -> web.Response:
         return web.Response(status=200, headers=PREFLIGHT)

@@ -1,5 +1,5 @@
 // The STUN and TURN servers that streamd names in the Link header of its WHEP endpoint: they must be known before the
-// offer is made, so they are asked for once, by OPTIONS, as the draft provides.
+// offer is made, so they are asked for once, by HEAD: OPTIONS needs no token, so streamd tells no passwords there.
 
 const TIMEOUT_MS = 2000;
 const GOOD_FOR_MS = 10 * 60_000; // credentials are made for a while only
@@ -16,7 +16,7 @@ export async function iceServersOf(endpoint) {
 
 async function ask(endpoint) {
   try {
-    const response = await fetch(endpoint, { method: 'OPTIONS', signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const response = await fetch(endpoint, { method: 'HEAD', signal: AbortSignal.timeout(TIMEOUT_MS) });
     return parseLinks(response.headers.get('Link') ?? '');
   } catch {
     known.at = -Infinity;
