@@ -31,10 +31,10 @@ def act(options: argparse.Namespace) -> None:
     site = Site(options.root.resolve(), options.prefix)
     if not options.prefix.is_absolute():
         raise UsageError(f"--prefix {options.prefix}: not an absolute path")
+    site.check(as_root=options.action != "status")
     if options.action == "status":
         status(site)
         return
-    site.check_rights()
     os.umask(0o022)  # the service is not root, and must read what we write
     if options.action == "uninstall":
         uninstall(site, purge=options.purge)

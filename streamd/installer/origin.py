@@ -15,6 +15,8 @@ from streamd import __version__
 from streamd.errors import StreamdError
 from streamd.installer.site import Site
 
+_CHECKOUT = Path(streamd.__file__).resolve().parents[1]
+"""If it is one."""
 _SYSTEM_PYTHON = Path("/usr/bin/python3")
 _UNIT_PYTHON = "/opt/streamd/.venv/bin/python"
 _UNIT_GROUPS = "SupplementaryGroups=video render"
@@ -25,9 +27,8 @@ _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "THIRD-PARTY-NOTICES.md", 
 
 def package() -> Path | str:
     """What this command itself comes from: a checkout, or what pip understands."""
-    checkout = Path(__file__).resolve().parents[1]
-    if (checkout / "pyproject.toml").is_file():
-        return checkout
+    if (_CHECKOUT / "pyproject.toml").is_file():
+        return _CHECKOUT
     try:
         direct = json.loads(importlib.metadata.distribution("streamd").read_text("direct_url.json") or "{}")
     except (importlib.metadata.PackageNotFoundError, ValueError):
@@ -65,7 +66,7 @@ def copy_of(checkout: Path, folder: Path) -> Path:
 
 def shipped(name: str) -> str:
     """A file of systemd/: in the checkout, or where pip has put it."""
-    places = [Path(__file__).resolve().parents[1] / "systemd", Path(sys.prefix) / "share" / "streamd" / "systemd"]
+    places = [_CHECKOUT / "systemd", Path(sys.prefix) / "share" / "streamd" / "systemd"]
     for place in places:
         if (place / name).is_file():
             return (place / name).read_text()

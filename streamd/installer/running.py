@@ -6,7 +6,7 @@ import os
 import tomllib
 from pathlib import Path
 
-from streamd.errors import StreamdError
+from streamd.errors import StreamdError, UsageError
 from streamd.installer.site import CACHE, CONFIGURATION, KEPT, UNIT, Manifest, Say, Site, remove
 
 
@@ -34,6 +34,8 @@ def start(site: Site, manifest: Manifest, say: Say = print) -> None:
 
 def status(site: Site, say: Say = print) -> None:
     """Raises StreamdError when it does not run."""
+    if not site.live:
+        raise UsageError(f"status: the machine below {site.root} does not run")
     manifest = site.manifest()
     shown = _shown(site)
     if shown.get("LoadState") != "loaded":

@@ -121,16 +121,16 @@ class Site:
         """What systemctl is told of a machine that does not run."""
         return () if self.live else (f"--root={self.root}",)
 
-    def check_rights(self) -> None:
+    def check(self, *, as_root: bool) -> None:
         """Raises StreamdError, in one line, when this cannot work."""
         if not self.live:
             return
-        if os.geteuid() != 0:
-            raise StreamdError("a service is installed by root: sudo streamd service install, or sudo make install")
-        if not Path("/run/systemd/system").is_dir():
+        if not self.at(Path("/run/systemd/system")).is_dir():
             raise StreamdError(
                 "systemd does not run here; `streamd run` needs none, --root DIR prepares another machine"
             )
+        if as_root and os.geteuid() != 0:
+            raise StreamdError("needs root: sudo streamd service, or sudo make install")
 
 
 def remove(place: Path, kind: str) -> None:
