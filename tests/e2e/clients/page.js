@@ -37,11 +37,11 @@ window.pixels = () => {
 };
 
 // The times (ms) at which pictures were painted, since the last call.
-let painted = [];
-window.painted = () => painted.splice(0);
+const times = [];
+window.painted = () => times.splice(0);
 window.watchPaint = () => {
   const note = (now) => {
-    painted.push(now);
+    times.push(now);
     window.video().requestVideoFrameCallback(note);
   };
   window.video().requestVideoFrameCallback(note);
