@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -80,6 +80,17 @@ class ServerConfig(Section):
     """Who shows one of these may look and change things. Empty: whoever may look may."""
     listen: str = "127.0.0.1:8080"
     """HOST:PORT to listen on; port 0 takes a free one."""
+
+    tls_certificate: Path | None = None
+    """PEM file with the certificate and its chain: answer by HTTPS. Read again on SIGHUP."""
+    tls_key: Path | None = None
+    """PEM file with the key of tls_certificate."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        return self
 
     @field_validator("listen")
     @classmethod

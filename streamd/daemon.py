@@ -27,8 +27,9 @@ from streamd.statistics import Worst
 from streamd.stream import Stream
 from streamd.systemd import Look, StreamLook, SystemdLink
 from streamd.threads import Caller
-from streamd.web.app import build_app, listen
+from streamd.web.app import Server, build_app, listen
 from streamd.web.context import WebContext
+from streamd.web.tls import tls_of
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Daemon:
         self.stills = Caller("stills", capacity=4)
         self.systemd = SystemdLink(self._look)
         self._reload = reload
+        self._server: Server | None = None
         self._wanted = asyncio.Event()
         """Set when the configuration is to be read again."""
         self._stop = asyncio.Event()
@@ -75,7 +77,8 @@ class Daemon:
             self.config.recording,
         )
         try:
-            server = await listen(build_app(context), self.config.server.address)
+            tls = tls_of(self.config.server)
+            server = self._server = await listen(build_app(context), self.config.server.address, tls)
         except StreamdError:
             self.stills.close()
             raise
@@ -169,6 +172,8 @@ class Daemon:
             return
         try:
             config = self._reload()
+            if self._server is not None:
+                self._server.reload()
         except StreamdError as error:
             for line in str(error).splitlines():
                 log.error("configuration not taken: %s", line)

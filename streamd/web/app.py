@@ -18,6 +18,7 @@ from streamd.web.auth import ACCESS, Access, guard
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import json_errors
 from streamd.web.library import Library
+from streamd.web.tls import Tls
 
 STATIC = Path(str(resources.files("streamd") / "web" / "static"))
 CLOSE_CONNECTIONS_S = 2.0
@@ -69,29 +70,35 @@ class PageHandler(Protocol):
 class Server:
     """The application, answering at ``url``."""
 
-    def __init__(self, runner: web.AppRunner) -> None:
+    def __init__(self, runner: web.AppRunner, tls: Tls | None) -> None:
         self._runner = runner
+        self._tls = tls
         host, port = runner.addresses[0][:2]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        self.url = f"http{'s' * (tls is not None)}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+    def reload(self) -> None:
+        """Reads the certificate again. Raises ConfigError, and goes on with the one before."""
+        if self._tls is not None:
+            self._tls.reload()
 
     async def close(self) -> None:
         """No new requests; those under way get a moment."""
         await self._runner.cleanup()
 
 
-async def listen(app: web.Application, address: tuple[str, int]) -> Server:
+async def listen(app: web.Application, address: tuple[str, int], tls: Tls | None = None) -> Server:
     """Raises StreamdError when the address cannot be had."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_CONNECTIONS_S)
     await runner.setup()
     try:
-        await web.TCPSite(runner, *address).start()
+        await web.TCPSite(runner, *address, ssl_context=tls.context if tls else None).start()
     except OSError as error:
         await runner.cleanup()
         reason = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:
             reason = "the port is in use: choose another with --listen HOST:PORT"
         raise StreamdError(f"cannot listen on {address[0]}:{address[1]}: {reason}") from None
-    return Server(runner)
+    return Server(runner, tls)
 
 
 async def secure(request: web.Request, response: web.StreamResponse) -> None:

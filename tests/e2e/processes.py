@@ -158,7 +158,7 @@ class Daemon:
 
     def _address(self) -> str:
         assert self.running, f"the daemon ended with {self.process.returncode}:\n{self.log}"
-        found = re.search(r"^Watch live depth at (http://127\.0\.0\.1:\d+/)$", self.out, re.MULTILINE)
+        found = re.search(r"^Watch live depth at (https?://127\.0\.0\.1:\d+/)$", self.out, re.MULTILINE)
         return found[1] if found else ""
 
     def _file(self, kind: str) -> Path:

@@ -73,6 +73,8 @@ BAD = [
     ("server", "allow_anonymous", "maybe", "server.allow_anonymous: maybe: should be true or false"),
     ("server", "view_tokens", ["hunter2"], "server.view_tokens.0: is too easy to guess: 8 characters at least"),
     ("server", "control_tokens", ["hunter2"], "server.control_tokens.0: is too easy to guess: 8 characters at least"),
+    ("server", "tls_certificate", 5, "server.tls_certificate: 5: should be a path in quotes"),
+    ("server", "tls_key", "key.pem", "server: tls_certificate and tls_key go together"),
     ("webrtc", "udp_ports", "all", f"webrtc.udp_ports: all: {PORTS}"),
     ("webrtc", "udp_ports", "10-", f"webrtc.udp_ports: 10-: {PORTS}"),
     ("webrtc", "udp_ports", "50-40", "webrtc.udp_ports: 50-40: ports go from 1 to 65535, the smaller first"),
