@@ -72,7 +72,7 @@ def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def panel_queries() -> list[PanelQuery]:
     return [
-        PanelQuery(f"{name}: {panel['title']} {target['refId']}", target["expr"])
+        PanelQuery(f"{name} {panel['id']} {target['refId']}: {panel['title']}", target["expr"])
         for name, dashboard in dashboards().items()
         for panel in panels(dashboard)
         for target in panel.get("targets", ())
