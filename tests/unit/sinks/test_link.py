@@ -43,6 +43,18 @@ def test_a_good_link_stays_full(remb_bps: float | None) -> None:
     assert viewer.changes == []
 
 
+def test_an_estimate_that_still_climbs_after_a_still_scene_is_no_bad_link() -> None:
+    """Chromium's, on loopback, when 2 kbit/s had become 500: it takes half a minute to be above what is sent."""
+    viewer, remb_bps = Viewer(), 12_100.0
+    viewer.reports(5, remb_bps=3 * FULL)
+    while remb_bps < FULL:
+        viewer.reports(1, remb_bps)
+        remb_bps *= 1.07
+    assert viewer.changes == []
+    viewer.reports(5, BAD)
+    assert [light for _, light in viewer.changes] == [True]
+
+
 def test_a_short_fault_changes_nothing() -> None:
     viewer = Viewer()
     for _ in range(20):
