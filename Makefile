@@ -15,7 +15,7 @@ PREFIX ?= /opt/streamd
 RUN_PACKAGES  := libgl1 libglib2.0-0
 TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium fonts-dejavu-core coturn python3-gi gir1.2-gst-rtsp-server-1.0 \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
-	gstreamer1.0-libav gstreamer1.0-x glib-networking openssl prometheus
+	gstreamer1.0-libav gstreamer1.0-x glib-networking openssl systemd-container prometheus
 
 .PHONY: run install uninstall test soak check format schema dashboards bench clean run-packages test-packages
 

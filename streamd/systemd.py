@@ -123,7 +123,7 @@ class Look:
 
     def awaited(self) -> list[str]:
         """The streams that are on their way to their first frame; none once one has got there."""
-        if any(stream.publishes for stream in self.streams):
+        if any(stream.state == "running" and stream.publishes for stream in self.streams):
             return []
         return [stream.name for stream in self.streams if stream.state in ("starting", "running")]
 
@@ -170,9 +170,9 @@ class SystemdLink:
             return
         while True:
             look, now = self._look(), time.monotonic()
+            self._tell_status(look)  # before READY=1: who waited for it may ask at once
             if not self._ready:
                 self._start(look, now)
-            self._tell_status(look)
             self._feed(look, now)
             await asyncio.sleep(self._pause_s())
 

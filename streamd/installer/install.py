@@ -81,7 +81,16 @@ class Installer:
     def _pip(self, interpreter: str, wanted: Path | str, torch_index: str | None) -> None:
         watched = sys.stdout.isatty()
         quiet = () if watched else ("--quiet",)
-        pip = (interpreter, "-m", "pip", "install", *quiet, "--disable-pip-version-check", "--no-input")
+        pip = (
+            interpreter,
+            "-m",
+            "pip",
+            "install",
+            *quiet,
+            "--no-cache-dir",
+            "--no-input",
+            "--disable-pip-version-check",
+        )
         if torch_index:
             doing = f"installing torch from {torch_index}"
             self.site.must(*pip, "--index-url", torch_index, "torch", "torchvision", doing=doing, watched=watched)
@@ -103,7 +112,7 @@ class Installer:
 
     def _check(self, interpreter: Path) -> None:
         file = str(self.site.at(CONFIGURATION))
-        done = self.site.run([str(self.site.at(interpreter)), "-m", "streamd", "check", file])
+        done = self.site.run([str(self.site.at(interpreter)), "-I", "-m", "streamd", "check", file])
         lines = [line.removeprefix("streamd: ") for line in done.stderr.strip().splitlines()]
         if done.returncode == ConfigError.exit_code:
             parts = [line.partition(": ") for line in lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from typing import Protocol
 
 from streamd import __version__
 from streamd.errors import StreamdError
+
+log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 UNIT = Path("/etc/systemd/system/streamd.service")
@@ -109,8 +112,9 @@ class Site:
         """stdout. Raises StreamdError with the last line that it complained with."""
         done = self.run(command, watched=watched)
         if done.returncode:
-            said = (done.stderr or done.stdout or "").strip().splitlines()
-            raise StreamdError(f"{doing}: {said[-1] if said else f'{command[0]} ended with {done.returncode}'}")
+            said = done.stderr or done.stdout or f"{command[0]} ended with {done.returncode}"
+            log.debug("%s: %s", " ".join(command), said)
+            raise StreamdError(f"{doing}: {gist_of(said)}")
         return done.stdout or ""
 
     def systemctl(self, *arguments: str, doing: str) -> str:
@@ -131,6 +135,13 @@ class Site:
             )
         if as_root and os.geteuid() != 0:
             raise StreamdError("needs root: sudo streamd service, or sudo make install")
+
+
+def gist_of(said: str) -> str:
+    """The line that matters most: hints follow errors."""
+    lines = [line for line in said.splitlines() if line.strip()] or [""]
+    errors = [line for line in lines if line.lower().startswith("error")]
+    return (errors or lines)[-1].strip()
 
 
 def remove(place: Path, kind: str) -> None:

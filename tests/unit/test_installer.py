@@ -119,7 +119,7 @@ def test_puts_everything_in_place(machine: Machine) -> None:
     assert torch.endswith("--index-url https://torch.example/cpu torch torchvision")
     assert streamd.startswith(f"{home}/bin/python -m pip install --quiet ")
     assert str(REPOSITORY) not in streamd, "a build leaves files behind"
-    assert machine.shell.count(f"{home}/bin/python -m streamd check {machine.root}/etc/streamd/streamd.toml") == 1
+    assert machine.shell.count(f"{home}/bin/python -I -m streamd check {machine.root}/etc/streamd/streamd.toml") == 1
 
 
 def test_a_second_time_changes_nothing(machine: Machine) -> None:
@@ -165,7 +165,7 @@ def test_a_bad_configuration_stops_it_with_the_reasons(machine: Machine) -> None
 
 
 def test_pip_that_fails_is_tried_again(machine: Machine) -> None:
-    machine.shell.fails["pip install"] = (1, "ERROR: something\nERROR: No matching distribution\n")
+    machine.shell.fails["pip install"] = (1, "ERROR: something\nERROR: No matching distribution\n\nhint: try\n")
     with pytest.raises(StreamdError, match=r"^installing streamd: ERROR: No matching distribution$"):
         machine.install()
     machine.shell.fails.clear()

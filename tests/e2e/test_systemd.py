@@ -1,0 +1,378 @@
+"""The service under a real systemd: installed, ready, reloaded, killed, hung, stopped, gone.
+
+One machine for all tests, in the order in which they stand here. It has no internet: environments find what streamd
+needs in the one that runs these tests.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from streamd.installer.origin import unit_for
+from tests.e2e.conftest import Shared
+from tests.e2e.machine import Machine, boot, missing
+from tests.e2e.test_recording import probe, segments
+from tests.e2e.waiting import until
+
+REPOSITORY = Path(__file__).parents[2]
+SYSTEMD = REPOSITORY / "systemd"
+EXPOSURE = 1.8
+BACK_S = 10.0
+STOP_S = 5.0
+START_S = 90.0
+WATCHDOG_S = 4
+PYTHON = """#!/bin/sh
+{python}/bin/python3 "$@" || exit
+case "$*" in
+*"-m venv"*)
+    for home; do :; done
+    echo 'import sys; sys.path[-1:-1] = {packages}' > "$(echo "$home"/lib/python3*/site-packages)/test.pth" ;;
+esac
+"""
+needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+needs_machine = pytest.mark.skipif(bool(missing()), reason=missing())
+
+
+# -- the unit, without a boot -----------------------------------------------------------------
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", "--no-pager", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """As it is installed, with a Python that exists."""
+    file = tmp_path / "streamd.service"
+    file.write_text(unit_for((SYSTEMD / "streamd.service").read_text(), Path(sys.executable), None))
+    return file
+
+
+@needs_analyze
+def test_the_unit_is_understood(unit: Path) -> None:
+    done = analyze("verify", str(unit))
+    assert (done.returncode, done.stderr) == (0, ""), "an unknown key is told on stderr only"
+
+
+@needs_analyze
+def test_the_examples_are_understood(unit: Path) -> None:
+    drop_in = unit.with_name("streamd.service.d") / "limits.conf"
+    drop_in.parent.mkdir()
+    example = (SYSTEMD / "limits.conf").read_text()
+    drop_in.write_text(re.sub(r"^#([A-Z]\w+=)", r"\1", example, flags=re.MULTILINE))
+    assert drop_in.read_text() != example
+    done = analyze("verify", str(unit))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_analyze
+def test_the_sandbox_is_tight(unit: Path) -> None:
+    done = analyze("security", "--offline=true", f"--threshold={EXPOSURE * 10:.0f}", str(unit))
+    found = re.search(r"exposure level for streamd\.service: ([0-9.]+)", done.stdout)
+    assert found, done.stdout + done.stderr
+    assert float(found[1]) <= EXPOSURE, done.stdout
+    assert done.returncode == 0
+
+
+# -- a machine --------------------------------------------------------------------------------
+
+
+class Service:
+    """streamd on a machine, and its API."""
+
+    def __init__(self, machine: Machine, port: int) -> None:
+        self.machine = machine
+        self.port = port
+
+    def installer(self, action: str, *options: str) -> str:
+        """``make`` does the same. pip finds all it needs in the environment that runs these tests."""
+        offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_FIND_LINKS": ""}
+        command = ("env", "-C", str(REPOSITORY), sys.executable, "-B", "-m", "streamd.installer", action, *options)
+        return self.machine.run(*command, within_s=2 * START_S, **offline)
+
+    def configure(self, *more: str) -> None:
+        text = f"""
+            [server]
+            listen = "127.0.0.1:{self.port}"
+            [model]
+            name = "embedded"
+            [recording]
+            directory = "/var/lib/streamd/recordings"
+            [streams.demo]
+            source = "demo:"
+            loop = true
+        """
+        text = "\n".join(line.strip() for line in text.splitlines())
+        self.machine.write("/etc/streamd/streamd.toml", "\n".join((text, *more)))
+
+    def show(self, key: str) -> str:
+        return self.machine.show("streamd.service", key)
+
+    @property
+    def pid(self) -> int:
+        """As this machine counts."""
+        inside = self.show("MainPID")
+        for entry in Path("/proc").glob("[0-9]*/status"):
+            try:
+                numbers = re.search(r"^NSpid:\s+(\d+)\s+(\d+)$", entry.read_text(), re.MULTILINE)
+            except OSError:
+                continue
+            if numbers and numbers[2] == inside and _lives_in(int(numbers[1]), self.machine.pid):
+                return int(numbers[1])
+        raise AssertionError(f"no process {inside}")
+
+    def journal(self) -> str:
+        return self.machine.journal("streamd.service")
+
+    def get(self, path: str) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+            assert answer.status == 200, body
+            return body
+        finally:
+            connection.close()
+
+    def stream(self, name: str) -> dict[str, Any]:
+        described: dict[str, Any] = json.loads(self.get(f"/api/v1/streams/{name}"))
+        return described
+
+    def serves(self) -> bool:
+        """Whether depth comes out."""
+        try:
+            return bool(self.stream("demo")["fps_out"] > 0)
+        except (OSError, http.client.HTTPException):
+            return False
+
+    @contextmanager
+    def watched(self) -> Iterator[Viewer]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/api/v1/streams/demo/mjpeg?view=depth")
+            yield Viewer(connection.getresponse())
+        finally:
+            connection.close()
+
+
+class Viewer:
+    """Who watches by MJPEG, on one connection."""
+
+    def __init__(self, answer: http.client.HTTPResponse) -> None:
+        assert answer.status == 200
+        self._answer = answer
+
+    def sees(self, pictures: int = 5) -> bool:
+        seen = 0
+        while seen < pictures:
+            line = self._answer.readline()
+            assert line, "the connection was closed"
+            seen += line.lower().startswith(b"content-length:")
+        return True
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with boot(tmp_path_factory.mktemp("machine")) as machine:
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def service(machine: Machine, shared: Shared) -> Service:
+    """Configured, with the network prepared but for what is compiled for this CPU; not installed yet."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        service = Service(machine, free.getsockname()[1])
+    service.configure()
+    own = machine.environment_of_its_own()
+    settings = [f"Environment={name}={value}" for name, value in own.items()] + [f"WatchdogSec={WATCHDOG_S}"]
+    machine.write("/etc/systemd/system/streamd.service.d/test.conf", "\n".join(("[Service]", *settings, "")))
+    cache = machine.disk / "var/cache/private/streamd"
+    shutil.copytree(shared.cache, cache, ignore=shutil.ignore_patterns("blobs", ".*"))
+    cache.parent.chmod(0o700)
+    # Its environments see what streamd needs where these tests see it.
+    packages = [entry for entry in sys.path if entry.endswith("-packages")]
+    machine.write(
+        "/usr/local/bin/python-of-this-test", PYTHON.format(python=machine.python, packages=json.dumps(packages)), 0o755
+    )
+    return service
+
+
+@pytest.fixture(scope="module")
+def before(machine: Machine, service: Service) -> set[str]:
+    """What the machine differs in before anything is installed."""
+    return machine.changed()
+
+
+@pytest.fixture
+def running(service: Service) -> Service:
+    """However the test before has left it."""
+    if service.show("ActiveState") != "active":
+        service.machine.run("systemctl", "reset-failed", "streamd", check=False)
+        service.machine.run("systemctl", "start", "streamd", within_s=START_S)
+    until("it serves", service.serves, START_S)
+    return service
+
+
+@needs_machine
+@pytest.mark.timeout(300)
+def test_installed_and_ready_with_the_first_depth_frame(service: Service, before: set[str]) -> None:
+    said = service.installer("install", "--python", "/usr/local/bin/python-of-this-test")
+    assert service.stream("demo")["latency_ms"]["p50"] is not None, "READY=1 came before a depth frame did"
+    assert f"page: http://127.0.0.1:{service.port}/" in said
+    assert "configuration: /etc/streamd/streamd.toml, kept as it is" in said
+    assert re.search(r"^status: 1 stream: 1 running; \d+ fps; model embedded ", said, re.MULTILINE)
+    assert (service.show("ActiveState"), service.show("UnitFileState")) == ("active", "enabled")
+    assert "enabled at boot" in service.installer("status")
+
+
+@needs_machine
+def test_installing_again_leaves_it_running(running: Service) -> None:
+    pid = running.pid
+    said = running.installer("install", "--python", "/usr/local/bin/python-of-this-test")
+    assert "environment: /opt/streamd/.venv, up to date" in said
+    assert "running already, nothing has changed" in said
+    assert running.pid == pid
+
+
+@needs_machine
+def test_the_sandbox_lets_the_network_compile(running: Service) -> None:
+    facts = dict(re.findall(r"^(\w+):\s+(.*)$", Path(f"/proc/{running.pid}/status").read_text(), re.MULTILINE))
+    assert facts["Uid"].split()[0] != "0"
+    assert (facts["NoNewPrivs"], facts["Seccomp"], int(facts["CapBnd"], 16)) == ("1", "2", 0)
+    picture = np.frombuffer(running.get("/api/v1/streams/demo/snapshot?view=depth&format=png16"), np.uint8)
+    depth = cv2.imdecode(picture, cv2.IMREAD_UNCHANGED)
+    assert depth is not None
+    assert depth.dtype == np.uint16
+    assert depth.std() > 1000, "the network gives no depth"
+    home = running.machine.disk / "var/cache/private/streamd"
+    assert any(home.glob("blobs/**/*.blob")), "the compiled network was not kept"
+
+
+@needs_machine
+def test_a_camera_can_be_opened_in_the_sandbox(running: Service) -> None:
+    """There is no driver here. "No such device" is the kernel's word after all permissions are passed."""
+    group = int(running.machine.run("getent", "group", "video").split(":")[2])
+    for number, mode in ((60, 0o660), (61, 0o600)):
+        node = running.machine.live(f"/dev/video{number}")
+        os.mknod(node, stat.S_IFCHR | mode, os.makedev(81, number))
+        os.chown(node, 0, group)
+        node.chmod(mode)
+    running.configure(*(f'[streams.camera{number}]\nsource = "/dev/video{number}"' for number in (60, 61)))
+    running.machine.run("systemctl", "reload", "streamd")
+
+    def reasons() -> list[str]:
+        told = [running.stream(f"camera{number}")["reason"] or "" for number in (60, 61)]
+        return told if all(told) else []
+
+    allowed, forbidden = until("both are tried", reasons)
+    assert "ermission" not in allowed, allowed
+    assert "ermission" in forbidden, "the control: this one is root's"
+    assert set(running.show("DeviceAllow").split("\n")) == {"char-81 rw", "char-226 rw"}
+    running.configure()
+    running.machine.run("systemctl", "reload", "streamd")
+
+
+@needs_machine
+def test_reload_keeps_viewers_and_a_bad_one_changes_nothing(running: Service) -> None:
+    pid = running.pid
+    with running.watched() as viewer:
+        assert viewer.sees()
+        running.configure('[streams.more]\nsource = "demo:"\nmode = "on_demand"')
+        running.machine.run("systemctl", "reload", "streamd")
+        until("the new stream is there", lambda: b'"more"' in running.get("/api/v1/streams"))
+        assert viewer.sees()
+        running.configure("[streams.more]\nsuorce = 1")
+        running.machine.run("systemctl", "reload", "streamd")
+        until("it is told", lambda: "the changed configuration is bad" in running.show("StatusText"))
+        assert viewer.sees()
+        running.configure()
+        running.machine.run("systemctl", "reload", "streamd")
+        until("all is well", lambda: running.show("StatusText").startswith("1 stream: 1 running; "))
+        assert viewer.sees()
+    assert running.show("ActiveState") == "active"
+    assert running.pid == pid
+
+
+@needs_machine
+def test_killed_it_is_back(running: Service) -> None:
+    restarts = int(running.show("NRestarts"))
+    os.kill(running.pid, signal.SIGKILL)
+    killed_at = time.monotonic()
+    until("it has gone", lambda: not running.serves())
+    until("it serves again", running.serves, BACK_S - (time.monotonic() - killed_at))
+    assert int(running.show("NRestarts")) == restarts + 1
+
+
+@needs_machine
+def test_hung_it_is_started_again(running: Service) -> None:
+    pid, restarts = running.pid, int(running.show("NRestarts"))
+    os.kill(pid, signal.SIGSTOP)
+    until("systemd has had enough", lambda: int(running.show("NRestarts")) > restarts, WATCHDOG_S + BACK_S)
+    until("it serves again", running.serves, START_S)
+    journal = running.journal()
+    assert f"Watchdog timeout (limit {WATCHDOG_S}s)!" in journal
+    assert "Fatal Python error: Aborted" in journal, "where its threads were is in the journal"
+
+
+@needs_machine
+def test_stops_in_time_with_the_last_segment_whole(running: Service) -> None:
+    folder = running.machine.disk / "var/lib/private/streamd/recordings"
+    before = set(segments(folder))
+    pid = running.pid
+    until("something is recorded", lambda: set(segments(folder)))
+    began = time.monotonic()
+    running.machine.run("systemctl", "stop", "streamd")
+    assert time.monotonic() - began < STOP_S
+    assert running.show("Result") == "success"
+    assert not Path(f"/proc/{pid}").exists()
+    newest = max(segments(folder), key=lambda file: file.stat().st_mtime)
+    assert newest in before | set(segments(folder))
+    assert probe(newest).frames > 0
+
+
+@needs_machine
+def test_a_bad_configuration_is_not_tried_again(running: Service) -> None:
+    running.configure("[nonsense]")
+    running.machine.run("systemctl", "restart", "streamd", check=False)
+    assert (running.show("ActiveState"), running.show("ExecMainStatus")) == ("failed", "78")
+    running.configure()
+
+
+@needs_machine
+def test_uninstalled_nothing_is_left(running: Service, before: set[str]) -> None:
+    kept = running.installer("uninstall")
+    assert "kept /etc/streamd and /var/lib/streamd" in kept
+    assert (running.machine.disk / "etc/streamd/streamd.toml").exists()
+    assert segments(running.machine.disk / "var/lib/private/streamd/recordings")
+    assert running.show("LoadState") == "not-found"
+    running.installer("uninstall", "--purge")
+    left = {path for path in running.machine.changed() - before if running.machine.has_more(path)}
+    systemds = {"var/lib/private", "var/log/journal", "var/lib/systemd"}
+    assert {path for path in left if "streamd" in path or not any(path.startswith(own) for own in systemds)} == set()
+
+
+def _lives_in(pid: int, machine: int) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink(f"/proc/{machine}/ns/pid")
+    except OSError:
+        return False
