@@ -206,6 +206,7 @@ def service(machine: Machine, shared: Shared) -> Service:
     own = machine.environment_of_its_own()
     settings = [f"Environment={name}={value}" for name, value in own.items()] + [f"WatchdogSec={WATCHDOG_S}"]
     machine.write("/etc/systemd/system/streamd.service.d/test.conf", "\n".join(("[Service]", *settings, "")))
+    machine.write("/etc/streamd/secrets/door", "the password\n", 0o600)
     cache = machine.disk / "var/cache/private/streamd"
     shutil.copytree(shared.cache, cache, ignore=shutil.ignore_patterns("blobs", ".*"))
     cache.parent.chmod(0o700)
@@ -251,6 +252,9 @@ def test_installing_again_leaves_it_running(running: Service) -> None:
     said = running.installer("install", "--python", "/usr/local/bin/python-of-this-test")
     assert "environment: /opt/streamd/.venv, up to date" in said
     assert "running already, nothing has changed" in said
+    said = running.machine.run("/usr/local/bin/streamd", "service", "install")
+    assert "environment: /opt/streamd/.venv, which runs this command" in said
+    assert "running already, nothing has changed" in said
     assert running.pid == pid
 
 
@@ -288,6 +292,25 @@ def test_a_camera_can_be_opened_in_the_sandbox(running: Service) -> None:
     assert "ermission" not in allowed, allowed
     assert "ermission" in forbidden, "the control: this one is root's"
     assert set(running.show("DeviceAllow").split("\n")) == {"char-81 rw", "char-226 rw"}
+    running.configure()
+    running.machine.run("systemctl", "reload", "streamd")
+
+
+@needs_machine
+def test_secrets_reach_the_service_and_nobody_else(running: Service) -> None:
+    door, gate = (
+        f'[streams.{name}]\nsource = "rtsp://me:file:secret_{name}@127.0.0.1:9/"' for name in ("door", "gate")
+    )
+    running.configure(door, gate)
+    running.machine.run("systemctl", "reload", "streamd")
+    reason = until("the camera was tried", lambda: running.stream("door")["reason"])
+    assert "password" not in reason, reason
+    reason = until("the control: there is no such secret", lambda: running.stream("gate")["reason"])
+    assert "cannot read its password" in reason
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    for place in ("/etc/streamd/secrets/door", "/run/credentials/streamd.service/secret_door"):
+        assert running.machine.run("cat", place) == "the password\n"
+        assert "Permission denied" in running.machine.run(*nobody, "cat", place, check=False)
     running.configure()
     running.machine.run("systemctl", "reload", "streamd")
 
