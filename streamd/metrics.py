@@ -13,11 +13,16 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
+from streamd.config import VIEWS
 from streamd.statistics import Rate
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter, of no use here
 
-STAGE_BUCKETS = (0.001, 0.002, 0.004, 0.008, 0.012, 0.016, 0.025, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+STAGE_BUCKETS = (0.002, 0.004, 0.008, 0.016, 0.025, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
+SKIPS = ("superseded", "overflow", "late", "max_fps", "corrupt", "error", "disk")
+LOSSES = ("unreachable", "stalled", "rejected", "unsupported", "ended", "error")
+KEYFRAMES = ("join", "pli", "overflow", "segment")
+WORKER_ENDS = ("crashed", "deadline", "memory", "start", "changed", "error")
 STATES = ("starting", "running", "reconnecting", "idle", "ended", "failed", "stopping")
 
 
@@ -80,6 +85,8 @@ class Metrics:
         self.worker_restarts = Counter(
             "streamd_worker_restarts", "Times the depth worker was replaced.", ["reason"], registry=reg
         )
+        for reason in WORKER_ENDS:  # or the first restart would show no increase
+            self.worker_restarts.labels(reason)
         self.worker_memory = Gauge(
             "streamd_worker_resident_memory_bytes", "Resident memory of the depth worker.", registry=reg
         )
@@ -114,7 +121,6 @@ class StreamMetrics:
     """The metrics of one stream, its label bound, looked up once and not per frame."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
-        self._metrics, self._name = metrics, name
         self.skips: dict[str, int] = {}
         """Frames left out since the stream was made, by reason."""
         self.capture_rate = Rate()
@@ -124,6 +130,14 @@ class StreamMetrics:
         self.viewer_drops = metrics.viewer_drops.labels(name)
         self.flicker = metrics.flicker.labels(name)
         self.recorded_bytes = metrics.recorded_bytes.labels(name)
+        # All of them now: a counter that is born with its first event shows no increase, and one that is looked up
+        # when a viewer leaves a stream that has been removed would be born again.
+        self._skipped = {reason: metrics.skipped.labels(name, reason) for reason in SKIPS}
+        self._published: dict[str, Counter] = {view: metrics.published.labels(name, view) for view in VIEWS}
+        self._restarts = {reason: metrics.source_restarts.labels(name, reason) for reason in LOSSES}
+        self._keyframe_requests = {reason: metrics.keyframe_requests.labels(name, reason) for reason in KEYFRAMES}
+        self._viewers: dict[str, Gauge] = {view: metrics.viewers.labels(name, view) for view in VIEWS}
+        self._states = {state: metrics.state.labels(name, state) for state in STATES}
         self.stages = {
             stage: metrics.stage.labels(name, stage)
             for stage in ("decode", "wait", "preprocess", "infer", "render", "encode")
@@ -135,23 +149,23 @@ class StreamMetrics:
 
     def skipped(self, reason: str) -> None:
         self.skips[reason] = self.skips.get(reason, 0) + 1
-        self._metrics.skipped.labels(self._name, reason).inc()
+        self._skipped[reason].inc()
 
     def published(self, view: str) -> None:
-        self._metrics.published.labels(self._name, view).inc()
+        self._published[view].inc()
 
     def restarted(self, reason: str) -> None:
-        self._metrics.source_restarts.labels(self._name, reason).inc()
+        self._restarts[reason].inc()
 
     def keyframe_requested(self, reason: str) -> None:
-        self._metrics.keyframe_requests.labels(self._name, reason).inc()
+        self._keyframe_requests[reason].inc()
 
     def viewers(self, view: str, change: int) -> None:
-        self._metrics.viewers.labels(self._name, view).inc(change)
+        self._viewers[view].inc(change)
 
     def state(self, state: str) -> None:
         for other in STATES:
-            self._metrics.state.labels(self._name, other).set(other == state)
+            self._states[other].set(other == state)
 
 
 def resident_bytes(pid: int) -> int:

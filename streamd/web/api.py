@@ -11,7 +11,6 @@ from typing import Any, TypeVar, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from prometheus_client.exposition import choose_encoder
 
 from streamd import __version__
 from streamd.config import FORMATS, PictureFormat, parse
@@ -21,6 +20,7 @@ from streamd.sources.v4l2 import cameras
 from streamd.still import depth_of_picture
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import RETRY_AFTER_S, Refusal
+from streamd.web.exposition import Exposition
 from streamd.web.requests import UNSAID, json_object, limited, stream_of, view_of
 
 T = TypeVar("T")
@@ -29,6 +29,9 @@ SNAPSHOT_TIMEOUT_S = 10.0
 MAX_PICTURE_BYTES = 32 * 1024 * 1024
 SETTINGS = "with the keys of a stream, such as source"
 STREAM = "/api/v1/streams/{name}"
+
+
+EXPOSITION = web.AppKey("exposition", Exposition)
 
 
 def routes() -> list[web.RouteDef]:
@@ -74,8 +77,8 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     context.refresh_metrics()
-    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return web.Response(body=encode(context.metrics.registry), headers={"Content-Type": content_type})
+    body, content_type = request.app[EXPOSITION].answer(request.headers.get("Accept", ""))
+    return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 async def list_streams(request: web.Request) -> web.Response:

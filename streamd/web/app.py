@@ -17,6 +17,7 @@ from streamd.web import api, events, mjpeg, openapi, recordings, session, whep
 from streamd.web.auth import ACCESS, Access, guard
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import json_errors
+from streamd.web.exposition import Exposition
 from streamd.web.library import Library
 from streamd.web.tls import Tls
 
@@ -42,6 +43,7 @@ def build_app(context: WebContext) -> web.Application:
     app.on_response_prepare.append(secure)
     app[CONTEXT] = context
     app[ACCESS] = Access(context.server)
+    app[api.EXPOSITION] = Exposition(context.metrics.registry)
     _build_long_answers(app, context)
     for module in (api, events, mjpeg, openapi, recordings, session):
         app.add_routes(module.routes())

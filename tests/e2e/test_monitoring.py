@@ -189,11 +189,6 @@ async def test_viewers_that_go_leave_no_series_behind(running: Daemon) -> None:
     assert await asyncio.to_thread(settled, running) == before
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="streamd_viewers of a removed stream is born again, at -1, when its viewer leaves: StreamMetrics.viewers "
-    "looks the series up by name",
-)
 async def test_a_stream_that_goes_leaves_no_series_behind(running: Daemon) -> None:
     before = await asyncio.to_thread(settled, running)
     for _ in range(2):
