@@ -10,7 +10,7 @@ from streamd.depth.preprocess import still_input
 from streamd.depth.service import DepthService
 from streamd.errors import InferenceFailed, PictureError
 from streamd.media import ByteImage, FloatImage
-from streamd.render.pictures import Still, encode_still, read_picture, share_of
+from streamd.render.pictures import Still, encode_share, encode_still, read_picture, share_of
 
 READY_TIMEOUT_S = 60.0
 TRIES = 2
@@ -30,7 +30,9 @@ def depth_of_picture(data: bytes, service: DepthService, view: View, format: Pic
     with service.leased():
         info, output = _infer(rgb, service)
     depth = cv2.resize(as_inverse_depth(output, info.spec), (width, height), interpolation=cv2.INTER_CUBIC)
-    return encode_still(Still(rgb, depth, share_of(depth), output, info.origin), view, format)
+    if format in ("npz", "ply"):
+        return encode_still(Still(rgb, depth, depth, output, info.origin), view, format)
+    return encode_share(view, format, share_of(depth, out=depth), rgb)  # a large picture has no room for both
 
 
 def _infer(rgb: ByteImage, service: DepthService) -> tuple[ModelInfo, FloatImage]:

@@ -20,7 +20,7 @@ from streamd.config import FORMATS
 from streamd.errors import PictureError
 from streamd.media import Origin
 from streamd.render.colormap import INFERNO_RGB
-from streamd.render.pictures import CONTENT_TYPES, Still, encode_still, read_picture, share_of
+from streamd.render.pictures import CONTENT_TYPES, MAX_POINTS, Still, encode_still, read_picture, share_of
 
 HEIGHT, WIDTH = 48, 64
 ORIGIN = Origin("midas_small", "70d6b9c8", "inverse_depth", "openvino", "fp32")
@@ -184,7 +184,7 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-BOMB = bomb(9000, 8000)
+BOMB = bomb(6000, 4400)
 
 
 @pytest.mark.parametrize("first", ["streamd.daemon", "streamd.still"])
@@ -198,10 +198,24 @@ def test_whatever_is_imported_first_a_huge_picture_is_refused(first: str) -> Non
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, input=BOMB, capture_output=True, check=True, env=environment)
-    assert done.stdout.decode().strip() == "is a picture of more than 64 million pixels"
+    assert done.stdout.decode().strip() == "is a picture of more than 25 million pixels"
 
 
 def test_a_share_is_between_0_and_1() -> None:
     share = share_of(np.array([[-5, 0, 15]], np.float32))
     np.testing.assert_allclose(share, [[0, 0.25, 1]])
     assert share.dtype == np.float32
+
+
+def test_a_point_cloud_has_room_for_4k_and_no_more(monkeypatch: pytest.MonkeyPatch, still: Still) -> None:
+    assert MAX_POINTS > 3840 * 2160
+    monkeypatch.setattr("streamd.render.pictures.MAX_POINTS", WIDTH * HEIGHT - 1)
+    with pytest.raises(PictureError, match="has more pixels than"):
+        encode_still(still, "depth", "ply")
+
+
+@pytest.mark.parametrize("extension", [".jp2", ".avif", ".ppm", ".hdr"])
+def test_decoders_that_nobody_was_promised_are_out_of_reach(extension: str) -> None:
+    pixels = np.zeros((32, 32, 3), np.float32 if extension == ".hdr" else np.uint8)
+    with pytest.raises(PictureError, match=r"^is not a picture that can be read$"):
+        read_picture(cv2.imencode(extension, pixels)[1].tobytes())
