@@ -14,7 +14,7 @@ from streamd.mailbox import Closed, Mailbox
 
 T = TypeVar("T")
 
-_M_ARENA_MAX = -8
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +82,13 @@ class Caller:
 
 
 def share_heaps() -> None:
-    """For a process that lives for months and whose threads come and go. By default glibc gives each thread a
-    heap of its own, up to eight a core, and what is freed in one helps none of the others (mallopt(3))."""
+    """For a process that lives for months and whose threads come and go (mallopt(3)).
+
+    By default glibc gives each thread a heap of its own, up to eight a core, and what is freed in one
+    helps none of the others. And after the first picture that was freed it takes pictures from there
+    too, where they leave holes.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 2)
+        mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
