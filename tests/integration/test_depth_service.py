@@ -494,7 +494,7 @@ class TestLeases:
                 infer(lazy, noise(256, 128))
                 worker = lazy.worker_pid
                 assert lazy.status.state == "ready"
-            until(lambda: not Path(f"/proc/{worker}").exists())
+            until(lambda worker=worker: not Path(f"/proc/{worker}").exists())  # type: ignore[misc]
             assert lazy.status.state == "idle"
         assert notes(lazy).lost == [], "to rest is no failure"
 
