@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -86,7 +87,7 @@ def port(config: Config) -> Iterator[Finding]:
             server.bind(address)
             server.listen(1)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and answers(host, number):
+        if error.errno == errno.EADDRINUSE and answers(host, number, https=config.server.tls_key is not None):
             yield Finding("port", "ok", f"{where}: streamd answers there")
         elif error.errno == errno.EADDRINUSE:
             advice = f"`ss -ltnp sport = :{number}` shows by which; or choose another server.listen"
@@ -97,11 +98,13 @@ def port(config: Config) -> Iterator[Finding]:
         yield Finding("port", "ok", f"{where} is free")
 
 
-def answers(host: str, number: int) -> bool:
+def answers(host: str, number: int, *, https: bool = False) -> bool:
     """Whether it is streamd that listens there."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     with suppress(OSError, ValueError, http.client.HTTPException):
         connection = http.client.HTTPConnection(host, number, timeout=1)
+        if https:  # who it is does not matter here
+            connection = http.client.HTTPSConnection(host, number, timeout=1, context=ssl._create_unverified_context())
         try:
             connection.request("GET", "/healthz")
             return bool(json.loads(connection.getresponse().read(1000)) == {"status": "ok"})

@@ -89,7 +89,7 @@ def _bound(config: Config, address: str, ports: range | None) -> Finding:
         return Finding("udp_ports", "ok", f"{address}: {what} can be had")
     if free:
         return Finding("udp_ports", "ok", f"{address}: {free} of {len(tried)} {what} are free")
-    if answers(*config.server.address):
+    if answers(*config.server.address, https=config.server.tls_key is not None):
         return Finding("udp_ports", "ok", f"{address}: {what} taken, by the streamd that runs as it seems")
     advice = "`ss -lunp` shows which program holds it; or choose another webrtc.udp_ports"
     return Finding("udp_ports", "problem", f"{address}: {what} cannot be had: {reason}", advice)

@@ -30,7 +30,7 @@ from typing import NamedTuple
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from streamd.config import ServerConfig
+from streamd.config import MIN_TOKEN, ServerConfig
 from streamd.errors import ConfigError, Problem
 from streamd.secret import read_secret
 from streamd.web.errors import Refusal
@@ -187,7 +187,12 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _read(config: ServerConfig, key: str) -> list[str]:
+    """Those that are elsewhere are looked up; a digest stays one."""
     try:
-        return [read_secret(text, "token") for text in getattr(config, key)]
+        tokens = [read_secret(text, "token") for text in getattr(config, key)]
     except ValueError as error:
         raise ConfigError([Problem(f"server.{key}", "", str(error))]) from None
+    if any(len(token) < MIN_TOKEN for token in tokens):
+        reason = f"has a token that is too easy to guess: {MIN_TOKEN} characters at least"
+        raise ConfigError([Problem(f"server.{key}", "", reason)])
+    return tokens

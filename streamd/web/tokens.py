@@ -40,8 +40,8 @@ class Tokens:
         self.anonymous = Scope.OPEN if view else Scope.VIEW if control else Scope.CONTROL
         """What those may do who show nothing."""
         of_view = Scope.VIEW if control else Scope.CONTROL
-        self._known = [(_digest(token), of_view) for token in view]
-        self._known += [(_digest(token), Scope.CONTROL) for token in control]
+        self._known = [(_known(token), of_view) for token in view]
+        self._known += [(_known(token), Scope.CONTROL) for token in control]
 
     @property
     def configured(self) -> bool:
@@ -52,6 +52,12 @@ class Tokens:
         digest = _digest(token)
         found = [scope for known, scope in self._known if hmac.compare_digest(known, digest)]
         return max(found, default=None)
+
+
+def _known(token: str) -> bytes:
+    """The digest of a configured one, which may be given as that: ``sha256:HEX`` tells nobody the token."""
+    kind, _, hexadecimal = token.partition(":")
+    return bytes.fromhex(hexadecimal) if kind == "sha256" and len(hexadecimal) == 64 else _digest(token)
 
 
 class Sessions:

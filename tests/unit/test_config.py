@@ -57,6 +57,8 @@ def test_a_stream_needs_nothing_but_its_source() -> None:
 
 
 PORTS = 'not "auto", a port, or a range such as "50000-50099"'
+EASY = "has a token that is too easy to guess: 8 characters at least"
+DIGEST = "sha256: takes the 64 lower-case digits that `printf %s TOKEN | sha256sum` prints"
 ICE = "not stun:HOST:PORT or turn:HOST:PORT?transport=udp"
 BAD = [
     ("server", "listen", "", f"server.listen: {ADDRESS}"),
@@ -71,8 +73,9 @@ BAD = [
     ("server", "listen", "192.168.1.5:80", f"server.listen: 192.168.1.5:80: {OPEN}"),
     ("server", "listen", "box.lan:80", f"server.listen: box.lan:80: {OPEN}"),
     ("server", "allow_anonymous", "maybe", "server.allow_anonymous: maybe: should be true or false"),
-    ("server", "view_tokens", ["hunter2"], "server.view_tokens.0: is too easy to guess: 8 characters at least"),
-    ("server", "control_tokens", ["hunter2"], "server.control_tokens.0: is too easy to guess: 8 characters at least"),
+    ("server", "view_tokens", ["hunter2"], f"server.view_tokens: {EASY}"),
+    ("server", "view_tokens", ["sha256:ABC"], f"server.view_tokens: {DIGEST}"),
+    ("server", "control_tokens", ["hunter2"], f"server.control_tokens: {EASY}"),
     ("server", "tls_certificate", 5, "server.tls_certificate: 5: should be a path in quotes"),
     ("server", "tls_key", "key.pem", "server: tls_certificate and tls_key go together"),
     ("webrtc", "udp_ports", "all", f"webrtc.udp_ports: all: {PORTS}"),

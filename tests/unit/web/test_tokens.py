@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import pytest
@@ -133,3 +134,11 @@ class TestFailures:
         for number in range(100):
             failures.note(f"192.0.2.{number}")
         assert len(failures) == 10
+
+
+def test_a_token_may_be_configured_by_its_digest() -> None:
+    digest = hashlib.sha256(b"long enough").hexdigest()
+    tokens = Tokens([f"sha256:{digest}"])
+    assert tokens.scope_of("long enough") is not None
+    assert tokens.scope_of(f"sha256:{digest}") is None, "who reads the file does not know the token"
+    assert tokens.scope_of(digest) is None
