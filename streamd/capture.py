@@ -91,6 +91,7 @@ class Capture:
             finished.result()
         else:
             log.warning("%s: does not answer; leaving it to its time-out", self._source.name)
+            threads.leave(thread)
 
     async def _stalled(self, delay_s: float) -> SourceStalled:
         """Returns when a camera has given no picture for too long, whatever FFmpeg believes."""

@@ -133,7 +133,7 @@ def _run(options: argparse.Namespace) -> None:
     _look_at_files(config, overrides["streams"])
     threads.share_heaps()
     asyncio.run(_serve(config, read))
-    if sum(not thread.daemon for thread in threading.enumerate()) > 1:  # one of a camera that does not answer
+    if threads.any_left():  # one that a camera holds which does not answer: all that matters is done
         logging.shutdown()
         os._exit(0)
 

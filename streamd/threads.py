@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -79,6 +80,19 @@ class Caller:
     def close(self) -> None:
         self._calls.close()
         self._worker.join()
+
+
+_left: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def leave(worker: Worker) -> None:
+    """To itself: it is held by something that ends some time, and whoever ends the process need not wait."""
+    _left.add(worker)
+
+
+def any_left() -> bool:
+    """Whether such a thread still runs."""
+    return any(worker.is_alive() for worker in _left)
 
 
 def share_heaps() -> None:

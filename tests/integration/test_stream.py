@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamd import capture, publisher
+from streamd import capture, publisher, threads
 from streamd.backoff import Backoff
 from streamd.capture import Pacer
 from streamd.config import RecordingConfig, StreamConfig
@@ -524,7 +524,9 @@ class TestAway:
             await bench.film_one()
             bench.camera.stuck = threading.Event()
         assert "leaving it to its time-out" in caplog.text
+        assert threads.any_left()
         bench.camera.stuck.set()
+        await bench.until(lambda: not threads.any_left())
 
 
 class TestOnDemand:
