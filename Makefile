@@ -15,7 +15,9 @@ PREFIX ?= /opt/streamd
 RUN_PACKAGES  := libgl1 libglib2.0-0
 TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium fonts-dejavu-core coturn python3-gi gir1.2-gst-rtsp-server-1.0 \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
-	gstreamer1.0-libav gstreamer1.0-x glib-networking openssl systemd-container prometheus
+	gstreamer1.0-libav gstreamer1.0-x glib-networking openssl systemd-container prometheus \
+	iproute2 $(if $(shell command -v npm),,nodejs npm)
+CLIENTS := tests/e2e/clients
 
 .PHONY: run install uninstall test soak check format schema dashboards bench clean run-packages test-packages
 
@@ -31,7 +33,7 @@ install: $(if $(DESTDIR),,run-packages)
 uninstall:
 	$(call SERVICE,uninstall) $(if $(PURGE),--purge)
 
-test: test-packages $(VENV)/installed-dev
+test: test-packages $(VENV)/installed-dev $(CLIENTS)/bundles
 	$(BIN)/pytest $(ARGS)
 
 soak: test-packages $(VENV)/installed-dev
@@ -68,6 +70,11 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) --editable ".[dev]"
 	touch $@
 
+# Players that nobody here wrote, for Chromium. Of the versions in package-lock.json, and none of their scripts is run.
+$(CLIENTS)/bundles: $(wildcard $(CLIENTS)/package*.json $(CLIENTS)/*.js) | test-packages
+	cd $(CLIENTS) && npm ci --silent && npm run --silent build
+	touch $@
+
 # $(call packages,NAMES): installs what is missing as root, else says what to install.
 define packages
 	@command -v dpkg-query >/dev/null || exit 0; \
@@ -91,4 +98,4 @@ test-packages:
 	$(call packages,$(TEST_PACKAGES))
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build $(CLIENTS)/node_modules $(CLIENTS)/bundles *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
