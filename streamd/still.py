@@ -8,7 +8,7 @@ from streamd.config import PictureFormat, View
 from streamd.depth.estimator import ModelInfo, as_inverse_depth
 from streamd.depth.preprocess import still_input
 from streamd.depth.service import DepthService
-from streamd.errors import InferenceFailed, PictureError
+from streamd.errors import InferenceFailed, PictureError, StreamdError
 from streamd.media import ByteImage, FloatImage
 from streamd.render.pictures import Still, encode_share, encode_still, read_picture, share_of
 
@@ -23,6 +23,15 @@ def depth_of_picture(data: bytes, service: DepthService, view: View, format: Pic
     Preprocessing and enlarging are the reference's (MiDaS ``run.py``): both cubic with a = -0.75.
     Raises PictureError, DepthError.
     """
+    try:
+        return _depth_of_picture(data, service, view, format)
+    except StreamdError as error:
+        # Its traceback holds the frames that it came through, and these the pixels: hundreds of megabytes, for as
+        # long as somebody holds the error.
+        raise error.with_traceback(None) from None
+
+
+def _depth_of_picture(data: bytes, service: DepthService, view: View, format: PictureFormat) -> bytes:
     rgb = read_picture(data)
     height, width = rgb.shape[:2]
     if min(width, height) < 2:
