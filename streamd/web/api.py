@@ -21,12 +21,14 @@ from streamd.still import depth_of_picture
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.exposition import Exposition
-from streamd.web.requests import UNSAID, json_object, limited, stream_of, view_of
+from streamd.web.requests import UNSAID, UPLOADS, body_timeout, check_length, json_object, limited, stream_of, view_of
 
 T = TypeVar("T")
 
 SNAPSHOT_TIMEOUT_S = 10.0
 MAX_PICTURE_BYTES = 32 * 1024 * 1024
+MAX_FORM_BYTES = 64 * 1024
+"""What a form may have around its picture."""
 SETTINGS = "with the keys of a stream, such as source"
 STREAM = "/api/v1/streams/{name}"
 
@@ -152,27 +154,33 @@ async def depth(request: web.Request) -> web.Response:
     running = status.info.spec.name if status.info else status.wanted
     if wanted and wanted != running:
         raise Refusal(409, "not_running", f"model {wanted} is not running, {running} is")
-    data = await _image(request)
-    work = partial(depth_of_picture, data, context.service, view, format)
-    return _picture(await _await(context.stills.submit(work)), format, f"depth-{view}")
+    with UPLOADS.share() as take:
+        data = await _image(request, take)
+        work = partial(depth_of_picture, data, context.service, view, format)
+        return _picture(await _await(context.stills.submit(work)), format, f"depth-{view}")
 
 
-async def _image(request: web.Request) -> bytes:
+async def _image(request: web.Request, take: Callable[[int], None]) -> bytes:
+    check_length(request, MAX_PICTURE_BYTES + MAX_FORM_BYTES)
     if request.content_type == "multipart/form-data":
         try:
-            async for part in await request.multipart():
-                if getattr(part, "name", None) == "image":
-                    return await limited(cast(Any, part).read_chunk, MAX_PICTURE_BYTES)
+            async with body_timeout():  # what is before the picture may not go on for ever either
+                async for part in await request.multipart():
+                    if getattr(part, "name", None) == "image":
+                        return await limited(cast(Any, part).read_chunk, MAX_PICTURE_BYTES, take)
         except (ValueError, HttpProcessingError):
             raise Refusal(400, "bad_request", "the form is not one: see RFC 7578") from None
         raise Refusal(422, "bad_value", "the form has no field called image")
     if not request.content_type.startswith("image/") and request.content_type not in UNSAID:
         raise Refusal(415, "wrong_type", f"send a picture (image/...), not {request.content_type}")
-    return await limited(lambda: request.content.read(65536), MAX_PICTURE_BYTES)
+    return await limited(lambda: request.content.read(65536), MAX_PICTURE_BYTES, take)
 
 
 async def _await(future: Future[T]) -> T:
-    return await asyncio.wrap_future(future)
+    try:
+        return await asyncio.wrap_future(future)
+    finally:
+        del future  # else an error would hold this frame, and this frame the error, until the next collection
 
 
 def _format(request: web.Request, default: PictureFormat) -> PictureFormat:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from aiohttp import web
@@ -12,11 +13,13 @@ from aiohttp import web
 from streamd.config import VIEWS, View
 from streamd.stream import Stream
 from streamd.web.context import CONTEXT
-from streamd.web.errors import Refusal
+from streamd.web.errors import RETRY_AFTER_S, Refusal
 
 UNSAID = ("application/octet-stream", "application/x-www-form-urlencoded")
 """What clients say of a body when nobody told them what it is; the second is curl's."""
 MAX_JSON_BYTES = 64 * 1024
+MAX_UPLOADED_BYTES = 128 * 1024 * 1024
+"""What the pictures that are arriving, wait or are worked on may take together."""
 BODY_TIMEOUT_S = 60.0
 
 
@@ -46,6 +49,34 @@ def number_of(request: web.Request, key: str, default: int, least: int, most: in
     return int(text)
 
 
+class Room:
+    """For bodies that are large, however many come at once. On the event loop; handlers of one server share it."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Gives ``take(bytes)``, which raises Refusal when there is no room; all is given back at the end."""
+        taken = 0
+
+        def take(count: int) -> None:
+            nonlocal taken
+            if count > self._left:
+                message = "too many pictures arrive at once; try again"
+                raise Refusal(503, "busy", message, {"Retry-After": str(RETRY_AFTER_S)})
+            self._left -= count
+            taken += count
+
+        try:
+            yield take
+        finally:
+            self._left += taken
+
+
+UPLOADS = Room(MAX_UPLOADED_BYTES)
+
+
 async def json_object(request: web.Request, hint: str, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """The body; ``hint`` says what should be in it. Empty when there is none."""
     if not request.body_exists:
@@ -53,6 +84,7 @@ async def json_object(request: web.Request, hint: str, most: int = MAX_JSON_BYTE
     if request.content_type not in ("application/json", *UNSAID):
         raise Refusal(415, "wrong_type", f"send JSON (application/json), not {request.content_type}")
     try:
+        check_length(request, most)
         found = json.loads(await limited(lambda: request.content.read(65536), most) or b"{}")
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "bad_request", f"not JSON: {error}") from None
@@ -61,15 +93,36 @@ async def json_object(request: web.Request, hint: str, most: int = MAX_JSON_BYTE
     return found
 
 
-async def limited(read: Callable[[], Awaitable[bytes]], most: int) -> bytes:
-    """All that ``read`` gives, until it gives nothing."""
+def check_length(request: web.Request, most: int) -> None:
+    """Refuses a body that says how long it is before any of it is read."""
+    if (request.content_length or 0) > most:
+        raise _too_large(most)
+
+
+async def limited(read: Callable[[], Awaitable[bytes]], most: int, take: Callable[[int], None] | None = None) -> bytes:
+    """All that ``read`` gives, until it gives nothing. ``take`` hears of each piece before it is kept."""
     data = bytearray()
+    async with body_timeout():
+        while chunk := await read():
+            if len(data) + len(chunk) > most:
+                raise _too_large(most)
+            if take is not None:
+                take(len(chunk))
+            data += chunk
+    return bytes(data)
+
+
+@asynccontextmanager
+async def body_timeout() -> AsyncIterator[None]:
+    """For those who send next to nothing, for ever; and those who go meanwhile, which is no fault of ours."""
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            while chunk := await read():
-                data += chunk
-                if len(data) > most:
-                    raise Refusal(413, "too_large", f"more than {most // 1024} KiB")
+            yield
+    except ConnectionError:
+        raise Refusal(400, "bad_request", "the body ends before its end") from None
     except TimeoutError:
         raise Refusal(408, "timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
-    return bytes(data)
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(413, "too_large", f"more than {most // 1024} KiB")

@@ -1,0 +1,57 @@
+"""Bodies: how long they may be, together too, and how long they may take."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from streamd.web import requests
+from streamd.web.errors import Refusal
+from streamd.web.requests import Room, body_timeout, limited
+
+
+async def read_of(*pieces: bytes, most: int = 10, **options: object) -> bytes:
+    waiting = [*pieces, b""]
+
+    async def read() -> bytes:
+        return waiting.pop(0)
+
+    return await limited(read, most, **options)  # type: ignore[arg-type]
+
+
+async def test_a_body_is_as_long_as_it_may_be_and_no_longer() -> None:
+    assert await read_of(b"12345", b"67890") == b"1234567890"
+    with pytest.raises(Refusal) as refusal:
+        await read_of(b"12345", b"67890", b"1")
+    assert refusal.value.status == 413
+
+
+async def test_there_is_room_for_so_many_together_and_all_is_given_back() -> None:
+    room = Room(12)
+    with room.share() as take:
+        await read_of(b"12345678", take=take)
+        with pytest.raises(Refusal) as refusal, room.share() as other:
+            await read_of(b"1234", b"5", take=other)
+        assert refusal.value.status == 503
+        with room.share() as other:
+            await read_of(b"1234", take=other)
+    with room.share() as take:
+        take(12)
+        with pytest.raises(Refusal):
+            take(1)
+
+
+async def test_who_sends_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "BODY_TIMEOUT_S", 0.01)
+    with pytest.raises(Refusal) as refusal:
+        async with body_timeout():
+            await asyncio.sleep(60)
+    assert refusal.value.status == 408
+
+
+async def test_who_goes_is_no_fault_of_ours() -> None:
+    with pytest.raises(Refusal) as refusal:
+        async with body_timeout():
+            raise ConnectionResetError("Connection lost")
+    assert refusal.value.status == 400
