@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import select
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
@@ -26,6 +27,17 @@ log = logging.getLogger(__name__)
 PREPARE_S = 60.0
 """How long a worker may take to load or compile a network before it counts as hung."""
 TICK_S = 0.25
+
+
+_KEPT = re.compile(
+    r"PATH|HOME|USER|LANG|LANGUAGE|TZ|TMPDIR|VIRTUAL_ENV|STREAMD_HOME|XDG_CACHE_HOME"
+    r"|(?:LC|LD|PYTHON|COV|COVERAGE|GLIBC|MALLOC|OMP|KMP|GOMP|MKL|DNNL|ONEDNN|TBB|OV|OPENVINO|OPENCV|TORCH|CUDA)_?[A-Z0-9_]*"
+)
+
+
+def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a worker needs of ours. Passwords and tokens may have any name (env:NAME), so nothing else is handed on."""
+    return {name: value for name, value in environment.items() if _KEPT.fullmatch(name)}
 
 
 class _Pending:
@@ -87,7 +99,7 @@ class DepthWorker:
                 pass_fds=(theirs.fileno(), memfd),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={**os.environ, "OMP_NUM_THREADS": str(job.threads)},
+                env=worker_environment(os.environ) | {"OMP_NUM_THREADS": str(job.threads)},
             )
         finally:
             theirs.close()
