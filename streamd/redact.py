@@ -8,6 +8,8 @@ import re
 _CREDENTIALS = re.compile(
     r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/?#\s'\"]*@|[^/?#\s'\"@:\[]*:(?!\d+[/?#])[^\s'\"]*@)"
 )
+# A TURN server has its password elsewhere, but people write it so: turn:user:password@host.
+_ICE_CREDENTIALS = re.compile(r"(?P<scheme>(?<![A-Za-z])(?i:stuns?|turns?):)[^\s'\"@]*@")
 # Cameras take secrets in the path too: /user=admin_password=secret_channel=1.
 _QUERY_SECRETS = re.compile(
     r"(?i)(?P<key>[?&;/_](?:[a-z_-]*(?:pass?|pwd?|pw|token|key|secret|auth|sig)[a-z0-9_-]*))=[^&;#\s'\"]*"
@@ -27,4 +29,6 @@ def redact(text: str) -> str:
 
     FFmpeg's own messages carry the URL with its password, so messages go through here too.
     """
-    return _QUERY_SECRETS.sub(r"\g<key>=***", _CREDENTIALS.sub(r"\g<scheme>***@", text))
+    for pattern in (_CREDENTIALS, _ICE_CREDENTIALS):
+        text = pattern.sub(r"\g<scheme>***@", text)
+    return _QUERY_SECRETS.sub(r"\g<key>=***", text)

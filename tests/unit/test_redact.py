@@ -49,6 +49,8 @@ def test_a_secret_in_the_query_never_survives(key: str, password: str, before: s
         ("rtsp://u:p#a?ss@h/live?a=b", "rtsp://***@h/live?a=b"),
         ("rtsp://h:554/user=admin_password=Zq_channel=1.sdp", "rtsp://h:554/user=admin_password=***"),
         ("http://h/video.cgi?loginuse=a&loginpas=Zq", "http://h/video.cgi?loginuse=a&loginpas=***"),
+        ("turn:me:Zq@h:3478?transport=udp", "turn:***@h:3478?transport=udp"),
+        ("['turns:me:Zq@h']: not a URL", "['turns:***@h']: not a URL"),
         ("http://h/?usr=a&pw=Zq&pass2=Zq&a=b", "http://h/?usr=a&pw=***&pass2=***&a=b"),
     ],
 )
@@ -87,6 +89,8 @@ def test_text_without_secrets_is_left_alone(text: str) -> None:
         "http://h:8080/a@b",
         "http://[::1]:80/a@b",
         "mail me@home",
+        "return:me@home",
+        "turn:h:3478?transport=udp",
         "http://h/a?page=3",
         "/videos/a@b.mp4",
         "demo:",
