@@ -57,3 +57,8 @@ class TestHealth:
     def test_it_stays_between_the_first_and_the_cap(self, lives: list[float]) -> None:
         delays = self.backoff.start()
         assert all(1.0 <= delays.after(healthy_s) <= 64.0 for healthy_s in lives)
+
+
+def test_zero_is_for_tests_with_health_too() -> None:
+    delays = Backoff(first_s=0, cap_s=0).start()
+    assert [delays.after(healthy_s) for healthy_s in (0.0, 1.0, 1000.0)] == [0, 0, 0]
