@@ -8,14 +8,14 @@ HEALTHY_MOST_S = 240.0
 RELAPSE_S = 60.0
 LOSS = 0.1
 REMB_SHARE = 0.85
-REMB_RISES = 1.02
-"""From one report to the next; receivers raise theirs by 8 % a second (measured with Chromium)."""
+REMB_CLIMBS = 1.1
+"""Within ``CONGESTED_S``; receivers raise theirs by 8 % a second (measured with Chromium)."""
 
 
 class Link:
     """Decides between the full rendition and the light one, from what the receiver reports.
 
-    Congested is an estimate (REMB) below 0.85 of what is sent that does not rise, or a loss above
+    Congested is an estimate (REMB) below 0.85 of what is sent that does not climb, or a loss above
     10 %; for 3 s it moves the viewer to the light rendition, 15 s without moves it back. REMB is no
     absolute target: receivers cap it at 1.5 times what they get (measured with Chromium). So after a
     still scene, or NO SIGNAL, it is far below what is sent and climbs for half a minute, though
@@ -26,27 +26,27 @@ class Link:
     def __init__(self) -> None:
         self.light = False
         self._patience_s = HEALTHY_S
-        self._remb_bps = 0.0
         self._since: float | None = None
         """When the reports began to speak for the other rendition."""
+        self._remb_then_bps = 0.0
         self._full_since = float("-inf")
 
     def report(self, now: float, *, remb_bps: float | None, lost: float, sent_bps: float) -> bool:
         """Takes one report: bits per second, and the share of packets lost since the last. Whether to change."""
-        congested = lost > LOSS or (remb_bps is not None and self._is_short(remb_bps, sent_bps))
+        remb_bps = float("inf") if remb_bps is None else remb_bps
+        congested = lost > LOSS or remb_bps < REMB_SHARE * sent_bps
         if congested == self.light:
             self._since = None
             return False
         if self._since is None:
-            self._since = now
+            self._since, self._remb_then_bps = now, remb_bps
         if now - self._since < (self._patience_s if self.light else CONGESTED_S):
+            return False
+        if congested and lost <= LOSS and remb_bps > REMB_CLIMBS * self._remb_then_bps:
+            self._since, self._remb_then_bps = now, remb_bps
             return False
         self._turn(now)
         return True
-
-    def _is_short(self, remb_bps: float, sent_bps: float) -> bool:
-        before, self._remb_bps = self._remb_bps, remb_bps
-        return remb_bps < REMB_SHARE * sent_bps and remb_bps < REMB_RISES * before
 
     def _turn(self, now: float) -> None:
         self.light, self._since = not self.light, None
