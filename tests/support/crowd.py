@@ -55,9 +55,9 @@ class Crowd:
     def pid(self) -> int:
         return self._process.pid
 
-    def join(self, count: int) -> list[float]:
-        """So many more, one after the other. POST to the first whole picture of each, s."""
-        times: list[float] = self._ask("join", count)
+    def join(self, count: int, *, at_once: bool = False) -> list[float]:
+        """So many more, one after the other unless ``at_once``. POST to the first whole picture of each, s."""
+        times: list[float] = self._ask("join", count, at_once)
         return times
 
     def look(self) -> list[dict[str, float]]:
@@ -266,8 +266,11 @@ async def serve(url: str, *, raw: bool) -> None:
 
     async def answer(command: str, *given: Any) -> Any:
         if command == "join":
-            joined = [Watcher(http, url, raw=raw) for _ in range(given[0])]
+            count, at_once = given
+            joined = [Watcher(http, url, raw=raw) for _ in range(count)]
             watchers.extend(joined)
+            if at_once:
+                return await asyncio.gather(*(watcher.join() for watcher in joined))
             return [await watcher.join() for watcher in joined]
         if command == "look":
             return [watcher.tally.take() for watcher in watchers]
