@@ -44,7 +44,9 @@ class Delays:
         backoff = self._backoff
         least = min(self._first, backoff.cap_s)
         well = min(1.0, healthy_s / backoff.healthy_after_s)
-        shrunk = self._next * float((least / max(backoff.cap_s, 1e-9)) ** well)  # all the way from the cap after healthy_after_s
+        shrunk = self._next * float(
+            (least / max(backoff.cap_s, 1e-9)) ** well
+        )  # all the way from the cap after healthy_after_s
         delay = min(max(shrunk, least), backoff.cap_s)
         self._next = min(delay * backoff.factor, backoff.cap_s)
         return delay

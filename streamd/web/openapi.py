@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from streamd import __version__
-from streamd.config import StreamConfig
+from streamd.config import STREAM_NAME, StreamConfig
 from streamd.web.auth import SAFE_METHODS, SCOPES
 from streamd.web.openapi_paths import PATHS, SCHEMAS, Operation
 from streamd.web.tokens import Scope
@@ -40,6 +40,8 @@ REASONS = {
     503: "Not ready, or full: try again",
 }
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+_SHAPES = {"name": {"pattern": STREAM_NAME}}
+"""Of what stands in a path."""
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}}
 
 
@@ -125,7 +127,10 @@ def _answer(status: int, operation: Operation) -> dict[str, Any]:
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     names = [part.partition("}")[0] for part in path.split("{")[1:]]
-    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"} | _SHAPES.get(name, {})}
+        for name in names
+    ]
 
 
 def _schemas() -> dict[str, Any]:
