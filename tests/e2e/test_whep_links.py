@@ -21,7 +21,7 @@ from tests.support.wire import Wire, needs_namespaces, wire
 pytestmark = [needs_clients, needs_namespaces, pytest.mark.timeout(120)]
 
 CAMERA, NAME = "lavfi:testsrc2=size=640x360:rate=25", "lavfi-testsrc2"
-PICTURES = 100
+PICTURES = 150
 TRIES = 3
 """A busy box may hold the browser up; without repair every try would fail."""
 RECOVERED_S = 1.0
@@ -72,7 +72,7 @@ async def test_a_picture_that_loses_packets_moves_on(line: Wire, browser: Player
     while min(gaps_ms) >= 1000 * RECOVERED_S and len(gaps_ms) < TRIES:
         gaps_ms.append(await longest_gap_ms(player))
     assert min(gaps_ms) < 1000 * RECOVERED_S, gaps_ms
-    assert line.passed["lost"] > 20
+    assert line.passed["lost"] > 10
     assert (await player.look()).nacks > 0, "nothing was lost of the video"
 
 
