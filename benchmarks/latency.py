@@ -237,8 +237,9 @@ async def joins(options: argparse.Namespace, running: Daemon) -> dict[str, Any]:
     url, result, met = f"{running.url}/whep/{STREAM}", {}, True
     for others in (1, 16):
         with Crowd(url, raw=True) as crowd:
-            await asyncio.to_thread(crowd.join, others)
+            await asyncio.to_thread(crowd.join, others, at_once=True)
             await asyncio.sleep(SETTLE_S)
+            await asyncio.to_thread(crowd.look)
             times_ms = []
             async with aiohttp.ClientSession() as http:
                 for _ in range(options.joins):
