@@ -90,7 +90,8 @@ class Server:
 
 async def listen(app: web.Application, address: tuple[str, int], tls: Tls | None = None) -> Server:
     """Raises StreamdError when the address cannot be had."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_CONNECTIONS_S)
+    # aiohttp would unpack bodies on the loop, also those that it throws away: a few MB of gzip stop it for seconds.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_CONNECTIONS_S, auto_decompress=False)
     await runner.setup()
     try:
         await web.TCPSite(runner, *address, ssl_context=tls.context if tls else None).start()

@@ -343,7 +343,7 @@ class TestErrors:
 
     def test_a_body_that_is_not_encoded_as_it_says(self, site: Daemon) -> None:
         headers = PNG | {"Content-Encoding": "gzip"}
-        assert site.request("POST", "/api/v1/depth", b"not gzip at all", headers).error == (400, "bad_request")
+        assert site.request("POST", "/api/v1/depth", b"not gzip at all", headers).error == (422, "bad_picture")
 
     def test_no_codec_in_common(self, site: Daemon) -> None:
         offer = "\r\n".join(

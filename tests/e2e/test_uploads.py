@@ -416,10 +416,6 @@ def test_the_stream_has_gone_on_all_the_time(guard: Guard) -> None:
     assert guard.daemon.state(NAME) == "running"
 
 
-@pytest.mark.xfail(
-    reason="AIOHTTP UNPACKS WHAT IT THROWS AWAY, ON THE EVENT LOOP: web/app.py, AppRunner(..., auto_decompress=False)",
-    strict=True,
-)
 def test_gigabytes_of_zeros_in_megabytes(guard: Guard) -> None:
     """Anybody may send a body to anything. The last test: the stream suffers, too."""
     packed = bombs.gzip_of_zeros(8000)
