@@ -99,10 +99,15 @@ def check_length(request: web.Request, most: int) -> None:
         raise _too_large(most)
 
 
-async def limited(read: Callable[[], Awaitable[bytes]], most: int, take: Callable[[int], None] | None = None) -> bytes:
+async def limited(
+    read: Callable[[], Awaitable[bytes]],
+    most: int,
+    take: Callable[[int], None] | None = None,
+    timeout_s: float | None = None,
+) -> bytes:
     """All that ``read`` gives, until it gives nothing. ``take`` hears of each piece before it is kept."""
     data = bytearray()
-    async with body_timeout():
+    async with body_timeout(timeout_s):
         while chunk := await read():
             if len(data) + len(chunk) > most:
                 raise _too_large(most)
@@ -113,15 +118,16 @@ async def limited(read: Callable[[], Awaitable[bytes]], most: int, take: Callabl
 
 
 @asynccontextmanager
-async def body_timeout() -> AsyncIterator[None]:
+async def body_timeout(seconds: float | None = None) -> AsyncIterator[None]:
     """For those who send next to nothing, for ever; and those who go meanwhile, which is no fault of ours."""
+    seconds = BODY_TIMEOUT_S if seconds is None else seconds
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(seconds):
             yield
     except ConnectionError:
         raise Refusal(400, "bad_request", "the body ends before its end") from None
     except TimeoutError:
-        raise Refusal(408, "timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+        raise Refusal(408, "timeout", f"the body did not arrive within {seconds:g} s") from None
 
 
 def _too_large(most: int) -> Refusal:

@@ -5,7 +5,6 @@ The handlers hold no state: sessions live in the WebRtcSink, streams with the da
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
@@ -18,6 +17,7 @@ from streamd.media import Codec
 from streamd.metrics import StreamMetrics
 from streamd.sinks.webrtc import Session, WebRtcSink
 from streamd.web.errors import RETRY_AFTER_S, Refusal, response_for
+from streamd.web.requests import check_length, limited
 
 ENDPOINT = "/whep/{name}"
 SESSION = "/whep/{name}/{session}"
@@ -160,15 +160,8 @@ def _rendition(stream: WatchableStream, view: str, codec: Codec, light: bool) ->
 async def _body(request: web.Request, media_type: str) -> str:
     if request.content_type != media_type:
         raise Refusal(415, "wrong_type", f"expected Content-Type: {media_type}, not {request.content_type}")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise Refusal(413, "too_large", f"more than {MAX_BODY} bytes")
-    except TimeoutError:
-        raise Refusal(408, "timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+    check_length(request, MAX_BODY)
+    body = await limited(lambda: request.content.read(65536), MAX_BODY, timeout_s=BODY_TIMEOUT_S)
     try:
         return body.decode()
     except UnicodeDecodeError:

@@ -715,3 +715,17 @@ async def test_viewers_are_told_the_ice_servers_but_strangers_are_not(camera: Ca
         assert told.startswith('<turn:192.0.2.1:3478>; rel="ice-server"')
         assert "hunter22" in told
         assert "Link" not in (await site.request("OPTIONS", "/whep/porch")).headers
+
+
+async def test_who_hangs_up_in_mid_body_is_no_fault_of_ours(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    host, port = site.base.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"POST /whep/porch HTTP/1.1\r\nHost: h\r\nContent-Type: application/sdp\r\nContent-Length: 999\r\n\r\nv=0"
+    )
+    await writer.drain()
+    await asyncio.sleep(0.05)  # the server reads the body now
+    writer.transport.abort()
+    assert (await site.request("GET", "/whep/porch")).status == 200
+    await asyncio.sleep(0.05)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
