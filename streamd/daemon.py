@@ -34,7 +34,7 @@ from streamd.web.tls import tls_of
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.25
-MEMORY_EVERY_S = 2.0
+LOOK_EVERY_S = 2.0
 WARM_S = 30.0
 LAG_WINDOW_S = 30.0
 SLOTS = 32
@@ -89,7 +89,7 @@ class Daemon:
             async with asyncio.TaskGroup() as group:
                 helpers = [
                     group.create_task(helper)
-                    for helper in (self._heartbeat(), self._watch_memory(), self._reloads(), self.systemd.run())
+                    for helper in (self._heartbeat(), self._keep_house(), self._reloads(), self.systemd.run())
                 ]
                 group.create_task(self.streams.run(self._stop))
                 await self._stop.wait()
@@ -126,20 +126,20 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._wanted.set)
 
     async def _heartbeat(self) -> None:
-        """How late the loop is, and how full the disk."""
+        """How late the loop is."""
         loop, worst = asyncio.get_running_loop(), Worst(LAG_WINDOW_S)
         while True:
             due = loop.time() + HEARTBEAT_S
             await asyncio.sleep(HEARTBEAT_S)
             self.metrics.loop_lag.set(worst.add(max(0.0, loop.time() - due)))
-            self.metrics.disk_free.set(_free_bytes(self.config.recording.directory))
 
-    async def _watch_memory(self) -> None:
-        """Looks at what daemon and worker take together, and does something about it in good time."""
+    async def _keep_house(self) -> None:
+        """How full the disk is, and what daemon and worker take of the memory: in time to do something about it."""
         clock, watch = asyncio.get_running_loop().time, MemoryWatch(limit_bytes())
         warm_at: float | None = clock() + WARM_S
         while True:
-            await asyncio.sleep(MEMORY_EVERY_S)
+            self.metrics.disk_free.set(_free_bytes(self.config.recording.directory))
+            await asyncio.sleep(LOOK_EVERY_S)
             if warm_at is not None and clock() > warm_at:
                 warm_at = None
                 gc.collect()
