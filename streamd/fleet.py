@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from streamd.config import StreamConfig
+from streamd.logs import StreamLog
 from streamd.stream import Stream
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class Fleet(Mapping[str, Stream]):
         for name, config in wanted.items():
             self.put(name, config)
         for name in gone & set(self._streams):
-            log.info("stream %s: no longer configured", name)
+            StreamLog(log, name).info("no longer configured")
             await self.remove(name)
 
     def _start(self, stream: Stream) -> None:
@@ -98,7 +99,7 @@ class Fleet(Mapping[str, Stream]):
         try:
             await stream.run()
         except Exception:
-            log.exception("stream %s: internal error", stream.name)
+            StreamLog(log, stream.name).exception("internal error")
 
     def _tell(self, stream: Stream, change: Change) -> None:
         for watcher in tuple(self.watchers):

@@ -10,6 +10,7 @@ from functools import partial
 from streamd.config import RecordingConfig, View
 from streamd.errors import SinkError
 from streamd.hub import PacketHub
+from streamd.logs import StreamLog
 from streamd.metrics import StreamMetrics
 from streamd.sinks.record import Recorder, RecordingRules
 
@@ -23,6 +24,7 @@ class Recordings:
         self, stream: str, config: RecordingConfig, hubs: Mapping[View, PacketHub], metrics: StreamMetrics
     ) -> None:
         self._stream = stream
+        self._log = StreamLog(log, stream)
         self._config = config
         self._hubs = hubs
         self._metrics = metrics
@@ -76,10 +78,10 @@ class Recordings:
             return
         if isinstance(failure, SinkError):
             self.error = str(failure)
-            log.error("stream %s: %s", self._stream, failure)
+            self._log.error("%s", failure)
         else:
             self.error = f"internal error: {failure}"
-            log.error("stream %s: recorder failed", self._stream, exc_info=failure)
+            self._log.error("recorder failed", exc_info=failure)
 
     async def stop(self) -> None:
         """Returns when all files are complete."""

@@ -159,6 +159,12 @@ class Stream:
         }
 
     @property
+    def notice(self) -> Notice | None:
+        """What viewers see instead of a picture, in a state that has none."""
+        title = NOTICES.get(self.state)
+        return Notice(title, self.reason or "") if title else None
+
+    @property
     def is_settled(self) -> bool:
         """Whether there is nothing to wait for: it delivers, has ended, or sleeps."""
         return self.state in ("running", "idle", "ended")
@@ -344,8 +350,7 @@ class Stream:
 
     def _show_notice(self) -> None:
         if self._pipeline is not None:
-            title = NOTICES.get(self.state)
-            self._pipeline.publisher.show(Notice(title, self.reason or "") if title else None)
+            self._pipeline.publisher.show(self.notice)
 
     def _lost(self, error: SourceError) -> None:
         self._enter("reconnecting", f"stalled: {error.reason}" if isinstance(error, SourceStalled) else error.reason)

@@ -17,8 +17,9 @@ from streamd import threads
 from streamd.config import View
 from streamd.errors import Busy, PictureError
 from streamd.media import ByteImage, Stamp, i420_of
+from streamd.publisher import NOTICE_SIZE
 from streamd.render.notice import Notice, draw_notice
-from streamd.stream import NOTICES, Stream
+from streamd.stream import Stream
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.requests import number_of, stream_of, view_of
 from streamd.web.slow import LOOK_S, alive, keep_short, send
@@ -29,7 +30,6 @@ FPS, MAX_FPS = 10, 30
 REPEAT_S = 3.0
 """A picture at least this often, though it is the same: proxies close what is silent, often after 5 s or more."""
 QUALITY = 80
-NOTICE_SIZE = (640, 360)
 _BOUNDARY = "streamd-picture"
 _HEADERS = {
     "Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}",
@@ -140,8 +140,7 @@ class Feed:
 
     async def _picture(self) -> bytes | None:
         """None when there is nothing new."""
-        title = NOTICES.get(self._stream.state)
-        notice = Notice(title, self._stream.reason or "") if title else None
+        notice = self._stream.notice
         before, self._notice = self._notice, notice
         try:
             if notice is None:
