@@ -21,7 +21,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -114,6 +114,13 @@ def daemon(
     lines += [f"[streams.{STREAM}]\nsource = '{clip}'\nloop = true"]
     if record:  # somebody has to watch for anything to be published
         lines += [f"[recording]\ndirectory = '{folder / 'recordings'}'"]
+    with running(config, lines, environment) as process:
+        yield process
+
+
+@contextmanager
+def running(config: Path, lines: Sequence[str], environment: Mapping[str, str]) -> Iterator[Daemon]:
+    """`streamd run` with this configuration, which is written to ``config``."""
     config.write_text("\n".join(lines))
     command = [sys.executable, "-m", "streamd", "run", "--config", str(config)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +22,7 @@ from urllib.parse import urlsplit
 
 import common
 from common import Box, say, spread
-from live import Daemon
+from live import Daemon, running
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -75,20 +73,9 @@ def daemon(options: argparse.Namespace, environment: dict[str, str], folder: Pat
     mode = "always" if options.busy else "on_demand"
     for number in range(options.streams):
         lines += [f"[streams.s{number}]\nsource = '{CAMERA}'\nmode = '{mode}'\nlinger_s = 0"]
-    config.write_text("\n".join(lines))
-    command = [sys.executable, "-m", "streamd", "run", "--config", str(config)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        running = Daemon(process)
-        running.wait_ready()
-        yield running
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise SystemExit("streamd run did not stop") from None
+    with running(config, lines, environment) as process:
+        process.wait_ready()
+        yield process
 
 
 def wake(running: Daemon, streams: int) -> None:

@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +26,7 @@ from urllib.parse import urljoin
 import av
 import common
 from common import Box, median, say
-from live import Daemon, Metrics
+from live import Daemon, Metrics, running
 
 WIDTH, HEIGHT, FPS = 640, 360, 30
 SETTLE_S, LOOK_EVERY_S, WAIT_S = 4.0, 1.0, 60.0
@@ -160,21 +158,9 @@ class Bench:
         lines += [f"[model]\nname = '{self._options.model}'\nfallback = ''\ndownload = false"]
         for name, keys in streams.items():
             lines += [f"[streams.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
-        config.write_text("\n".join(lines))
-        command = [sys.executable, "-m", "streamd", "run", "--config", str(config)]
-        environment = self._weights.environment
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-        try:
-            running = Daemon(process)
-            running.wait_ready()
-            yield running
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise SystemExit("streamd run did not stop") from None
+        with running(config, lines, self._weights.environment) as process:
+            process.wait_ready()
+            yield process
 
 
 def _on_demand(clip: Path) -> dict[str, Any]:
