@@ -18,7 +18,9 @@ import pytest
 
 from tests.e2e.pictures import make_clip, make_still
 from tests.e2e.processes import Daemon, streamd
+from tests.support.camera import StartCamera, cameras
 from tests.support.checkpoints import write_midas_small
+from tests.support.proxy import Proxy, proxies
 
 StartDaemon = Callable[..., Daemon]
 
@@ -143,3 +145,17 @@ def artefacts() -> Path:
     folder = Path(ARTEFACTS or Path(__file__).parent / "artefacts").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def camera(tmp_path: Path) -> Iterator[StartCamera]:
+    """``camera(*options)`` is a real RTSP server, which ends with the test."""
+    with cameras(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[int], Proxy]]:
+    """``proxy(port)`` is a bad line to that port."""
+    with proxies() as start:
+        yield start

@@ -11,7 +11,7 @@ from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
 from tests.e2e.waiting import until
 from tests.support import proxy as bad
-from tests.support.camera import StartCamera, cameras, captured, enters, needs_rtsp_server, restarts
+from tests.support.camera import StartCamera, captured, enters, needs_rtsp_server, restarts
 from tests.support.proxy import Damage, Proxy, proxies
 from tests.support.settings import write_settings
 from tests.support.sibling import SIBLING, Sibling, recorded
@@ -21,12 +21,6 @@ pytestmark = needs_rtsp_server
 DAMAGED = 2000
 AGAIN_S = 20.0
 """A line this bad may have cost several tries, each of which waited longer."""
-
-
-@pytest.fixture
-def camera(tmp_path: Path) -> Iterator[StartCamera]:
-    with cameras(tmp_path) as start:
-        yield start
 
 
 @pytest.fixture

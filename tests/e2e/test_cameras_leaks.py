@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.waiting import until
-from tests.support.camera import StartCamera, cameras, free_port, needs_rtsp_server
-from tests.support.proxy import Proxy, proxies
+from tests.support.camera import StartCamera, free_port, needs_rtsp_server
+from tests.support.proxy import Proxy
 from tests.support.reconnects import Reconnecting, reconnecting
 
 pytestmark = needs_rtsp_server
@@ -17,18 +15,6 @@ pytestmark = needs_rtsp_server
 GROWTH_MB = 5.0
 RECONNECTS, WARM_UP = 100, 40
 FAILED_OPENS = 500
-
-
-@pytest.fixture
-def camera(tmp_path: Path) -> Iterator[StartCamera]:
-    with cameras(tmp_path) as start:
-        yield start
-
-
-@pytest.fixture
-def proxy() -> Iterator[Callable[[int], Proxy]]:
-    with proxies() as start:
-        yield start
 
 
 def test_a_hundred_reconnects(camera: StartCamera, proxy: Callable[[int], Proxy], tmp_path: Path) -> None:

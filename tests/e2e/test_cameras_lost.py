@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,10 +16,10 @@ from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
 from tests.e2e.test_recording import probe, segments
 from tests.e2e.waiting import until
-from tests.support.camera import Camera, StartCamera, cameras, captured, enters, needs_rtsp_server, restarts, shows_bars
+from tests.support.camera import Camera, StartCamera, captured, enters, needs_rtsp_server, restarts, shows_bars
 from tests.support.clips import frames_of
 from tests.support.lag import Lag, watching
-from tests.support.proxy import Proxy, proxies
+from tests.support.proxy import Proxy
 from tests.support.settings import write_settings
 from tests.support.sibling import SIBLING, Sibling, recorded
 from tests.support.witness import Join, Seen, Witness, witnesses
@@ -34,18 +34,6 @@ BACK_S = 5.0
 MAX_LAG_S = 0.05
 ROUNDS = 3
 """A box that does something else may be late once; what is late each time is our fault."""
-
-
-@pytest.fixture
-def camera(tmp_path: Path) -> Iterator[StartCamera]:
-    with cameras(tmp_path) as start:
-        yield start
-
-
-@pytest.fixture
-def proxy() -> Iterator[Callable[[int], Proxy]]:
-    with proxies() as start:
-        yield start
 
 
 @pytest.fixture

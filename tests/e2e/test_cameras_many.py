@@ -33,12 +33,6 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def camera(tmp_path: Path) -> Iterator[StartCamera]:
-    with cameras(tmp_path) as start:
-        yield start
-
-
-@pytest.fixture
 async def join() -> AsyncIterator[Join]:
     async with witnesses() as join:
         yield join

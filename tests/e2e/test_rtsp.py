@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import off_inferno, read
 from tests.e2e.processes import Daemon
 from tests.e2e.waiting import until
-from tests.support.camera import StartCamera, cameras, needs_rtsp_server
+from tests.support.camera import StartCamera, needs_rtsp_server
 
 NAME = "127.0.0.1-live"
 
 pytestmark = needs_rtsp_server
-
-
-@pytest.fixture
-def camera(tmp_path: Path) -> Iterator[StartCamera]:
-    with cameras(tmp_path) as start:
-        yield start
 
 
 def captured(daemon: Daemon) -> float:
