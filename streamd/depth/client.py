@@ -180,8 +180,10 @@ class DepthWorker:
     def _take(self, reply: Reply) -> InferenceFailed | None:
         if reply.kind == READY:
             self.precision = json.loads(reply.text)["precision"]
-            self.ready.set_result(None)
-            return None
+            too_big = self._too_big()  # else it would be put to use, and ended at once
+            if too_big is None:
+                self.ready.set_result(None)
+            return too_big
         if reply.kind == FAILED and not self.ready.done():
             return InferenceFailed("start", reply.text)
         if reply.kind == PREPARING:
