@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from urllib.parse import urlsplit
 
+from setproctitle import setproctitle
+
 from streamd import __version__, installer, logs, threads
 from streamd.config import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime, load
 from streamd.errors import ConfigError, PictureError, StreamdError, UsageError
-from streamd.redact import redact
+from streamd.redact import redact, redact_source
 
 if TYPE_CHECKING:
     from streamd.depth.service import DepthService
@@ -33,6 +35,8 @@ MODELS = get_args(ModelName)
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 usage, 78 bad configuration."""
+    if arguments is None:
+        _hide_passwords()
     options = _parser().parse_args(arguments)
     as_json = getattr(options, "log_format", "text") == "json"
     logs.set_up(debug=options.debug, plain=options.command != "run", as_json=as_json)
@@ -52,6 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"streamd: internal error: {redact(repr(error))}; --debug shows more", file=sys.stderr, flush=True)
         os._exit(1)  # threads that nobody stopped would keep the process, and systemd would not start another
     return 0
+
+
+def _hide_passwords() -> None:
+    """Of a SOURCE in our command line: /proc shows it to every user of the machine, and journald keeps it."""
+    hidden = [redact_source(argument) for argument in sys.orig_argv]
+    if hidden != sys.orig_argv:
+        setproctitle(" ".join(hidden))
 
 
 class _Parser(argparse.ArgumentParser):

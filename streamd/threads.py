@@ -76,6 +76,7 @@ class Caller:
                 future.set_exception(error)
             finally:
                 self._free.release()
+            del item, future, call  # they hold the result, tens of megabytes of a picture, until the next one
 
     def close(self) -> None:
         self._calls.close()

@@ -25,6 +25,7 @@ from functools import cache as cached
 from pathlib import Path
 from typing import Any
 
+from streamd.depth.client import child_environment
 from streamd.depth.files import locked, one_line
 from streamd.depth.models import ModelSpec
 from streamd.errors import DepthError, WeightsRejected
@@ -199,6 +200,7 @@ def _run_child(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        env=child_environment(os.environ),
         text=True,
         errors="replace",
         start_new_session=True,  # a Ctrl-C is ours to handle

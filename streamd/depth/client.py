@@ -35,8 +35,8 @@ _KEPT = re.compile(
 )
 
 
-def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a worker needs of ours. Passwords and tokens may have any name (env:NAME), so nothing else is handed on."""
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a worker or a converter needs of ours, and no more: passwords and tokens may have any name (env:NAME)."""
     return {name: value for name, value in environment.items() if _KEPT.fullmatch(name)}
 
 
@@ -99,7 +99,7 @@ class DepthWorker:
                 pass_fds=(theirs.fileno(), memfd),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=worker_environment(os.environ) | {"OMP_NUM_THREADS": str(job.threads)},
+                env=child_environment(os.environ) | {"OMP_NUM_THREADS": str(job.threads)},
             )
         finally:
             theirs.close()
