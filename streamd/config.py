@@ -141,8 +141,8 @@ class IceServer(Section):
     @classmethod
     def _are_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for url in value:
-            if not re.fullmatch(r"(stuns?|turns?):[^\s?]+(\?transport=(udp|tcp))?", url):
-                raise ValueError("not stun:HOST:PORT or turn:HOST:PORT?transport=udp")
+            if not re.fullmatch(r"(stuns?|turns?):[^\s?@/]+(\?transport=(udp|tcp))?", url):
+                raise ValueError("not stun:HOST:PORT or turn:HOST:PORT?transport=udp; username and credential are keys")
         return value
 
 

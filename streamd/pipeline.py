@@ -46,7 +46,7 @@ class Pipeline:
             observe=lambda stage, seconds: metrics.stages[stage].observe(seconds),
             on_error=lambda _: metrics.skipped("error"),
         )
-        self.publisher = Publisher(config, depths, metrics, clock, on_first_frame)
+        self.publisher = Publisher(name, config, depths, metrics, clock, on_first_frame)
         self._parts: list[asyncio.Future[None]] = []
 
     def start(self, hubs: Mapping[Rendition, PacketHub], on_end: Callable[[], None]) -> None:

@@ -17,6 +17,7 @@ from streamd.depth.range import DepthRange, FlickerMeter
 from streamd.encode import LIGHT_SHARE, LiveEncoder
 from streamd.errors import Busy, EncodeError, PictureError
 from streamd.hub import PacketHub, Rendition
+from streamd.logs import StreamLog
 from streamd.mailbox import Closed, Mailbox
 from streamd.media import ByteImage, DepthFrame, FloatImage, Picture, Stamp, StampClock, i420_of
 from streamd.metrics import StreamMetrics
@@ -45,12 +46,14 @@ class Publisher:
 
     def __init__(
         self,
+        name: str,
         config: StreamConfig,
         inbox: Mailbox[DepthFrame],
         metrics: StreamMetrics,
         clock: StampClock,
         on_first_frame: Callable[[], None],
     ) -> None:
+        self._log = StreamLog(log, name)
         self._config = config
         self._inbox = inbox
         self._metrics = metrics
@@ -224,7 +227,7 @@ class Publisher:
                 return False
             packets = encoder.encode(picture, stamp, is_notice=is_notice)
         except EncodeError as error:
-            log.error("view %s: %s", rendition.view, error)
+            self._log.error("view %s: %s", rendition.view, error)
             if self._encoders.pop(rendition, None) is None:
                 self._refused[rendition] = size
             return False
@@ -255,7 +258,7 @@ class Publisher:
             except PictureError as error:
                 future.set_exception(error)
             except Exception as error:  # a still that cannot be made must not end the video
-                log.exception("snapshot")
+                self._log.exception("snapshot")
                 future.set_exception(PictureError(f"cannot be made: {error}"))
 
     def _refuse_snapshots(self) -> None:

@@ -59,7 +59,7 @@ def test_a_stream_needs_nothing_but_its_source() -> None:
 PORTS = 'not "auto", a port, or a range such as "50000-50099"'
 EASY = "has a token that is too easy to guess: 8 characters at least"
 DIGEST = "sha256: takes the 64 lower-case digits that `printf %s TOKEN | sha256sum` prints"
-ICE = "not stun:HOST:PORT or turn:HOST:PORT?transport=udp"
+ICE = "not stun:HOST:PORT or turn:HOST:PORT?transport=udp; username and credential are keys"
 BAD = [
     ("server", "listen", "", f"server.listen: {ADDRESS}"),
     ("server", "listen", ":8080", f"server.listen: :8080: {ADDRESS}"),
@@ -84,6 +84,12 @@ BAD = [
     ("webrtc", "udp_ports", "65536", "webrtc.udp_ports: 65536: ports go from 1 to 65535, the smaller first"),
     ("webrtc", "advertise", "192.0.2.1", "webrtc.advertise: 192.0.2.1: should be a list"),
     ("webrtc", "interfaces", "eth0", "webrtc.interfaces: eth0: should be a list"),
+    (
+        "webrtc",
+        "ice_servers",
+        ["turn:user:pw@h:3478"],
+        f"webrtc.ice_servers.0.urls: ['turn:***@h:3478']: {ICE}",
+    ),
     ("webrtc", "ice_servers", ["http://h"], f"webrtc.ice_servers.0.urls: ['http://h']: {ICE}"),
     ("webrtc", "playout_delay_max_ms", 15, "webrtc.playout_delay_max_ms: 15: should be a multiple of 10"),
     ("webrtc", "max_viewers", 0, "webrtc.max_viewers: 0: should be greater than or equal to 1"),

@@ -52,6 +52,7 @@ class Bench:
         self.started: list[float] = []
         self.inbox: Mailbox[DepthFrame] = Mailbox(every=True)
         self.publisher = Publisher(
+            "porch",
             StreamConfig(source="demo:", **config),
             self.inbox,
             self.metrics.of_stream("porch"),
@@ -184,7 +185,9 @@ def test_a_new_size_gets_a_new_encoder_and_a_keyframe(bench: Bench) -> None:
     assert bench.publisher.size == (96, 64)
 
 
-def test_an_encoder_that_fails_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_that_fails_is_replaced(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     hub = bench.watch("depth")
     bench.put()
     hub.wait_for(1)
@@ -198,6 +201,7 @@ def test_an_encoder_that_fails_is_replaced(bench: Bench, monkeypatch: pytest.Mon
         bench.settle()
     bench.put()
     assert hub.wait_for(2)[1].is_keyframe
+    assert caplog.messages == ["stream porch: view depth: test"]
 
 
 def test_a_snapshot_is_the_newest_frame(bench: Bench) -> None:
