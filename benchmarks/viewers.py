@@ -213,6 +213,7 @@ def cycles(options: argparse.Namespace, running: Daemon) -> dict[str, Any]:
                 polite.leave()
             silent.vanish()
         gone_s.append(_wait(lambda: running.metrics().value("streamd_viewers", stream=STREAM, view=options.view) == 0))
+        time.sleep(SETTLE_S)  # the encoder goes with the next frame
         done += batch
         samples.append(_holds(running, done))
         say(json.dumps(samples[-1]))

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from setproctitle import setproctitle
 
-from streamd import __version__, installer, logs, threads
+from streamd import __version__, heaps, installer, logs, threads
 from streamd.config import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime, load
 from streamd.errors import ConfigError, PictureError, StreamdError, UsageError
 from streamd.redact import redact, redact_source
@@ -142,7 +142,7 @@ def _run(options: argparse.Namespace) -> None:
     read = partial(load, options.config, overrides=overrides)
     config = read()
     _look_at_files(config, overrides["streams"])
-    threads.share_heaps()
+    heaps.share()
     asyncio.run(_serve(config, read))
     if threads.any_left():  # one that a camera holds which does not answer: all that matters is done
         logging.shutdown()

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from streamd import __version__, threads
+from streamd import __version__, heaps, threads
 from streamd.config import Config, StreamConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.service import DepthService, ServiceEvents
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 0.25
 LOOK_EVERY_S = 2.0
 WARM_S = 30.0
+TIDY_EVERY_S = 10.0
 LAG_WINDOW_S = 30.0
 SLOTS = 32
 """Of the worker's shared memory: streams come at run time, and more than this take turns."""
@@ -136,14 +137,16 @@ class Daemon:
     async def _keep_house(self) -> None:
         """How full the disk is, and what daemon and worker take of the memory: in time to do something about it."""
         clock, watch = asyncio.get_running_loop().time, MemoryWatch(limit_bytes())
-        warm_at: float | None = clock() + WARM_S
+        warm, tidy_at = False, clock() + WARM_S
         while True:
             self.metrics.disk_free.set(_free_bytes(self.config.recording.directory))
             await asyncio.sleep(LOOK_EVERY_S)
-            if warm_at is not None and clock() > warm_at:
-                warm_at = None
-                gc.collect()
-                gc.freeze()  # what is here now stays: full collections need not look at it again
+            if clock() > tidy_at:
+                tidy_at = clock() + TIDY_EVERY_S
+                heaps.tidy()
+                if not warm:
+                    warm = True
+                    gc.freeze()  # what is here now stays: full collections need not look at it again
             used = resident_bytes(os.getpid()) + self.service.worker_memory()
             step = watch.look(clock(), used)
             if step is not None:

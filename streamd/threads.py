@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import threading
 import weakref
@@ -14,8 +13,6 @@ from streamd.errors import Busy
 from streamd.mailbox import Closed, Mailbox
 
 T = TypeVar("T")
-
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 log = logging.getLogger(__name__)
 
@@ -94,16 +91,3 @@ def leave(worker: Worker) -> None:
 def any_left() -> bool:
     """Whether such a thread still runs."""
     return any(worker.is_alive() for worker in _left)
-
-
-def share_heaps() -> None:
-    """For a process that lives for months and whose threads come and go (mallopt(3)).
-
-    By default glibc gives each thread a heap of its own, up to eight a core, and what is freed in one
-    helps none of the others. And after the first picture that was freed it takes pictures from there
-    too, where they leave holes.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 2)
-        mallopt(_M_MMAP_THRESHOLD, 256 * 1024)

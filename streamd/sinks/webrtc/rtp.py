@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import av
-from aiortc import MediaStreamTrack, RTCRtpSender
+from aiortc import MediaStreamTrack, RTCRtpReceiver, RTCRtpSender
 from aiortc.codecs import HEADER_EXTENSIONS
 from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import VpxPayloadDescriptor
@@ -139,7 +139,7 @@ def _ntp(monotonic_s: float) -> bytes:
 def hook_sender(
     sender: RTCRtpSender, on_keyframe_request: Callable[[], None], *, playout_delay_max_ms: int = 0
 ) -> Packer | None:
-    """Everything private in aiortc that streamd touches; the packer when the sender takes EncodedPackets.
+    """What streamd touches of a sender that is private; the packer when the sender takes EncodedPackets.
 
     - ``_send_keyframe``: what PLI and FIR call. Without it a viewer that lost a keyframe waits for the next.
     - ``__rtp_header_extensions_map``: playout-delay. Without it Chromium buffers 40 ms more.
@@ -156,3 +156,11 @@ def hook_sender(
         packer = attributes["_RTCRtpSender__encoder"] = Packer(extensions)
         return packer
     return None
+
+
+def hook_receiver(receiver: RTCRtpReceiver) -> None:
+    """The other half of a transceiver that only sends: takes the estimator out that aiortc gives each, a thousand
+    objects for a bandwidth that nobody measures. Private in aiortc too."""
+    estimator = "_RTCRtpReceiver__remote_bitrate_estimator"
+    if estimator in vars(receiver):
+        vars(receiver)[estimator] = None

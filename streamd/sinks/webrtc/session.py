@@ -20,7 +20,7 @@ from streamd.media import Codec
 from streamd.sinks.webrtc.ice import Reach
 from streamd.sinks.webrtc.levels import with_level
 from streamd.sinks.webrtc.link import Link
-from streamd.sinks.webrtc.rtp import Packer, ViewerTrack, hook_sender
+from streamd.sinks.webrtc.rtp import Packer, ViewerTrack, hook_receiver, hook_sender
 
 CLOSE_TIMEOUT_S = 5.0
 MAX_CANDIDATES = 32
@@ -73,6 +73,7 @@ class Session:
         self._peer.on("connectionstatechange", functools.partial(self._on_state, self._peer))
         # Ours before the offer comes, so that the preferences filter the answer.
         self._transceiver = self._peer.addTransceiver("video", direction="sendonly")
+        hook_receiver(self._transceiver.receiver)
         wanted = (MIME_TYPES[codec], "video/rtx")
         known = RTCRtpSender.getCapabilities("video").codecs
         self._transceiver.setCodecPreferences([c for c in known if c.mimeType in wanted])
