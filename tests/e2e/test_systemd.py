@@ -28,11 +28,10 @@ import pytest
 
 from streamd.installer.origin import unit_for
 from tests.e2e.conftest import Shared
-from tests.e2e.machine import Machine, boot, missing
+from tests.e2e.machine import REPOSITORY, Machine, boot, missing
 from tests.e2e.test_recording import probe, segments
 from tests.e2e.waiting import until
 
-REPOSITORY = Path(__file__).parents[2]
 SYSTEMD = REPOSITORY / "systemd"
 EXPOSURE = 1.8
 BACK_S = 10.0
@@ -106,7 +105,8 @@ class Service:
     def installer(self, action: str, *options: str) -> str:
         """``make`` does the same. pip finds all it needs in the environment that runs these tests."""
         offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_FIND_LINKS": ""}
-        command = ("env", "-C", str(REPOSITORY), sys.executable, "-B", "-m", "streamd.installer", action, *options)
+        here, python = self.machine.inside(str(REPOSITORY)), self.machine.inside(sys.executable)
+        command = ("env", "-C", here, python, "-B", "-m", "streamd.installer", action, *options)
         return self.machine.run(*command, within_s=2 * START_S, **offline)
 
     def configure(self, *more: str) -> None:
@@ -211,7 +211,7 @@ def service(machine: Machine, shared: Shared) -> Service:
     shutil.copytree(shared.cache, cache, ignore=shutil.ignore_patterns("blobs", ".*"))
     cache.parent.chmod(0o700)
     # Its environments see what streamd needs where these tests see it.
-    packages = [entry for entry in sys.path if entry.endswith("-packages")]
+    packages = [machine.inside(entry) for entry in sys.path if entry.endswith("-packages")]
     machine.write(
         "/usr/local/bin/python-of-this-test", PYTHON.format(python=machine.python, packages=json.dumps(packages)), 0o755
     )
