@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from streamd import __version__, heaps, threads
@@ -29,6 +30,7 @@ from streamd.systemd import Look, StreamLook, SystemdLink
 from streamd.threads import Caller
 from streamd.web.app import Server, build_app, listen
 from streamd.web.context import WebContext
+from streamd.web.library import Library
 from streamd.web.tls import tls_of
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ HEARTBEAT_S = 0.25
 LOOK_EVERY_S = 2.0
 WARM_S = 30.0
 TIDY_EVERY_S = 10.0
+RETAIN_EVERY_S = 60.0
 LAG_WINDOW_S = 30.0
 SLOTS = 32
 """Of the worker's shared memory: streams come at run time, and more than this take turns."""
@@ -90,7 +93,13 @@ class Daemon:
             async with asyncio.TaskGroup() as group:
                 helpers = [
                     group.create_task(helper)
-                    for helper in (self._heartbeat(), self._keep_house(), self._reloads(), self.systemd.run())
+                    for helper in (
+                        self._heartbeat(),
+                        self._keep_house(),
+                        self._retain(),
+                        self._reloads(),
+                        self.systemd.run(),
+                    )
                 ]
                 group.create_task(self.streams.run(self._stop))
                 await self._stop.wait()
@@ -161,6 +170,24 @@ class Daemon:
         elif step is Step.RESTART:
             self._exhausted = True
             self.stop()
+
+    async def _retain(self) -> None:
+        """Deletes recordings that the rules do not keep."""
+        rules = self.config.recording
+        if rules.directory is None or (rules.max_age_hours is None and rules.max_gb is None):
+            return
+        prune = partial(
+            Library(rules.directory).prune,
+            max_age_s=3600 * (rules.max_age_hours or math.inf),
+            max_bytes=1e9 * (rules.max_gb or math.inf),
+        )
+        while True:
+            pruning = threads.start("retention", lambda: log.debug("deleted %d old recordings", prune()))
+            try:
+                await asyncio.wrap_future(pruning.finished)
+            except OSError as error:
+                log.warning("old recordings cannot be deleted: %s: %s", error.filename, error.strerror)
+            await asyncio.sleep(RETAIN_EVERY_S)
 
     async def _reloads(self) -> None:
         """On SIGHUP reads the configuration again and applies the difference. A bad one changes nothing."""

@@ -6,9 +6,11 @@ does not match is not there, and neither are symbolic links.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ _NAME = re.compile(
 )
 _STARTED = "%Y-%m-%dT%H-%M-%S.%fZ"
 _STREAM = re.compile(STREAM_NAME)
+WRITTEN_S = 60.0
+"""A segment that changed more recently may still be written: a recorder writes one a second."""
 _TRAILER_BYTES = 16
 """A finished file ends with the box mfro (ISO 14496-12, 8.8.11): size, type, version, size of mfra."""
 
@@ -94,7 +98,30 @@ class Library:
             raise FileNotFoundError(path) from error
         return _opened(descriptor, path)
 
+    def prune(self, *, max_age_s: float = math.inf, max_bytes: float = math.inf) -> int:
+        """Deletes segments, the oldest first, while one has ended longer ago than ``max_age_s`` or all together
+        have more than ``max_bytes``; those that may still be written stay. How many it were. Raises OSError."""
+        now_s, deleted = time.time(), 0
+        found: list[tuple[os.stat_result, str]] = []
+        for *_, entry in self._entries():
+            with suppress(FileNotFoundError):  # removed meanwhile
+                found.append((entry.stat(follow_symlinks=False), entry.path))
+        total = sum(about.st_size for about, _ in found)
+        for about, path in sorted(found, key=lambda each: each[0].st_mtime):
+            age_s = now_s - about.st_mtime
+            if age_s < WRITTEN_S or (age_s <= max_age_s and total <= max_bytes):
+                break
+            Path(path).unlink(missing_ok=True)
+            total -= about.st_size
+            deleted += 1
+        return deleted
+
     def _keys(self, stream: str | None) -> Iterator[Key]:
+        for folder, match, entry in self._entries(stream):
+            yield Key(match["started"], f"{folder}/{entry.name}")
+
+    def _entries(self, stream: str | None = None) -> Iterator[tuple[str, re.Match[str], os.DirEntry[str]]]:
+        """Every recording: its folder, what its name says, itself."""
         for folder in self._folders() if stream is None else [stream]:
             if not _STREAM.fullmatch(folder):
                 continue
@@ -102,7 +129,7 @@ class Library:
                 for entry in entries:
                     match = _NAME.fullmatch(entry.name)
                     if match and entry.is_file(follow_symlinks=False):
-                        yield Key(match["started"], f"{folder}/{entry.name}")
+                        yield folder, match, entry
 
     def _folders(self) -> list[str]:
         with suppress(OSError), os.scandir(self._directory) as entries:

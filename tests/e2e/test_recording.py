@@ -105,6 +105,19 @@ def test_a_killed_daemon_leaves_what_it_recorded(daemon: StartDaemon, tmp_path: 
     until("its worker has gone too", lambda: not alive(worker), within_s=5)
 
 
+def test_old_recordings_go_and_new_ones_stay(daemon: StartDaemon, tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    old = folder / "away" / "2026-11-25T03-41-00.500Z-depth.mp4"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"old")
+    os.utime(old, (0, 0))
+    running = daemon(CAMERA, "--record", folder, STREAMD_RECORDING__MAX_AGE_HOURS="1")
+    until("the old one has gone", lambda: not old.exists())
+    until("something is recorded", lambda: segments(folder))
+    assert running.stop() == 0
+    assert probe(segments(folder)[0]).frames > 0
+
+
 def test_sigterm_completes_the_recording(daemon: StartDaemon, tmp_path: Path) -> None:
     folder = tmp_path / "recordings"
     running = daemon(CAMERA, "--record", folder)

@@ -121,6 +121,8 @@ BAD = [
         9e9,
         "recording.segment_seconds: 9000000000.0: should be less than or equal to 86400",
     ),
+    ("recording", "max_age_hours", 0, "recording.max_age_hours: 0: should be greater than 0"),
+    ("recording", "max_gb", -1, "recording.max_gb: -1: should be greater than 0"),
     ("recording", "min_free_gb", -1, "recording.min_free_gb: -1: should be greater than or equal to 0"),
 ]
 BAD_STREAM = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -144,3 +145,46 @@ def test_nothing_else_can_be_had(root: Path, path: str) -> None:
     os.mkfifo(root / "porch" / "2026-11-25T03-41-03.500Z-depth.mp4")
     with pytest.raises(FileNotFoundError):
         Library(root).open(path)
+
+
+class TestPruning:
+    @pytest.fixture
+    def aged(self, root: Path) -> dict[int, str]:
+        """Segments of 100 bytes, by their age in hours."""
+        paths = {}
+        for age_h in (0, 3, 1, 2):
+            paths[age_h] = record(root, "porch" if age_h % 2 else "gone", age_h, data=b"x" * 100)
+            ended_s = time.time() - 3600 * age_h
+            os.utime(root / paths[age_h], (ended_s, ended_s))
+        return paths
+
+    def left(self, root: Path, aged: dict[int, str]) -> list[int]:
+        return sorted(age_h for age_h, path in aged.items() if (root / path).exists())
+
+    def test_what_is_too_old_goes(self, root: Path, aged: dict[int, str]) -> None:
+        assert Library(root).prune(max_age_s=1.5 * 3600) == 2
+        assert self.left(root, aged) == [0, 1]
+
+    def test_the_oldest_go_while_there_is_too_much(self, root: Path, aged: dict[int, str]) -> None:
+        assert Library(root).prune(max_bytes=299) == 2
+        assert self.left(root, aged) == [0, 1]
+
+    def test_what_may_still_be_written_stays(self, root: Path, aged: dict[int, str]) -> None:
+        assert Library(root).prune(max_age_s=0, max_bytes=0) == 3
+        assert self.left(root, aged) == [0]
+
+    def test_nothing_else_is_touched(self, root: Path, aged: dict[int, str]) -> None:
+        elsewhere = root.parent / "elsewhere"
+        elsewhere.mkdir()
+        others = [root / "porch" / "notes.txt", root / "porch" / "upload.mp4", elsewhere / Path(aged[3]).name]
+        for other in others:
+            other.write_bytes(b"x" * 100)
+            os.utime(other, (0, 0))
+        (root / "link").symlink_to(elsewhere)
+        Library(root).prune(max_age_s=60, max_bytes=0)
+        assert self.left(root, aged) == [0]
+        assert all(other.exists() for other in others)
+
+    def test_without_a_rule_all_stay(self, root: Path, aged: dict[int, str]) -> None:
+        assert Library(root).prune() == 0
+        assert Library(root / "not there").prune(max_bytes=0) == 0
