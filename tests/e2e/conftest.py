@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.e2e.processes import Daemon, streamd
 from tests.support.camera import StartCamera, cameras
 from tests.support.checkpoints import write_midas_small
 from tests.support.proxy import Proxy, proxies
+from tests.support.witness import Join, witnesses
 
 StartDaemon = Callable[..., Daemon]
 
@@ -159,3 +160,10 @@ def proxy() -> Iterator[Callable[[int], Proxy]]:
     """``proxy(port)`` is a bad line to that port."""
     with proxies() as start:
         yield start
+
+
+@pytest.fixture
+async def join() -> AsyncIterator[Join]:
+    """``await join(daemon, stream, view)`` is a viewer that notes what it sees, and leaves with the test."""
+    async with witnesses() as join:
+        yield join

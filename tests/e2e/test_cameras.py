@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.e2e.processes import Daemon
 from tests.e2e.waiting import until
 from tests.support.camera import StartCamera, cameras, captured, enters, free_port, needs_rtsp_server
 from tests.support.settings import write_settings
-from tests.support.witness import Join, witnesses
+from tests.support.witness import Join
 
 pytestmark = needs_rtsp_server
 
@@ -53,12 +53,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def camera(folder: Path) -> Iterator[StartCamera]:
     with cameras(folder) as start:
         yield start
-
-
-@pytest.fixture
-async def join() -> AsyncIterator[Join]:
-    async with witnesses() as join:
-        yield join
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.support.lag import Lag, watching
 from tests.support.proxy import Proxy
 from tests.support.settings import write_settings
 from tests.support.sibling import SIBLING, Sibling, recorded
-from tests.support.witness import Join, Seen, Witness, witnesses
+from tests.support.witness import Join, Seen, Witness
 
 pytestmark = needs_rtsp_server
 
@@ -34,12 +34,6 @@ BACK_S = 5.0
 MAX_LAG_S = 0.05
 ROUNDS = 3
 """A box that does something else may be late once; what is late each time is our fault."""
-
-
-@pytest.fixture
-async def join() -> AsyncIterator[Join]:
-    async with witnesses() as join:
-        yield join
 
 
 def is_notice(seen: Seen) -> bool:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tests.e2e.processes import Answer, Daemon, Window, streamd
 from tests.e2e.waiting import until
 from tests.support.camera import Camera, StartCamera, cameras, enters, needs_rtsp_server, restarts
 from tests.support.settings import write_settings
-from tests.support.witness import Join, witnesses
+from tests.support.witness import Join
 
 BARS = "lavfi:smptebars=size=320x180:rate=15"
 CAMERAS = 8
@@ -30,12 +30,6 @@ FIRST_PICTURE_S = 2 * 2.0
 """Twice what is wanted: benchmarks/streams.py --on-demand measures it."""
 LINGER_S = 1.0
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture
-async def join() -> AsyncIterator[Join]:
-    async with witnesses() as join:
-        yield join
 
 
 # -- many -----------------------------------------------------------------------------------------
