@@ -40,7 +40,7 @@ SECURITY_HEADERS = {
 def build_app(context: WebContext) -> web.Application:
     """Raises ConfigError for a token that cannot be read."""
     app = web.Application(middlewares=[json_errors, guard], client_max_size=api.MAX_PICTURE_BYTES)
-    app.on_response_prepare.append(secure)
+    app.on_response_prepare.extend([secure, whep.for_any_page])
     app[CONTEXT] = context
     app[ACCESS] = Access(context.server)
     app[api.EXPOSITION] = Exposition(context.metrics.registry)

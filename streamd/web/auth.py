@@ -36,7 +36,7 @@ from streamd.secret import read_secret
 from streamd.web.errors import Refusal
 from streamd.web.origin import is_foreign, is_of_this_machine
 from streamd.web.tokens import Failures, Scope, Sessions, Tokens
-from streamd.web.whep import CORS, ENDPOINT
+from streamd.web.whep import ENDPOINT
 
 OPEN, VIEW, CONTROL = Scope.OPEN, Scope.VIEW, Scope.CONTROL
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -177,12 +177,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Raises Refusal before a handler hears of a request that it is not to answer."""
     resource = request.match_info.route.resource
     if resource is not None and request.match_info.http_exception is None:  # else it is a 404 or 405
-        try:
-            request.app[ACCESS].check(request, needed_scope(request.method, resource.canonical))
-        except Refusal as refusal:
-            if is_whep(request):  # players on other pages must be able to read why
-                refusal.headers = {**CORS, **(refusal.headers or {})}
-            raise
+        request.app[ACCESS].check(request, needed_scope(request.method, resource.canonical))
     return await handler(request)
 
 

@@ -11,16 +11,16 @@ from typing import Protocol
 
 from aiohttp import web
 
-from streamd.errors import StreamdError
 from streamd.hub import PacketHub
 from streamd.media import Codec
 from streamd.metrics import StreamMetrics
 from streamd.sinks.webrtc import Session, WebRtcSink
-from streamd.web.errors import RETRY_AFTER_S, Refusal, response_for
+from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.requests import check_length, limited
 
-ENDPOINT = "/whep/{name}"
-SESSION = "/whep/{name}/{session}"
+ROOT = "/whep/"
+ENDPOINT = f"{ROOT}{{name}}"
+SESSION = f"{ENDPOINT}/{{session}}"
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 DEFAULT_VIEW = "depth"
@@ -41,8 +41,6 @@ PREFLIGHT = {
     "Accept-Post": SDP,
     "Accept-Patch": FRAGMENT,
 }
-
-WhepHandler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class WatchableStream(Protocol):
@@ -65,7 +63,7 @@ class WatchableStream(Protocol):
 def routes(streams: Callable[[str], WatchableStream | None], sink: WebRtcSink) -> list[web.RouteDef]:
     """``streams`` finds a stream by its name."""
     whep = _Whep(streams, sink)
-    table: list[tuple[str, str, WhepHandler]] = [
+    table: list[tuple[str, str, Callable[[web.Request], Awaitable[web.Response]]]] = [
         ("POST", ENDPOINT, whep.open),
         ("GET", ENDPOINT, whep.describe),  # aiohttp adds HEAD
         ("OPTIONS", ENDPOINT, whep.options),
@@ -74,22 +72,13 @@ def routes(streams: Callable[[str], WatchableStream | None], sink: WebRtcSink) -
         ("GET", SESSION, whep.describe),
         ("OPTIONS", SESSION, whep.options),
     ]
-    return [web.route(method, path, _for_any_page(handler)) for method, path, handler in table]
+    return [web.route(*each) for each in table]
 
 
-def _for_any_page(handler: WhepHandler) -> WhepHandler:
-    """Lets pages from other origins read the answer, errors too."""
-
-    async def handle(request: web.Request) -> web.Response:
-        try:
-            response = await handler(request)
-        except (Refusal, StreamdError, web.HTTPException) as error:
-            response = response_for(error)
-        for name, value in CORS.items():
-            response.headers[name] = value
-        return response
-
-    return handle
+async def for_any_page(request: web.Request, response: web.StreamResponse) -> None:
+    """Before headers go out: lets players on pages of other origins read the answer, errors too."""
+    if request.path.startswith(ROOT):
+        response.headers.update(CORS)
 
 
 class _Whep:

@@ -85,9 +85,15 @@ async def test_a_refusal_says_how_to_do_better(site: Site) -> None:
 
 
 async def test_players_on_other_pages_can_read_a_refusal(site: Site) -> None:
-    reply = await site.ask("POST", "/whep/porch", b"v=0", **EVIL)
-    assert reply.error == (401, "unauthorized")
-    assert reply.headers["Access-Control-Allow-Origin"] == "*"
+    for method, path, error in (
+        ("POST", "/whep/porch", (401, "unauthorized")),
+        ("PUT", "/whep/porch", (405, "method_not_allowed")),
+        ("POST", "/whep/porch/a/b", (404, "not_found")),
+    ):
+        reply = await site.ask(method, path, b"v=0", **EVIL)
+        assert reply.error == error
+        assert reply.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Origin" not in (await site.ask("GET", "/api/v1/streams", **EVIL)).headers
     headers = {"Content_Type": "application/sdp", "Authorization": BEARERS["view"], **EVIL}
     assert (await site.ask("POST", "/whep/porch", b"v=0", **headers)).error == (400, "bad_offer")
 

@@ -209,6 +209,7 @@ class Site:
 @asynccontextmanager
 async def served(camera: Camera, sink: WebRtcSink) -> AsyncIterator[Site]:
     app = web.Application(middlewares=[json_errors])
+    app.on_response_prepare.append(whep.for_any_page)
     app.add_routes(whep.routes({"porch": camera}.get, sink))
     runner = web.AppRunner(app)
     await runner.setup()

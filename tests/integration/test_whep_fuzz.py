@@ -61,6 +61,7 @@ class Site:
     async def opened(cls) -> Site:
         self = cls()
         app = web.Application(middlewares=[json_errors])
+        app.on_response_prepare.append(whep.for_any_page)
         app.add_routes(whep.routes({"porch": self.porch}.get, self.sink))
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
