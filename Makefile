@@ -13,10 +13,10 @@ MINUTES ?= 30
 PREFIX ?= /opt/streamd
 
 RUN_PACKAGES  := libgl1 libglib2.0-0
-TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium fonts-dejavu-core coturn python3-gi gir1.2-gst-rtsp-server-1.0 \
+TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium firefox-esr fonts-dejavu-core coturn openssl prometheus iproute2 \
+	systemd-container python3-gi gir1.2-gst-rtsp-server-1.0 glib-networking gstreamer1.0-libav gstreamer1.0-x \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
-	gstreamer1.0-libav gstreamer1.0-x glib-networking openssl systemd-container prometheus \
-	iproute2 $(if $(shell command -v npm),,nodejs npm)
+	$(if $(shell command -v npm),,nodejs npm)
 CLIENTS := tests/e2e/clients
 
 .PHONY: run install uninstall test soak check format schema dashboards bench clean run-packages test-packages
