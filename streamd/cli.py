@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from urllib.parse import urlsplit
 
-from setproctitle import setproctitle
+from setproctitle import getthreadtitle, setproctitle, setthreadtitle
 
 from streamd import __version__, heaps, installer, logs, threads
 from streamd.config import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime, load
@@ -59,10 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _hide_passwords() -> None:
-    """Of a SOURCE in our command line: /proc shows it to every user of the machine, and journald keeps it."""
+    """Of a SOURCE in our command line: /proc shows it to every user of the machine, and journald keeps it. Empties
+    what /proc shows of our environment, too."""
     hidden = [redact_source(argument) for argument in sys.orig_argv]
     if hidden != sys.orig_argv:
+        name = getthreadtitle()
         setproctitle(" ".join(hidden))
+        setthreadtitle(name)
 
 
 class _Parser(argparse.ArgumentParser):

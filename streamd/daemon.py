@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import gc
 import logging
 import math
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.25
 LOOK_EVERY_S = 2.0
-WARM_S = 30.0
 TIDY_EVERY_S = 10.0
 RETAIN_EVERY_S = 60.0
 LAG_WINDOW_S = 30.0
@@ -86,6 +85,7 @@ class Daemon:
         except StreamdError:
             self.stills.close()
             raise
+        heaps.freeze()
         on_listening(server.url)
         self._tell_cpu_budget()
         self.service.start(lazy=True)
@@ -146,16 +146,13 @@ class Daemon:
     async def _keep_house(self) -> None:
         """How full the disk is, and what daemon and worker take of the memory: in time to do something about it."""
         clock, watch = asyncio.get_running_loop().time, MemoryWatch(limit_bytes())
-        warm, tidy_at = False, clock() + WARM_S
+        tidy_at = clock() + TIDY_EVERY_S
         while True:
             self.metrics.disk_free.set(_free_bytes(self.config.recording.directory))
             await asyncio.sleep(LOOK_EVERY_S)
             if clock() > tidy_at:
                 tidy_at = clock() + TIDY_EVERY_S
                 heaps.tidy()
-                if not warm:
-                    warm = True
-                    gc.freeze()  # what is here now stays: full collections need not look at it again
             used = resident_bytes(os.getpid()) + self.service.worker_memory()
             step = watch.look(clock(), used)
             if step is not None:
@@ -176,18 +173,20 @@ class Daemon:
         rules = self.config.recording
         if rules.directory is None or (rules.max_age_hours is None and rules.max_gb is None):
             return
+        stop = threading.Event()
         prune = partial(
-            Library(rules.directory).prune,
+            _prune,
+            Library(rules.directory),
+            stop,
             max_age_s=3600 * (rules.max_age_hours or math.inf),
             max_bytes=1e9 * (rules.max_gb or math.inf),
         )
-        while True:
-            pruning = threads.start("retention", lambda: log.debug("deleted %d old recordings", prune()))
-            try:
-                await asyncio.wrap_future(pruning.finished)
-            except OSError as error:
-                log.warning("old recordings cannot be deleted: %s: %s", error.filename, error.strerror)
-            await asyncio.sleep(RETAIN_EVERY_S)
+        try:
+            while True:
+                await asyncio.wrap_future(threads.start("retention", prune).finished)
+                await asyncio.sleep(RETAIN_EVERY_S)
+        finally:
+            stop.set()
 
     async def _reloads(self) -> None:
         """On SIGHUP reads the configuration again and applies the difference. A bad one changes nothing."""
@@ -231,6 +230,15 @@ def _cores() -> int:
 def _decode_threads(config: Config) -> int:
     """Of each source, so that all of them together have a thread per core."""
     return max(1, _cores() // max(1, len(config.streams)))
+
+
+def _prune(library: Library, stop: threading.Event, **limits: float) -> None:
+    """Blocks."""
+    deleted, failure = library.prune(stop, **limits)
+    if deleted:
+        log.info("deleted %d old recordings", deleted)
+    if failure is not None:
+        log.warning("an old recording cannot be deleted: %s: %s", failure.filename, failure.strerror)
 
 
 def _free_bytes(directory: Path | None) -> float:

@@ -9,7 +9,7 @@ _CREDENTIALS = re.compile(
     r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/?#\s'\"]*@|[^/?#\s'\"@:\[]*:(?!\d+[/?#])[^\s'\"]*@)"
 )
 # A TURN server has its password elsewhere, but people write it so: turn:user:password@host.
-_ICE_CREDENTIALS = re.compile(r"(?P<scheme>(?<![A-Za-z])(?i:stuns?|turns?):)[^\s'\"@]*@")
+_ICE_CREDENTIALS = re.compile(r"(?P<scheme>(?<![A-Za-z])(?i:stuns?|turns?):)[^\s'\"]*@")
 # Cameras take secrets in the path too: /user=admin_password=secret_channel=1.
 _QUERY_SECRETS = re.compile(
     r"(?i)(?P<key>[?&;/_](?:[a-z_-]*(?:pass?|pwd?|pw|token|key|secret|auth|sig)[a-z0-9_-]*))=[^&;#\s'\"]*"

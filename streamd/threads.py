@@ -24,6 +24,7 @@ class Worker(threading.Thread):
         super().__init__(name=name, daemon=False)
         self._run_body = run
         self.finished: Future[None] = Future()
+        self.finished.set_running_or_notify_cancel()  # or who waits for it, and is cancelled, would cancel it
 
     def run(self) -> None:
         try:

@@ -163,6 +163,7 @@ def cookie_name(request: web.Request) -> str:
 
 
 def is_whep(request: web.Request) -> bool:
+    """By what will answer, not by the address: this opens a door."""
     resource = request.match_info.route.resource
     return resource is not None and resource.canonical.startswith(ENDPOINT)
 

@@ -21,7 +21,8 @@ _Child = Counter | Gauge | Histogram
 
 
 class Exposition:
-    """Of one registry without timestamps, exemplars, native histograms and ``_created``. One thread."""
+    """Of one registry without target_info, ``Gauge.set_function``, ``_created``, timestamps, exemplars and native
+    histograms. One thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

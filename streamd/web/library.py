@@ -10,6 +10,7 @@ import math
 import os
 import re
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,8 +26,8 @@ _NAME = re.compile(
 )
 _STARTED = "%Y-%m-%dT%H-%M-%S.%fZ"
 _STREAM = re.compile(STREAM_NAME)
-WRITTEN_S = 60.0
-"""A segment that changed more recently may still be written: a recorder writes one a second."""
+SPARED_S = 60.0
+"""What changed more recently is not deleted: a recorder, which writes each second, may be at it."""
 _TRAILER_BYTES = 16
 """A finished file ends with the box mfro (ISO 14496-12, 8.8.11): size, type, version, size of mfra."""
 
@@ -98,23 +99,34 @@ class Library:
             raise FileNotFoundError(path) from error
         return _opened(descriptor, path)
 
-    def prune(self, *, max_age_s: float = math.inf, max_bytes: float = math.inf) -> int:
+    def prune(
+        self, stop: threading.Event, *, max_age_s: float = math.inf, max_bytes: float = math.inf
+    ) -> tuple[int, OSError | None]:
         """Deletes segments, the oldest first, while one has ended longer ago than ``max_age_s`` or all together
-        have more than ``max_bytes``; those that may still be written stay. How many it were. Raises OSError."""
-        now_s, deleted = time.time(), 0
-        found: list[tuple[os.stat_result, str]] = []
+        have more than ``max_bytes``; those that may still be written stay, and all once ``stop`` is set. Returns
+        how many went, and why the first did not that should have."""
+        now_s, deleted, failure = time.time(), 0, None
+        found = sorted(self._sizes())
+        total = sum(size for _, size, _ in found)
+        for ended_s, size, path in found:
+            age_s = now_s - ended_s
+            if stop.is_set() or age_s < SPARED_S or (age_s <= max_age_s and total <= max_bytes):
+                break
+            try:
+                Path(path).unlink(missing_ok=True)
+            except OSError as error:
+                failure = failure or error
+                continue
+            total -= size
+            deleted += 1
+        return deleted, failure
+
+    def _sizes(self) -> Iterator[tuple[float, int, str]]:
+        """Of each: when it was last written, Unix time; its bytes; its path."""
         for *_, entry in self._entries():
             with suppress(FileNotFoundError):  # removed meanwhile
-                found.append((entry.stat(follow_symlinks=False), entry.path))
-        total = sum(about.st_size for about, _ in found)
-        for about, path in sorted(found, key=lambda each: each[0].st_mtime):
-            age_s = now_s - about.st_mtime
-            if age_s < WRITTEN_S or (age_s <= max_age_s and total <= max_bytes):
-                break
-            Path(path).unlink(missing_ok=True)
-            total -= about.st_size
-            deleted += 1
-        return deleted
+                about = entry.stat(follow_symlinks=False)
+                yield about.st_mtime, about.st_size, entry.path
 
     def _keys(self, stream: str | None) -> Iterator[Key]:
         for folder, match, entry in self._entries(stream):

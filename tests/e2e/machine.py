@@ -78,10 +78,12 @@ class Machine:
 
     def inside(self, path: str) -> str:
         """Where it has a path of the repository."""
-        return path.replace(str(REPOSITORY), str(self.repository), 1)
+        return (
+            str(self.repository / Path(path).relative_to(REPOSITORY)) if Path(path).is_relative_to(REPOSITORY) else path
+        )
 
     def changed(self) -> set[str]:
-        """All that is not as on this machine."""
+        """All that is not as on this machine, but for what the installer builds in the repository."""
         return {str(path.relative_to(self.changes)) for path in self.changes.rglob("*")}
 
     def has_more(self, path: str) -> bool:
@@ -100,7 +102,7 @@ class Machine:
     def _mount(self) -> None:
         # A tmpfs, since an overlay's upper layer may not lie on another overlay, as a container's disk is.
         _do("mount", "-t", "tmpfs", "streamd-test", str(self.folder))
-        for folder in (self.disk, self.changes, self.folder / "work"):
+        for folder in (self.disk, self.changes, self.folder / "work", self.folder / "built"):
             folder.mkdir()
         layers = f"lowerdir=/,upperdir={self.changes},workdir={self.folder / 'work'}"
         _do("mount", "-t", "overlay", "streamd-test", "-o", layers, str(self.disk))
@@ -115,9 +117,7 @@ class Machine:
         if self.python != Path(sys.base_prefix):
             options.append(f"--bind-ro={sys.base_prefix}:{self.python}")
         if self.repository != REPOSITORY:
-            built = self.folder / "built"
-            built.mkdir()
-            options.append(f"--overlay={REPOSITORY}:{built}:{self.repository}")
+            options.append(f"--overlay={REPOSITORY}:{self.folder / 'built'}:{self.repository}")
         return ["systemd-nspawn", *options, "--", "--unit=sysinit.target"]
 
     def _boot(self, outside: subprocess.Popen[bytes]) -> None:
@@ -175,8 +175,9 @@ def _power_off(machine: Machine, outside: subprocess.Popen[bytes]) -> None:
 
 
 def _visible(path: Path, name: str) -> Path:
-    """Services see no home directories and no files of ours in /tmp: what is there is mounted elsewhere."""
-    return Path("/opt", name) if path.parts[1] in ("root", "home", "tmp", "run") else path
+    """Services see no home directories, and the machine has a /tmp and a /run of its own: what is there is mounted
+    elsewhere."""
+    return Path("/opt", name) if path.resolve().parts[1] in ("root", "home", "tmp", "run") else path
 
 
 def _is_systemd(pid: int) -> bool:

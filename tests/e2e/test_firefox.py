@@ -1,4 +1,4 @@
-"""Real Firefox on the viewer page. Without Cisco's plug-in, which it downloads, it has no H.264 and gets VP8."""
+"""Real Firefox on the viewer page: it has no H.264 without a plug-in that it would download, and gets VP8."""
 
 from __future__ import annotations
 

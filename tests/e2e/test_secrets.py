@@ -9,6 +9,7 @@ import http.client
 import http.server
 import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -404,6 +405,7 @@ def test_what_other_users_of_the_machine_see(case: Case) -> None:
     daemon, worker = case.daemon.pid, case.daemon.worker()
     assert worker
     assert "rtsp://***@" in command_line(daemon)
+    assert Path(f"/proc/{daemon}/comm").read_text().strip() == Path(sys.executable).name[:15], "what top shows"
     for pid in (daemon, worker):
         assert not SCANNER.found(Path(f"/proc/{pid}/cmdline").read_bytes())
 

@@ -620,6 +620,8 @@ async def test_the_private_names_are_where_we_look(site: Site, viewer: MakeViewe
     track = session._transceiver.sender.track
     assert isinstance(track, rtp.ViewerTrack)
     assert track.hooked
+    assert vars(session._transceiver.receiver)[rtp.ESTIMATOR] is None
+    assert vars(watching.video)[rtp.ESTIMATOR] is not None, "the control"
     assert f"a=extmap:14 {rtp.PLAYOUT_DELAY}" in watching.answer
 
 

@@ -115,7 +115,8 @@ async def firefox(folder: Path) -> AsyncIterator[Firefox]:
             await page.start()
             yield page
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         try:
             await asyncio.wait_for(process.wait(), CLOSES_S)
         except TimeoutError:

@@ -103,7 +103,8 @@ def _paths(options: argparse.Namespace) -> dict[str, str]:
 def _factory(pipeline: str, *, protected: bool) -> GstRtspServer.RTSPMediaFactory:
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(f"( {pipeline} )")
-    # Clients that PLAY a shared one at the same moment abort the server (gst_rtsp_media_get_rates, 1.22).
+    # Clients that PLAY a shared one at the same moment abort the server (gst_rtsp_media_get_rates, 1.22); but only one
+    # can have the port that is relayed.
     factory.set_shared("udpsrc" in pipeline)
     if protected:
         permissions = GstRtspServer.RTSPPermissions()

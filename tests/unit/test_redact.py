@@ -50,6 +50,7 @@ def test_a_secret_in_the_query_never_survives(key: str, password: str, before: s
         ("rtsp://h:554/user=admin_password=Zq_channel=1.sdp", "rtsp://h:554/user=admin_password=***"),
         ("http://h/video.cgi?loginuse=a&loginpas=Zq", "http://h/video.cgi?loginuse=a&loginpas=***"),
         ("turn:me:Zq@h:3478?transport=udp", "turn:***@h:3478?transport=udp"),
+        ("turn:me:Z@Zq@h:3478", "turn:***@h:3478"),
         ("['turns:me:Zq@h']: not a URL", "['turns:***@h']: not a URL"),
         ("http://h/?usr=a&pw=Zq&pass2=Zq&a=b", "http://h/?usr=a&pw=***&pass2=***&a=b"),
     ],

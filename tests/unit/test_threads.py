@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -24,6 +25,16 @@ def test_how_a_worker_failed_is_never_lost(error: BaseException) -> None:
         raise error
 
     assert threads.start("fails", fail).finished.exception(1) is error
+
+
+async def test_whoever_waits_for_a_worker_may_give_up() -> None:
+    go = threading.Event()
+    worker = threads.start("goes-on", go.wait)
+    waiting = asyncio.wrap_future(worker.finished)
+    waiting.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    assert await asyncio.wrap_future(worker.finished) is None
 
 
 def test_a_caller_runs_calls_in_order_in_one_thread() -> None:

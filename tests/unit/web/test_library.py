@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,6 +148,12 @@ def test_nothing_else_can_be_had(root: Path, path: str) -> None:
         Library(root).open(path)
 
 
+def prune(root: Path, **limits: float) -> int:
+    deleted, failure = Library(root).prune(threading.Event(), **limits)
+    assert failure is None
+    return deleted
+
+
 class TestPruning:
     @pytest.fixture
     def aged(self, root: Path) -> dict[int, str]:
@@ -162,15 +169,15 @@ class TestPruning:
         return sorted(age_h for age_h, path in aged.items() if (root / path).exists())
 
     def test_what_is_too_old_goes(self, root: Path, aged: dict[int, str]) -> None:
-        assert Library(root).prune(max_age_s=1.5 * 3600) == 2
+        assert prune(root, max_age_s=1.5 * 3600) == 2
         assert self.left(root, aged) == [0, 1]
 
     def test_the_oldest_go_while_there_is_too_much(self, root: Path, aged: dict[int, str]) -> None:
-        assert Library(root).prune(max_bytes=299) == 2
+        assert prune(root, max_bytes=299) == 2
         assert self.left(root, aged) == [0, 1]
 
     def test_what_may_still_be_written_stays(self, root: Path, aged: dict[int, str]) -> None:
-        assert Library(root).prune(max_age_s=0, max_bytes=0) == 3
+        assert prune(root, max_age_s=0, max_bytes=0) == 3
         assert self.left(root, aged) == [0]
 
     def test_nothing_else_is_touched(self, root: Path, aged: dict[int, str]) -> None:
@@ -181,10 +188,30 @@ class TestPruning:
             other.write_bytes(b"x" * 100)
             os.utime(other, (0, 0))
         (root / "link").symlink_to(elsewhere)
-        Library(root).prune(max_age_s=60, max_bytes=0)
+        prune(root, max_age_s=60, max_bytes=0)
         assert self.left(root, aged) == [0]
         assert all(other.exists() for other in others)
 
     def test_without_a_rule_all_stay(self, root: Path, aged: dict[int, str]) -> None:
-        assert Library(root).prune() == 0
-        assert Library(root / "not there").prune(max_bytes=0) == 0
+        assert prune(root) == 0
+        assert prune(root / "not there", max_bytes=0) == 0
+
+    def test_one_that_cannot_be_deleted_keeps_none_of_the_others(
+        self, root: Path, aged: dict[int, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        unlink = Path.unlink
+
+        def refuse(path: Path, missing_ok: bool = False) -> None:
+            if path == root / aged[3]:
+                raise PermissionError(1, "Operation not permitted", str(path))
+            unlink(path, missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", refuse)
+        deleted, failure = Library(root).prune(threading.Event(), max_bytes=0)
+        assert (deleted, failure and failure.filename) == (2, str(root / aged[3]))
+        assert self.left(root, aged) == [0, 3]
+
+    def test_told_to_stop_it_does(self, root: Path, aged: dict[int, str]) -> None:
+        stop = threading.Event()
+        stop.set()
+        assert Library(root).prune(stop, max_bytes=0) == (0, None)
