@@ -20,7 +20,7 @@ from tests.support.settings import write_settings
 STEAL_WEBRTC = "window.stolen = RTCPeerConnection; delete window.RTCPeerConnection;"
 GIVE_IT_BACK = "() => { window.RTCPeerConnection = window.stolen; }"
 JPEG = tile("lobby", "canvas")
-SHOWS = "(where) => !document.querySelector(where).hidden"
+SHOWS = "(where) => document.querySelector(where)?.hidden === false"
 LOBBY = {"source": "lavfi:testsrc2=size=320x180:rate=10"}
 TOKENS = {"view_tokens": ["look-only-please"], "control_tokens": ["do-anything-you-like"]}
 
