@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import ffmpeg, read
 from tests.e2e.processes import Daemon
 from tests.e2e.waiting import until
-from tests.support.camera import StartCamera, cameras, captured, enters, free_port, needs_rtsp_server
+from tests.support.camera import StartCamera, cameras, captured, enters, needs_rtsp_server
+from tests.support.ports import free_port
 from tests.support.settings import write_settings
 from tests.support.witness import Join
 
@@ -68,7 +68,7 @@ def changing(folder: Path) -> Iterator[int]:
         )
     whole = folder / "changing.ts"
     whole.write_bytes(b"".join(part.read_bytes() for part in parts))
-    port = free_port(socket.SOCK_DGRAM)
+    port = free_port()
     with sending(whole, port):
         yield port
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.waiting import until
-from tests.support.camera import StartCamera, free_port, needs_rtsp_server
+from tests.support.camera import StartCamera, needs_rtsp_server
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy
 from tests.support.reconnects import Reconnecting, reconnecting
 

@@ -18,8 +18,8 @@ from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
 from tests.e2e.viewer import Viewer
 from tests.e2e.waiting import until
-from tests.support.camera import free_port
 from tests.support.monitoring import Prometheus, needs_prometheus, panel_queries, prometheus, promtool
+from tests.support.ports import free_port
 
 pytestmark = needs_prometheus
 

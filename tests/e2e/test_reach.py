@@ -14,7 +14,7 @@ from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon, streamd
 from tests.e2e.test_browser import CHROMIUM, SWITCHES
 from tests.e2e.waiting import until, until_async
-from tests.support.camera import free_port
+from tests.support.ports import free_port
 
 # A page of ours would tell nothing of how it connected. Three viewers, each with a peer of its own.
 WATCH = """async (url) => {
@@ -56,7 +56,7 @@ def udp_ports_of(pid: int) -> list[int]:
 
 @pytest.mark.timeout(90)
 async def test_chromium_plays_three_times_through_one_port(daemon: StartDaemon, home: Path) -> None:
-    port = free_port(socket.SOCK_DGRAM)
+    port = free_port()
     start = lambda: daemon("demo:", STREAMD_WEBRTC__UDP_PORTS=f'"{port}"').until_ready()  # noqa: E731
     running: Daemon = await asyncio.to_thread(start)
     async with async_playwright() as playwright:

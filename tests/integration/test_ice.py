@@ -32,6 +32,7 @@ from streamd.sinks.webrtc.mux import SinglePort
 from streamd.sinks.webrtc.ports import NoPort
 from streamd.web.errors import response_for
 from tests.e2e.waiting import until_async
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.timeout(40)
 
@@ -46,18 +47,6 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
-
-
-def free_ports(wanted: int, address: str = "127.0.0.1") -> range:
-    """That many neighbours, all free a moment ago."""
-    while True:
-        first = random.randrange(20_000, 60_000)
-        try:
-            for port in range(first, first + wanted):
-                ports.bind(address, range(port, port + 1)).close()
-        except OSError:
-            continue
-        return range(first, first + wanted)
 
 
 def reach_of(udp_ports: range | None = None, **config: Any) -> Reach:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pytest
 
 from tests.e2e.processes import Daemon
 from tests.e2e.waiting import PATIENCE_S, until
+from tests.support.ports import free_port
 
 PYTHON = "/usr/bin/python3"  # the one with gi
 SERVER = Path(__file__).parent / "rtsp_server.py"
@@ -27,12 +27,6 @@ needs_rtsp_server = pytest.mark.skipif(
 )
 
 StartCamera = Callable[..., "Camera"]
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(type=kind) as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class Camera:

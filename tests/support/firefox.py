@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.waiting import until_async
-from tests.support.camera import free_port
+from tests.support.ports import free_port
 
 PROGRAM = shutil.which("firefox-esr") or shutil.which("firefox")
 CLOSES_S = 10.0

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.waiting import until
-from tests.support.camera import free_port
+from tests.support.ports import free_port
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 RULES = CONFIGS / "prometheus"
