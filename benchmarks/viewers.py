@@ -261,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--view", default="depth", help="what they watch (depth)")
     parser.add_argument("--clip", type=Path, help="a video file; default: made from the demo clip, 1280x720 at 30 fps")
     parser.add_argument("--cycles", type=int, default=0, help="let so many come and go instead; 300 for memory")
-    parser.add_argument("--warm-up", type=int, default=300, help="so many before, not counted (300)")
+    parser.add_argument("--warm-up", type=int, default=30, help="so many before, not counted (30)")
     parser.add_argument("--batch", type=int, default=30, help="of these at a time (30)")
     parser.add_argument("--role", help=argparse.SUPPRESS)
     return parser
