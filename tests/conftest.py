@@ -19,6 +19,7 @@ MAX_LOOP_LAG_S = 1.5
 # aioice: a connection that is closed while it still connects leaves this behind, which ends by itself after 7 s.
 ENDS_BY_ITSELF = "Connection.query_consent"
 HEARTBEAT_S = 0.02
+IN_REAL_TIME = {"e2e", "integration", "soak"}
 
 settings.register_profile(
     "streamd",
@@ -33,8 +34,11 @@ settings.load_profile("streamd")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Asynchronous tests are watched from inside their loop too."""
+    """Asynchronous tests are watched from inside their loop too. What drives real browsers, cameras and networks in
+    real time has a second try, for a busy box may be late; the summary tells of each (RERUN)."""
     for item in items:
+        if IN_REAL_TIME & set(item.path.parts):
+            item.add_marker(pytest.mark.flaky(reruns=1))
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             names = item.fixturenames
             names.insert(names.index("leaves_nothing_behind") + 1, "leaves_the_loop_alone")

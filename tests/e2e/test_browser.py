@@ -179,8 +179,8 @@ async def test_the_page_plays_moving_depth(daemon: StartDaemon, artefacts: Path)
         assert await until_async("the page tells the latency", lambda: watched.number("latency")) < 5000
         assert "coarse" in await watched.text("model")
         assert "streamd embedded" in await watched.text("model")
-        assert await watched.text("state") == "running"
-        assert await watched.number("viewers") == 1
+        await watched.says("state", "running")
+        await watched.says("viewers", "1")
         await until_async("the page tells the bit rate", lambda: watched.number("bitrate"))
         await watched.says("latency-name", "capture to screen")
         assert "estimated" not in await watched.text("latency-name"), "the pictures do not tell when they were captured"

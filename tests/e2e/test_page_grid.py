@@ -42,7 +42,7 @@ async def test_all_streams_and_one_large(site: Daemon, artefacts: Path) -> None:
         for name in ("lobby", "yard", "gate"):  # the last one shows NO SIGNAL
             await until_async(f"{name} plays", lambda name=name: watched.time(tile(name)))
         assert page.url.endswith("#layout=grid")
-        assert await watched.text("state") == "2 running, 1 reconnecting, 1 idle"
+        await watched.says("state", "2 running, 1 reconnecting, 1 idle")
         assert "Idle: click to watch" in await page.locator(tile("attic", ".notice")).inner_text()
         assert await asyncio.to_thread(site.state, "attic") == "idle", "the grid has woken it"
         assert sorted(watched.sessions) == [f"/whep/{name}?view=depth" for name in ("gate", "lobby", "yard")]
@@ -89,7 +89,7 @@ async def test_keys(site: Daemon) -> None:
         await page.wait_for_url("**/#stream=lobby&view=depth")
         await page.keyboard.press("v")
         await page.wait_for_url("**/#stream=lobby&view=overlay")
-        assert await page.get_by_test_id("view-overlay").get_attribute("aria-pressed") == "true"
+        await page.locator("[data-testid=view-overlay][aria-pressed=true]").wait_for()
         await page.keyboard.press("V")
         await page.keyboard.press("2")
         await page.wait_for_url("**/#stream=yard&view=depth")
@@ -99,7 +99,7 @@ async def test_keys(site: Daemon) -> None:
         await page.keyboard.press("?")
         assert "start or stop recording" in await page.get_by_role("dialog").inner_text()
         await page.keyboard.press("Escape")
-        assert await page.get_by_role("dialog").count() == 0
+        await page.get_by_role("dialog").wait_for(state="hidden")
         assert "stream=lobby" in page.url, "that key was the dialog's"
 
         await page.keyboard.press("f")
