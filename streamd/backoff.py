@@ -44,9 +44,8 @@ class Delays:
         backoff = self._backoff
         least = min(self._first, backoff.cap_s)
         well = min(1.0, healthy_s / backoff.healthy_after_s)
-        shrunk = self._next * float(
-            (least / max(backoff.cap_s, 1e-9)) ** well
-        )  # all the way from the cap after healthy_after_s
+        # All the way down from the cap after healthy_after_s; the cap may be 0.
+        shrunk = self._next * float((least / max(backoff.cap_s, 1e-9)) ** well)
         delay = min(max(shrunk, least), backoff.cap_s)
         self._next = min(delay * backoff.factor, backoff.cap_s)
         return delay

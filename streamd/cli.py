@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from urllib.parse import urlsplit
 
-from setproctitle import getthreadtitle, setproctitle, setthreadtitle
-
 from streamd import __version__, heaps, installer, logs, threads
 from streamd.config import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime, load
 from streamd.errors import ConfigError, PictureError, StreamdError, UsageError
@@ -63,6 +61,8 @@ def _hide_passwords() -> None:
     what /proc shows of our environment, too."""
     hidden = [redact_source(argument) for argument in sys.orig_argv]
     if hidden != sys.orig_argv:
+        from setproctitle import getthreadtitle, setproctitle, setthreadtitle
+
         name = getthreadtitle()
         setproctitle(" ".join(hidden))
         setthreadtitle(name)

@@ -36,11 +36,11 @@ from streamd.secret import read_secret
 from streamd.web.errors import Refusal
 from streamd.web.origin import is_foreign, is_of_this_machine
 from streamd.web.tokens import Failures, Scope, Sessions, Tokens
-from streamd.web.whep import ENDPOINT
+from streamd.web.whep import ENDPOINT, SESSION
 
 OPEN, VIEW, CONTROL = Scope.OPEN, Scope.VIEW, Scope.CONTROL
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-_STREAM, _SESSION = "/api/v1/streams/{name}", f"{ENDPOINT}/{{session}}"
+_STREAM = "/api/v1/streams/{name}"
 SCOPES: dict[tuple[str, str], Scope] = {
     ("GET", "/"): OPEN,
     ("GET", "/static/{file}"): OPEN,
@@ -68,9 +68,9 @@ SCOPES: dict[tuple[str, str], Scope] = {
     ("DELETE", f"{_STREAM}/recording"): CONTROL,
     ("POST", ENDPOINT): VIEW,
     ("GET", ENDPOINT): VIEW,
-    ("GET", _SESSION): VIEW,
-    ("PATCH", _SESSION): VIEW,
-    ("DELETE", _SESSION): VIEW,
+    ("GET", SESSION): VIEW,
+    ("PATCH", SESSION): VIEW,
+    ("DELETE", SESSION): VIEW,
 }
 """By method and path; HEAD is as GET, and OPTIONS open."""
 

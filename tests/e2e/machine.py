@@ -78,9 +78,8 @@ class Machine:
 
     def inside(self, path: str) -> str:
         """Where it has a path of the repository."""
-        return (
-            str(self.repository / Path(path).relative_to(REPOSITORY)) if Path(path).is_relative_to(REPOSITORY) else path
-        )
+        place = Path(path)
+        return str(self.repository / place.relative_to(REPOSITORY)) if place.is_relative_to(REPOSITORY) else path
 
     def changed(self) -> set[str]:
         """All that is not as on this machine, but for what the installer builds in the repository."""

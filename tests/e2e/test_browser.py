@@ -19,6 +19,7 @@ from playwright.async_api import ConsoleMessage, Page, Request, Response, async_
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import Rgb, difference, off_inferno
 from tests.e2e.waiting import until, until_async
+from tests.support.firefox import Firefox
 
 T = TypeVar("T")
 
@@ -64,7 +65,8 @@ async def eventually(what: str, look: Callable[[], T]) -> T:
 class Watched:
     """The page in a browser, and everything that it complained of."""
 
-    page: Page
+    page: Page | Firefox
+    """A Firefox only for what is asked by ``evaluate``."""
     complaints: list[str] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
     """The WHEP endpoints that it has asked for one: path and query."""

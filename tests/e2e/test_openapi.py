@@ -52,16 +52,13 @@ def schemathesis(site: Daemon, folder: Path, *options: str) -> subprocess.Comple
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         "NO_COLOR": "1",
     }
-    command = [Path(sys.executable).with_name("st"), "run", f"{site.url}openapi.json", *options]
-    command += [
-        *("--seed", "1", "--generation-deterministic"),
-        "--continue-on-failure",
-    ]
-    command += [*("--max-examples", str(EXAMPLES), "--request-timeout", "30", "--suppress-health-check", "all")]
-    command += [*("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--warnings", "off")]
+    command = [str(Path(sys.executable).with_name("st")), "run", f"{site.url}openapi.json", *options]
+    command += ["--seed", "1", "--generation-deterministic", "--continue-on-failure", "--warnings", "off"]
+    command += ["--max-examples", str(EXAMPLES), "--request-timeout", "30", "--suppress-health-check", "all"]
+    command += ["--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"]
     command += [option for path in ENDLESS for option in ("--exclude-path", path)]
     return subprocess.run(
-        list(map(str, command)), env=environment, cwd=folder, capture_output=True, text=True, timeout=100, check=False
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=100, check=False
     )
 
 

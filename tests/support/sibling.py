@@ -13,7 +13,7 @@ from tests.e2e.waiting import until
 FPS = 10
 SIBLING = {"source": f"lavfi:testsrc2=size=320x180:rate={FPS}"}
 """The configuration of the stream "sibling"."""
-BUSY = 0.25
+BUSY = 0.1
 """Share of its frames that a box busy with other things may be late for. A daemon that stood still as long as the
 fault lasts would lose most of them."""
 
