@@ -51,7 +51,7 @@ format: $(VENV)/installed-dev
 
 # The example file is made from the configuration models; a test compares the two.
 schema: $(VENV)/installed
-	$(BIN)/python -c "from streamd import schema; print(schema.example())" > configs/example.toml
+	$(BIN)/python -c "from streamd.config import schema; print(schema.example())" > configs/example.toml
 
 # Grafana's dashboards are made by code; a test compares the two.
 dashboards: $(VENV)/installed-dev

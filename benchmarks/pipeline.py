@@ -34,7 +34,7 @@ import cv2
 import numpy as np
 from common import Box, Helper, asked, median, say, spread, tell
 
-from streamd.config import StreamConfig, View
+from streamd.config.sections import StreamConfig, View
 from streamd.depth.artefact import core_count
 from streamd.depth.models import find_model
 from streamd.depth.preprocess import VideoPreprocessor, network_size, still_input
@@ -42,7 +42,7 @@ from streamd.depth.protocol import WorkerJob
 from streamd.depth.range import DepthRange
 from streamd.depth.service import DepthService
 from streamd.errors import StreamdError
-from streamd.media import ByteImage, FloatImage
+from streamd.media.frames import ByteImage, FloatImage
 from streamd.render.views import Renderer
 from streamd.sinks.file import FileWriter
 from streamd.sources.file import FileSource
@@ -152,7 +152,7 @@ class Stages:
 def streamd(options: argparse.Namespace) -> None:
     """Calls the command itself, with ``rounds`` in the place of one conversion: so it is the command that builds
     the service, and its settings are what is measured."""
-    import streamd.convert as target
+    import streamd.jobs.convert as target
     from streamd import cli
 
     convert = target.convert
@@ -292,9 +292,9 @@ def plain(options: argparse.Namespace) -> None:
 
 
 def bare(options: argparse.Namespace) -> None:
-    from streamd.convert import IN_FLIGHT
     from streamd.depth.ov import openvino as ov
     from streamd.depth.runtimes.openvino import open_runtime
+    from streamd.jobs.convert import IN_FLIGHT
 
     job = WorkerJob.from_json(options.job)
     with av.open(str(options.clip)) as clip:

@@ -26,8 +26,8 @@ from live import Daemon, running
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamd.config import VIEWS
-from streamd.metrics import STATES, Metrics
+from streamd.config.sections import VIEWS
+from streamd.telemetry.metrics import STATES, Metrics
 
 ACCEPTS = {"text": "text/plain; version=0.0.4", "openmetrics": "application/openmetrics-text; version=1.0.0"}
 MAX_P95_MS = 10.0

@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from urllib.parse import urlsplit
 
-from streamd import __version__, heaps, installer, logs, threads
-from streamd.config import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime, load
+from streamd import __version__, installer
+from streamd.concurrency import threads
+from streamd.config.redact import redact, redact_source
+from streamd.config.sections import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime, load
 from streamd.errors import ConfigError, PictureError, StreamdError, UsageError
-from streamd.redact import redact, redact_source
+from streamd.host import allocator
+from streamd.telemetry import logs
 
 if TYPE_CHECKING:
     from streamd.depth.service import DepthService
@@ -145,7 +148,7 @@ def _run(options: argparse.Namespace) -> None:
     read = partial(load, options.config, overrides=overrides)
     config = read()
     _look_at_files(config, overrides["streams"])
-    heaps.share()
+    allocator.share()
     asyncio.run(_serve(config, read))
     if threads.any_left():  # one that a camera holds which does not answer: all that matters is done
         logging.shutdown()
@@ -191,8 +194,8 @@ def _look_at_files(config: Config, names: Iterable[str]) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from streamd.config import StreamConfig
-    from streamd.convert import convert
+    from streamd.config.sections import StreamConfig
+    from streamd.jobs.convert import convert
     from streamd.sources import FileSource
 
     def interrupt(*_: object) -> None:
@@ -209,7 +212,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _depth(options: argparse.Namespace) -> None:
-    from streamd.still import depth_of_picture
+    from streamd.jobs.picture import depth_of_picture
 
     format = options.format or options.output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
     if format not in FORMATS:
@@ -309,7 +312,7 @@ def _doctor(options: argparse.Namespace) -> None:
 
 
 def _schema(options: argparse.Namespace) -> None:
-    from streamd import schema
+    from streamd.config import schema
 
     print(schema.json_schema() if options.json else schema.reference())
 

@@ -14,23 +14,25 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from streamd import __version__, heaps, threads
-from streamd.config import Config, StreamConfig
+from streamd import __version__
+from streamd.concurrency import threads
+from streamd.concurrency.threads import Caller
+from streamd.config.sections import Config, StreamConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.service import DepthService, ServiceEvents
 from streamd.depth.store import ModelStore
 from streamd.errors import InferenceFailed, StreamdError
-from streamd.fleet import Fleet
-from streamd.memory import MemoryWatch, Step, limit_bytes
-from streamd.metrics import Metrics, resident_bytes
+from streamd.host import allocator
+from streamd.host.memory import MemoryWatch, Step, limit_bytes
+from streamd.host.systemd import Look, StreamLook, SystemdLink
+from streamd.sinks.recording.library import Library
 from streamd.sinks.webrtc import WebRtcSink
-from streamd.statistics import Worst
-from streamd.stream import Stream
-from streamd.systemd import Look, StreamLook, SystemdLink
-from streamd.threads import Caller
+from streamd.streams.fleet import Fleet
+from streamd.streams.stream import Stream
+from streamd.telemetry.metrics import Metrics, resident_bytes
+from streamd.telemetry.statistics import Worst
 from streamd.web.app import Server, build_app, listen
 from streamd.web.context import WebContext
-from streamd.web.library import Library
 from streamd.web.tls import tls_of
 
 log = logging.getLogger(__name__)
@@ -85,7 +87,7 @@ class Daemon:
         except StreamdError:
             self.stills.close()
             raise
-        heaps.freeze()
+        allocator.freeze()
         on_listening(server.url)
         self._tell_cpu_budget()
         self.service.start(lazy=True)
@@ -152,7 +154,7 @@ class Daemon:
             await asyncio.sleep(LOOK_EVERY_S)
             if clock() > tidy_at:
                 tidy_at = clock() + TIDY_EVERY_S
-                heaps.tidy()
+                allocator.tidy()
             used = resident_bytes(os.getpid()) + self.service.worker_memory()
             step = watch.look(clock(), used)
             if step is not None:

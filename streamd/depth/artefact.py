@@ -193,10 +193,10 @@ def _find(spec: ModelSpec, sha256: str, directory: Path) -> Artefact | None:
 def _run_child(
     spec: ModelSpec, arguments: list[str], lock: int | None, timeout_s: float, stop: threading.Event | None
 ) -> None:
-    """Runs ``streamd.depth.convert`` to its end. It inherits the lock: should we be killed, the next
+    """Runs ``streamd.depth.converter`` to its end. It inherits the lock: should we be killed, the next
     process waits for it instead of doing the same again."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "streamd.depth.convert", *arguments],
+        [sys.executable, "-m", "streamd.depth.converter", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

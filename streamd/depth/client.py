@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
-from streamd import threads
+from streamd.concurrency import threads
 from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, PREPARING, READY, Reply, Request, Slots, WorkerJob
 from streamd.errors import InferenceFailed
-from streamd.media import FloatImage
-from streamd.metrics import resident_bytes
+from streamd.media.frames import FloatImage
+from streamd.telemetry.metrics import resident_bytes
 
 log = logging.getLogger(__name__)
 

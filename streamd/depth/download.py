@@ -13,9 +13,9 @@ from http import HTTPStatus
 from pathlib import Path
 
 from streamd import __version__
+from streamd.config.redact import redact
 from streamd.depth.files import write_json
 from streamd.errors import DepthError
-from streamd.redact import redact
 
 Progress = Callable[[int, int | None], None]
 """(bytes that are here, all bytes or None while unknown). What it raises ends the download."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamd.depth.models import ModelSpec
-from streamd.media import FloatImage, Origin
+from streamd.media.frames import FloatImage, Origin
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from streamd.depth.models.base import Preprocessing
-from streamd.media import ByteImage, FloatImage, Picture, Scaler, planes_of
+from streamd.media.frames import ByteImage, FloatImage, Picture, Scaler, planes_of
 
 _CV2 = {"cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 

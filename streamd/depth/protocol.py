@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamd.media import FloatImage
+from streamd.media.frames import FloatImage
 
 _REQUEST = struct.Struct("<IHH")
 _REPLY = struct.Struct("<4sI")

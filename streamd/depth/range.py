@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from streamd.media import ByteImage, FloatImage
+from streamd.media.frames import ByteImage, FloatImage
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.0
 ATTACK_S, RELEASE_S = 0.25, 3.0

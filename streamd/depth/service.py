@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from streamd import threads
-from streamd.backoff import Backoff
-from streamd.config import ModelConfig
+from streamd.concurrency import threads
+from streamd.concurrency.backoff import Backoff
+from streamd.concurrency.turns import Turns
+from streamd.config.sections import ModelConfig
 from streamd.depth.artefact import prepare
 from streamd.depth.client import DepthWorker
 from streamd.depth.estimator import ModelInfo
@@ -25,8 +26,7 @@ from streamd.depth.models import ModelSpec, find_model
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
-from streamd.media import FloatImage
-from streamd.turns import Turns
+from streamd.media.frames import FloatImage
 
 log = logging.getLogger(__name__)
 

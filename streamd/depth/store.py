@@ -18,12 +18,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import streamd
+from streamd.config.redact import redact
 from streamd.depth.artefact import check_weights
 from streamd.depth.download import Progress, discard, download
 from streamd.depth.files import locked, one_line, sha256_of, sync, write_json
 from streamd.depth.models import MODELS, ModelSpec, find_model
 from streamd.errors import DepthError, ModelMissing, UsageError, WeightsRejected
-from streamd.redact import redact
 
 Check = Callable[[ModelSpec, Path], None]
 """Raises WeightsRejected unless the file holds the network's weights."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, PREPARING, READY, Reply, Request, Slots, WorkerJob
-from streamd.media import FloatImage
+from streamd.media.frames import FloatImage
 
 Done = Callable[[str | None], None]
 """Called once per request, from any thread: None, or what went wrong."""

@@ -13,14 +13,14 @@ from dataclasses import asdict, replace
 from typing import TextIO
 
 from streamd import __version__
-from streamd.config import Config
+from streamd.config.redact import redact
+from streamd.config.sections import Config
 from streamd.doctor.finding import Check, Finding, Status
 from streamd.doctor.inputs import cameras, streams
 from streamd.doctor.machine import disk, memory, port, processor, threads, udp
 from streamd.doctor.software import codecs, models, packages
 from streamd.doctor.webrtc import calls, offered, outside, servers, udp_ports
 from streamd.errors import ConfigError
-from streamd.redact import redact
 
 CHECKS: tuple[Check, ...] = (processor, threads, memory, cameras, codecs, packages, models, port, udp, disk, streams)
 WEBRTC: tuple[Check, ...] = (offered, udp_ports, calls, servers, outside)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from streamd.config import Config
+from streamd.config.sections import Config
 
 Status = Literal["ok", "warning", "problem"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from streamd import threads
-from streamd.config import Config
+from streamd.concurrency import threads
+from streamd.config.redact import redact_source
+from streamd.config.sections import Config
 from streamd.doctor.finding import Finding
-from streamd.redact import redact_source
 
 if TYPE_CHECKING:
     from streamd.sources.v4l2 import Camera

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from streamd import cgroup
-from streamd.config import Config
+from streamd.config.sections import Config
 from streamd.doctor.finding import Finding, Status
+from streamd.host import cgroup
 
 FLAGS = {
     "AVX2": ("avx2",),

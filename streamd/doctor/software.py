@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from streamd.config import Config
+from streamd.config.sections import Config
 from streamd.doctor.finding import Finding, Status
 
 DECODERS = {"h264": "H.264", "hevc": "H.265", "mjpeg": "Motion JPEG", "vp9": "VP9", "av1": "AV1"}

@@ -7,11 +7,11 @@ import ipaddress
 import os
 from collections.abc import Iterator
 
-from streamd.config import Config
+from streamd.config.secret import read_secret
+from streamd.config.sections import Config
 from streamd.doctor.finding import Finding, Status
 from streamd.doctor.machine import answers
 from streamd.errors import ConfigError, ViewersFull
-from streamd.secret import read_secret
 
 MOST_PORTS = 1000
 """Of a range are tried; a larger one is not used up by 1000 viewers."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from streamd.media import ByteImage
+from streamd.media.frames import ByteImage
 
 # (256, 3) RGB uint8. The map is Inferno by N. Smith and S. van der Walt (CC0), as OpenCV ships it.
 INFERNO_RGB: ByteImage = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]

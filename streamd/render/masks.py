@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from streamd.media import ByteImage, Picture, Planes, Scaler, planes_of
+from streamd.media.frames import ByteImage, Picture, Planes, Scaler, planes_of
 
 Polygon = Sequence[tuple[float, float]]
 

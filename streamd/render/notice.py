@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 
-from streamd.media import ByteImage, Picture, canvas, planes_of
+from streamd.media.frames import ByteImage, Picture, canvas, planes_of
 from streamd.render.colormap import NEUTRAL
 
 BACKGROUND, TITLE, DETAIL = 28, 210, 140

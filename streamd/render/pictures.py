@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamd.config import PictureFormat, View
+from streamd.config.sections import PictureFormat, View
 from streamd.errors import PictureError
-from streamd.media import ByteImage, FloatImage, Origin
+from streamd.media.frames import ByteImage, FloatImage, Origin
 from streamd.render.pointcloud import ply
 from streamd.render.views import still_view
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from streamd.media import ByteImage, FloatImage
+from streamd.media.frames import ByteImage, FloatImage
 
 NEAREST, FARTHEST = 1.0, 10.0
 """Made-up units: the network knows no metres, so the range is mapped to a pleasant one."""

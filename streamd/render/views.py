@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from streamd.config import View
-from streamd.media import ByteImage, FloatImage, Picture, Planes, Scaler, canvas, planes_of
+from streamd.config.sections import View
+from streamd.media.frames import ByteImage, FloatImage, Picture, Planes, Scaler, canvas, planes_of
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y, NEUTRAL
 
 WIDE_VIEWS = ("side-by-side", "rgbd")

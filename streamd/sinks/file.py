@@ -14,9 +14,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from streamd.encode import file_options, tag_colours
 from streamd.errors import SinkError
-from streamd.media import Picture
+from streamd.media.encode import file_options, tag_colours
+from streamd.media.frames import Picture
 
 DEFAULT_RATE = Fraction(25)
 

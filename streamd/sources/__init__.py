@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from streamd.config import StreamConfig
+from streamd.config.sections import StreamConfig
 from streamd.sources.base import Source
 from streamd.sources.file import DemoSource, FileSource
 from streamd.sources.lavfi import LavfiSource

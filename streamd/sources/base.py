@@ -16,9 +16,9 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from streamd.config import StreamConfig
+from streamd.config.redact import redact, redact_source
+from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
-from streamd.redact import redact, redact_source
 from streamd.sources.decoder import FileDecoder, LiveDecoder
 from streamd.sources.hardware import hardware, warn_once
 from streamd.sources.upright import Upright

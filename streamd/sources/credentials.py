@@ -10,8 +10,8 @@ import os
 import re
 from urllib.parse import quote
 
+from streamd.config.secret import read_secret
 from streamd.errors import SourceRejected
-from streamd.secret import read_secret
 
 LONGEST_RTSP_LOGIN = 127
 """FFmpeg's RTSP cuts off what is longer, without a word."""

@@ -11,8 +11,8 @@ import av.error
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from streamd.sources.catchup import Hurry, Skip
 from streamd.sources.damage import Gate
-from streamd.sources.lag import Hurry, Skip
 
 MAX_DAMAGED = 250
 """Packets of a file in a row that cannot be decoded before it counts as unusable."""

@@ -13,8 +13,8 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from streamd.config.redact import redact_source
 from streamd.errors import SourceEnded, SourceError
-from streamd.redact import redact_source
 from streamd.sources.base import Source, TransportRefused
 from streamd.sources.credentials import resolve
 from streamd.sources.file import Pace

@@ -13,11 +13,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from streamd import __version__
-from streamd.config import FORMATS, PictureFormat, parse
+from streamd.config.sections import FORMATS, PictureFormat, parse
 from streamd.errors import PictureError
+from streamd.jobs.picture import depth_of_picture
 from streamd.render.pictures import CONTENT_TYPES
 from streamd.sources.v4l2 import cameras
-from streamd.still import depth_of_picture
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.exposition import Exposition

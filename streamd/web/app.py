@@ -13,12 +13,12 @@ from typing import Protocol
 from aiohttp import web
 
 from streamd.errors import StreamdError
+from streamd.sinks.recording.library import Library
 from streamd.web import api, events, mjpeg, openapi, recordings, session, whep
 from streamd.web.auth import ACCESS, Access, guard
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import json_errors
 from streamd.web.exposition import Exposition
-from streamd.web.library import Library
 from streamd.web.tls import Tls
 
 STATIC = Path(str(resources.files("streamd") / "web" / "static"))

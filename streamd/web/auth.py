@@ -30,9 +30,9 @@ from typing import NamedTuple
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from streamd.config import MIN_TOKEN, ServerConfig
+from streamd.config.secret import read_secret
+from streamd.config.sections import MIN_TOKEN, ServerConfig
 from streamd.errors import ConfigError, Problem
-from streamd.secret import read_secret
 from streamd.web.errors import Refusal
 from streamd.web.origin import is_foreign, is_of_this_machine
 from streamd.web.tokens import Failures, Scope, Sessions, Tokens

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from streamd.config import RecordingConfig, ServerConfig
+from streamd.concurrency.threads import Caller
+from streamd.config.sections import RecordingConfig, ServerConfig
 from streamd.depth.service import DepthService
-from streamd.fleet import Fleet
-from streamd.metrics import Metrics
 from streamd.sinks.webrtc import WebRtcSink
-from streamd.threads import Caller
+from streamd.streams.fleet import Fleet
+from streamd.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True)

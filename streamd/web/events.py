@@ -19,10 +19,10 @@ from typing import Any
 
 from aiohttp import web
 
-from streamd.fleet import Change, Fleet
-from streamd.stream import Stream
+from streamd.streams.fleet import Change, Fleet
+from streamd.streams.stream import Stream
 from streamd.web.errors import RETRY_AFTER_S, Refusal
-from streamd.web.slow import alive, keep_short, send
+from streamd.web.streaming import alive, keep_short, send
 
 PATH = "/api/v1/events"
 MAX_CLIENTS = 64

@@ -13,16 +13,16 @@ from contextlib import contextmanager, suppress
 import cv2
 from aiohttp import web
 
-from streamd import threads
-from streamd.config import View
+from streamd.concurrency import threads
+from streamd.config.sections import View
 from streamd.errors import Busy, PictureError
-from streamd.media import ByteImage, Stamp, i420_of
-from streamd.publisher import NOTICE_SIZE
+from streamd.media.frames import ByteImage, Stamp, i420_of
 from streamd.render.notice import Notice, draw_notice
-from streamd.stream import Stream
+from streamd.streams.publisher import NOTICE_SIZE
+from streamd.streams.stream import Stream
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.requests import number_of, stream_of, view_of
-from streamd.web.slow import LOOK_S, alive, keep_short, send
+from streamd.web.streaming import LOOK_S, alive, keep_short, send
 
 PATH = "/api/v1/streams/{name}/mjpeg"
 MAX_CLIENTS = 32

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from streamd import __version__
-from streamd.config import STREAM_NAME, StreamConfig
+from streamd.config.sections import STREAM_NAME, StreamConfig
 from streamd.web.auth import SAFE_METHODS, SCOPES
 from streamd.web.openapi_paths import PATHS, SCHEMAS, Operation
 from streamd.web.tokens import Scope

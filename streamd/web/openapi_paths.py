@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamd.config import FORMATS, VIEWS
+from streamd.config.sections import FORMATS, VIEWS
 from streamd.render.pictures import CONTENT_TYPES
 
 Schema = Mapping[str, Any]

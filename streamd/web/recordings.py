@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from streamd import threads
-from streamd.config import View
+from streamd.concurrency import threads
+from streamd.config.sections import View
+from streamd.sinks.recording.library import Key, Library, OpenFile, Segment, key_of
 from streamd.web.context import CONTEXT
 from streamd.web.errors import RETRY_AFTER_S, Refusal
-from streamd.web.library import Key, Library, OpenFile, Segment, key_of
 from streamd.web.ranges import Part, parse_range
 from streamd.web.requests import json_object, known_view, number_of, stream_of
-from streamd.web.slow import cut_off, send
+from streamd.web.streaming import cut_off, send
 from streamd.web.whep import NOT_RUNNING
 
 T = TypeVar("T")

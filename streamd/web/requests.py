@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
-from streamd.config import VIEWS, View
-from streamd.stream import Stream
+from streamd.config.sections import VIEWS, View
+from streamd.streams.stream import Stream
 from streamd.web.context import CONTEXT
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from streamd.config import ServerConfig
+from streamd.config.sections import ServerConfig
 from streamd.errors import ConfigError, Problem
 
 

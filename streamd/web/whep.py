@@ -11,10 +11,10 @@ from typing import Protocol
 
 from aiohttp import web
 
-from streamd.hub import PacketHub
-from streamd.media import Codec
-from streamd.metrics import StreamMetrics
+from streamd.media.frames import Codec
+from streamd.media.hub import PacketHub
 from streamd.sinks.webrtc import Session, WebRtcSink
+from streamd.telemetry.metrics import StreamMetrics
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.requests import check_length, limited
 

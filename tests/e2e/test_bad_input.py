@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streamd.config import Config
+from streamd.config.sections import Config
 from tests.e2e.pictures import ffmpeg, make_clip
 from tests.e2e.processes import streamd
 

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from streamd import __version__
-from streamd.config import VIEWS
-from streamd.metrics import STAGE_BUCKETS, STATES
+from streamd.config.sections import VIEWS
+from streamd.telemetry.metrics import STAGE_BUCKETS, STATES
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
 from tests.e2e.viewer import Viewer

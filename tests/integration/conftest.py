@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import streamd
-from streamd.backoff import Backoff
-from streamd.config import ModelConfig
+from streamd.concurrency.backoff import Backoff
+from streamd.config.sections import ModelConfig
 from streamd.depth.artefact import Artefact, prepare
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.files import sha256_of
@@ -38,7 +38,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return tmp_path_factory.mktemp("artefacts")
     digest = hashlib.sha256()
     package = Path(streamd.__file__).parent
-    for file in sorted([*package.glob("depth/**/*.py"), *package.glob("assets/*"), package / "media.py"]):
+    for file in sorted([*package.glob("depth/**/*.py"), *package.glob("assets/*"), package / "media/frames.py"]):
         digest.update(file.read_bytes())
     for name in ("torch", "timm", "openvino"):
         digest.update(importlib.metadata.version(name).encode())

@@ -15,13 +15,13 @@ import av
 import numpy as np
 import pytest
 
-from streamd import convert as module
-from streamd.convert import Converted, convert
 from streamd.depth.service import DepthService
 from streamd.errors import InferenceFailed, SinkError, SourceUnreachable, SourceUnsupported, StreamdError
-from streamd.inference import Inference
+from streamd.jobs import convert as module
+from streamd.jobs.convert import Converted, convert
 from streamd.render.colormap import INFERNO_RGB
 from streamd.sinks.file import FileWriter
+from streamd.streams.inference import Inference
 from tests.support.clips import HEIGHT, WIDTH, audio_of, frames_of, number_in, times_of, write_clip
 
 pytestmark = pytest.mark.timeout(60, func_only=True)  # a network may have to be converted first

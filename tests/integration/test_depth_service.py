@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamd import threads
-from streamd.config import ModelConfig
+from streamd.concurrency import threads
+from streamd.config.sections import ModelConfig
 from streamd.depth import client
 from streamd.depth.artefact import Artefact, prepare
 from streamd.depth.client import DepthWorker
@@ -32,7 +32,7 @@ from streamd.depth.protocol import WorkerJob
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, WeightsRejected
-from streamd.media import FloatImage
+from streamd.media.frames import FloatImage
 from tests.integration.conftest import MakeService, Notes
 from tests.support.fileserver import serve_file
 from tests.support.leaks import children_of
@@ -261,7 +261,7 @@ class TestLoss:
 
     def test_a_worker_whose_daemon_was_killed_ends(self, embedded: Artefact, tmp_path: Path) -> None:
         code = (
-            "import sys, time; from pathlib import Path; from streamd.config import ModelConfig\n"
+            "import sys, time; from pathlib import Path; from streamd.config.sections import ModelConfig\n"
             "from streamd.depth.service import DepthService; from streamd.depth.store import ModelStore\n"
             "service = DepthService(ModelConfig(name='embedded', precision='fp32', download=False),"
             " ModelStore(Path(sys.argv[1]), Path(sys.argv[2])))\n"

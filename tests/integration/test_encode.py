@@ -8,10 +8,10 @@ import av
 import numpy as np
 import pytest
 
-from streamd import encode
-from streamd.encode import LiveEncoder, bitrate_kbps, file_options
 from streamd.errors import EncodeError
-from streamd.media import CLOCK_RATE, TIME_BASE, EncodedPacket, Stamp
+from streamd.media import encode
+from streamd.media.encode import LiveEncoder, bitrate_kbps, file_options
+from streamd.media.frames import CLOCK_RATE, TIME_BASE, EncodedPacket, Stamp
 from tests.support.clips import HEIGHT, WIDTH, number_in, picture_of
 
 SLICE, IDR, SEI, SPS, PPS = 1, 5, 6, 7, 8
@@ -20,7 +20,7 @@ SLICE, IDR, SEI, SPS, PPS = 1, 5, 6, 7, 8
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     moment = [100.0]
-    monkeypatch.setattr("streamd.encode.time.monotonic", lambda: moment[0])
+    monkeypatch.setattr("streamd.media.encode.time.monotonic", lambda: moment[0])
     return moment
 
 

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from streamd.backoff import Backoff
-from streamd.config import RecordingConfig, StreamConfig
-from streamd.fleet import Fleet
-from streamd.hub import Subscription
-from streamd.metrics import Metrics
-from streamd.stream import Stream
+from streamd.concurrency.backoff import Backoff
+from streamd.config.sections import RecordingConfig, StreamConfig
+from streamd.media.hub import Subscription
+from streamd.streams.fleet import Fleet
+from streamd.streams.stream import Stream
+from streamd.telemetry.metrics import Metrics
 from tests.support.played import PlayedCamera, PlayedService
 
 pytestmark = pytest.mark.timeout(20)

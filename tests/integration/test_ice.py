@@ -24,7 +24,7 @@ import pytest
 from aioice import stun
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from streamd.config import WebRtcConfig
+from streamd.config.sections import WebRtcConfig
 from streamd.errors import OfferRejected, ViewersFull
 from streamd.sinks.webrtc import ice, mux, ports, probe
 from streamd.sinks.webrtc.ice import Reach

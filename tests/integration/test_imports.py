@@ -16,7 +16,7 @@ HEAVY = ("torch", "timm", "torchvision", "safetensors", "openvino")
 DAEMON = """
 import asyncio, json, sys
 from pathlib import Path
-from streamd.config import parse
+from streamd.config.sections import parse
 from streamd.daemon import Daemon
 from streamd.depth.store import ModelStore
 
@@ -58,8 +58,8 @@ def test_a_running_daemon_holds_neither_torch_nor_openvino(embedded: Artefact, t
     [
         ("streamd.cli", ("torch", "openvino", "aiohttp", "aiortc", "av", "cv2", "numpy")),
         ("streamd.daemon", HEAVY),
-        ("streamd.convert", HEAVY),
-        ("streamd.still", HEAVY),
+        ("streamd.jobs.convert", HEAVY),
+        ("streamd.jobs.picture", HEAVY),
         ("streamd.depth.worker", ("torch", "openvino", "aiohttp", "aiortc", "pydantic", "cv2")),
         ("streamd.depth.runtimes.openvino", ("torch", "timm", "aiohttp", "aiortc")),
     ],

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from streamd.encode import LiveEncoder
 from streamd.errors import DiskFull, SinkError
-from streamd.media import CLOCK_RATE, EncodedPacket, Stamp
+from streamd.media.encode import LiveEncoder
+from streamd.media.frames import CLOCK_RATE, EncodedPacket, Stamp
 from streamd.sinks import record
-from streamd.sinks.record import Recorder, RecordingRules
+from streamd.sinks.recording.recorder import Recorder, RecordingRules
 from tests.support.clips import HEIGHT, WIDTH, frames_of, number_in, picture_of, times_of
 
 pytestmark = pytest.mark.timeout(30)

@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from streamd.config import StreamConfig
+from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError, SourceUnreachable, SourceUnsupported
 from streamd.sources import open_source
 from streamd.sources.base import Source

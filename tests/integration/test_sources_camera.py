@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from streamd.config import StreamConfig
+from streamd.config.sections import StreamConfig
 from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceStalled, SourceUnreachable
 from streamd.sources import open_source
 from streamd.sources.base import Source

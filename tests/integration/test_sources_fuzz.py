@@ -22,7 +22,7 @@ import av
 import pytest
 from av.packet import Packet
 
-from streamd.config import StreamConfig
+from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError
 from streamd.sources import base, open_source
 from streamd.sources.base import Source

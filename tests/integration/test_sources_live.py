@@ -21,7 +21,7 @@ import av
 import pytest
 from av.packet import Packet
 
-from streamd.config import StreamConfig
+from streamd.config.sections import StreamConfig
 from streamd.errors import SourceEnded, SourceStalled
 from streamd.sources import hardware, open_source
 from streamd.sources.base import Source

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from streamd.config import StreamConfig
+from streamd.config.sections import StreamConfig
 from streamd.errors import (
     SourceEnded,
     SourceError,

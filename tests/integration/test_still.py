@@ -13,8 +13,8 @@ from streamd.depth.ov import openvino
 from streamd.depth.preprocess import still_input
 from streamd.depth.service import DepthService
 from streamd.errors import PictureError
-from streamd.media import ByteImage
-from streamd.still import depth_of_picture
+from streamd.jobs.picture import depth_of_picture
+from streamd.media.frames import ByteImage
 
 
 @pytest.fixture(scope="module")

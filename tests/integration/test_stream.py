@@ -18,10 +18,9 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamd import capture, publisher, threads
-from streamd.backoff import Backoff
-from streamd.capture import Pacer
-from streamd.config import RecordingConfig, StreamConfig
+from streamd.concurrency import threads
+from streamd.concurrency.backoff import Backoff
+from streamd.config.sections import RecordingConfig, StreamConfig
 from streamd.errors import (
     PictureError,
     SourceEnded,
@@ -31,11 +30,13 @@ from streamd.errors import (
     UsageError,
     WeightsRejected,
 )
-from streamd.hub import Subscription
-from streamd.media import TIME_BASE, EncodedPacket
-from streamd.metrics import Metrics
+from streamd.media.frames import TIME_BASE, EncodedPacket
+from streamd.media.hub import Subscription
 from streamd.sinks import record
-from streamd.stream import Stream
+from streamd.streams import capture, publisher
+from streamd.streams.capture import Pacer
+from streamd.streams.stream import Stream
+from streamd.telemetry.metrics import Metrics
 from tests.support.clips import frames_of, number_in
 from tests.support.played import PlayedCamera, PlayedService
 

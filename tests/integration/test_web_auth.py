@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from streamd.config import ServerConfig
+from streamd.config.sections import ServerConfig
 from streamd.errors import ConfigError
 from streamd.web import tokens
 from streamd.web.auth import ACCESS, SCOPES, Access

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from streamd.config import StreamConfig
-from streamd.stream import Stream
+from streamd.config.sections import StreamConfig
+from streamd.streams.stream import Stream
 from streamd.web import events
 from streamd.web.events import BOARD, Client
 from tests.integration.web_site import Site, served

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from streamd.config import View
+from streamd.config.sections import View
 from streamd.errors import SourceEnded
-from streamd.media import ByteImage
-from streamd.stream import Stream
+from streamd.media.frames import ByteImage
+from streamd.streams.stream import Stream
 from streamd.web import mjpeg, slow
 from streamd.web.mjpeg import FEEDS
 from tests.integration.web_site import Site, served

@@ -13,7 +13,7 @@ import aiohttp
 import av
 import pytest
 
-from streamd.config import RecordingConfig
+from streamd.config.sections import RecordingConfig
 from streamd.web import recordings, requests
 from streamd.web.recordings import ARCHIVE
 from tests.integration.web_site import Reply, Site, served

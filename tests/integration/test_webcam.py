@@ -12,7 +12,7 @@ from typing import Any
 import av
 import pytest
 
-from streamd.config import StreamConfig
+from streamd.config.sections import StreamConfig
 from streamd.errors import SourceEnded, SourceRejected, SourceUnreachable
 from streamd.sources import open_source
 from streamd.sources.base import Source

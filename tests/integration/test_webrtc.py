@@ -26,14 +26,14 @@ from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParam
 from aiortc.rtp import RtpPacket, unpack_header_extensions
 from prometheus_client import CollectorRegistry
 
-from streamd.config import WebRtcConfig
-from streamd.encode import LiveEncoder
+from streamd.config.sections import WebRtcConfig
 from streamd.errors import UsageError
-from streamd.hub import PacketHub
-from streamd.media import TIME_BASE, ByteImage, Stamp
-from streamd.metrics import Metrics
+from streamd.media.encode import LiveEncoder
+from streamd.media.frames import TIME_BASE, ByteImage, Stamp
+from streamd.media.hub import PacketHub
 from streamd.sinks.webrtc import WebRtcSink, ice, rtp
 from streamd.sinks.webrtc import session as session_module
+from streamd.telemetry.metrics import Metrics
 from streamd.web import whep
 from streamd.web.errors import json_errors
 

@@ -19,10 +19,10 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamd.config import WebRtcConfig
-from streamd.hub import PacketHub
-from streamd.metrics import Metrics
+from streamd.config.sections import WebRtcConfig
+from streamd.media.hub import PacketHub
 from streamd.sinks.webrtc import WebRtcSink
+from streamd.telemetry.metrics import Metrics
 from streamd.web import whep
 from streamd.web.errors import json_errors
 

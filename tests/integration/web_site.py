@@ -12,13 +12,13 @@ from typing import Any
 
 import aiohttp
 
-from streamd.backoff import Backoff
-from streamd.config import RecordingConfig, ServerConfig, StreamConfig, WebRtcConfig
-from streamd.fleet import Fleet
-from streamd.metrics import Metrics
+from streamd.concurrency.backoff import Backoff
+from streamd.concurrency.threads import Caller
+from streamd.config.sections import RecordingConfig, ServerConfig, StreamConfig, WebRtcConfig
 from streamd.sinks.webrtc import WebRtcSink
-from streamd.stream import Stream
-from streamd.threads import Caller
+from streamd.streams.fleet import Fleet
+from streamd.streams.stream import Stream
+from streamd.telemetry.metrics import Metrics
 from streamd.web.app import build_app, listen
 from streamd.web.context import WebContext
 from tests.support.played import PlayedCamera, PlayedService

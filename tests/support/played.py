@@ -12,13 +12,13 @@ from types import SimpleNamespace
 
 import av
 
-from streamd.config import StreamConfig
+from streamd.concurrency.turns import Turns
+from streamd.config.sections import StreamConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.models import find_model
 from streamd.errors import InferenceFailed, StreamdError
-from streamd.media import FloatImage
+from streamd.media.frames import FloatImage
 from streamd.sources.base import Source
-from streamd.turns import Turns
 from tests.support.clips import picture_of
 
 INFO = ModelInfo(find_model("embedded"), "ab", "openvino", "fp32")

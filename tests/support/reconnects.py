@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamd.backoff import Backoff
-from streamd.config import RecordingConfig, StreamConfig
+from streamd.concurrency.backoff import Backoff
+from streamd.config.sections import RecordingConfig, StreamConfig
 from streamd.depth.estimator import ModelInfo
-from streamd.media import FloatImage
-from streamd.metrics import Metrics
-from streamd.stream import Stream
+from streamd.media.frames import FloatImage
+from streamd.streams.stream import Stream
+from streamd.telemetry.metrics import Metrics
 from tests.e2e.processes import resident_mb
 from tests.support.played import PlayedService
 

@@ -13,7 +13,7 @@ import pytest
 
 from streamd import __version__, cli, doctor
 from streamd.cli import _named, main
-from streamd.config import STREAM_NAME, StreamConfig
+from streamd.config.sections import STREAM_NAME, StreamConfig
 from streamd.doctor.finding import Finding, Status
 from streamd.errors import StreamdError
 

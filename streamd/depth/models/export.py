@@ -12,7 +12,7 @@ import torch
 from streamd.depth.models.base import ModelSpec
 from streamd.depth.ov import openvino
 from streamd.errors import WeightsRejected
-from streamd.media import FloatImage
+from streamd.media.frames import FloatImage
 
 
 class TorchNetwork:

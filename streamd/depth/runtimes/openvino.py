@@ -9,7 +9,7 @@ from pathlib import Path
 from streamd.depth.ov import openvino as ov
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.worker import Done
-from streamd.media import FloatImage
+from streamd.media.frames import FloatImage
 
 MAX_SHAPES = 4
 """Each costs 160 MB of MiDaS_small in fp32 (measured): with six the worker outgrows its default ceiling."""

@@ -10,7 +10,7 @@ import torch
 from streamd.depth.models import find_model
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.worker import Done
-from streamd.media import FloatImage
+from streamd.media.frames import FloatImage
 
 
 class TorchRuntime:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from aioice.candidate import candidate_foundation, candidate_priority
 
-from streamd import threads
+from streamd.concurrency import threads
 
 REFRESH_S = 60.0
 """How long a name is taken to mean the same address: a router at home gets another now and then."""

@@ -18,7 +18,7 @@ import aioice.ice
 import ifaddr
 from aiortc import RTCConfiguration
 
-from streamd.config import WebRtcConfig
+from streamd.config.sections import WebRtcConfig
 from streamd.sinks.webrtc.advertise import Advertised, advertise
 from streamd.sinks.webrtc.mux import SinglePort
 from streamd.sinks.webrtc.ports import NoPort, PortRange, Ports, complain, used

@@ -20,13 +20,13 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcicetransport import parse_stun_turn_uri
 from aiortc.sdp import candidate_from_sdp
 
-from streamd.config import WebRtcConfig
-from streamd.encode import LiveEncoder
-from streamd.hub import PacketHub
-from streamd.media import Picture, StampClock
-from streamd.metrics import Metrics
+from streamd.config.sections import WebRtcConfig
+from streamd.media.encode import LiveEncoder
+from streamd.media.frames import Picture, StampClock
+from streamd.media.hub import PacketHub
 from streamd.sinks.webrtc import ice
 from streamd.sinks.webrtc.sink import WebRtcSink
+from streamd.telemetry.metrics import Metrics
 
 CALL_S = 5.0
 ANSWER_S = 2.0

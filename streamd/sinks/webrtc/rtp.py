@@ -16,8 +16,8 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap
 
-from streamd.hub import Subscription
-from streamd.media import TIME_BASE, EncodedPacket
+from streamd.media.frames import TIME_BASE, EncodedPacket
+from streamd.media.hub import Subscription
 
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"

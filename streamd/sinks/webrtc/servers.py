@@ -11,9 +11,9 @@ from urllib.parse import quote
 from aiortc import RTCConfiguration, RTCIceServer
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
-from streamd.config import IceServer, WebRtcConfig
+from streamd.config.secret import read_secret
+from streamd.config.sections import IceServer, WebRtcConfig
 from streamd.errors import ConfigError, Problem
-from streamd.secret import read_secret
 
 PAUSE_S = 60.0
 """For how long servers that did not answer are not asked again."""

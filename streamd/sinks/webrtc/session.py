@@ -13,10 +13,10 @@ from aiortc.exceptions import InvalidStateError, OperationError
 from aiortc.sdp import candidate_from_sdp
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
 
-from streamd.config import WebRtcConfig
+from streamd.config.sections import WebRtcConfig
 from streamd.errors import OfferRejected
-from streamd.hub import PacketHub, Subscription
-from streamd.media import Codec
+from streamd.media.frames import Codec
+from streamd.media.hub import PacketHub, Subscription
 from streamd.sinks.webrtc.ice import Reach
 from streamd.sinks.webrtc.levels import with_level
 from streamd.sinks.webrtc.link import Link

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from streamd.config import WebRtcConfig
+from streamd.config.sections import WebRtcConfig
 from streamd.errors import ViewersFull
-from streamd.metrics import StreamMetrics
 from streamd.sinks.webrtc.ice import Reach
 from streamd.sinks.webrtc.session import Hubs, Session
+from streamd.telemetry.metrics import StreamMetrics
 
 JOINS_AT_ONCE = 4
 

@@ -9,7 +9,7 @@ import pytest
 from streamd.depth.estimator import ModelInfo, as_inverse_depth
 from streamd.depth.models import MODELS, find_model
 from streamd.errors import UsageError
-from streamd.media import Origin
+from streamd.media.frames import Origin
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streamd.depth.models import MODELS, Preprocessing
 from streamd.depth.preprocess import VideoPreprocessor, network_size, still_input
-from streamd.media import ByteImage, FloatImage, planes_of
+from streamd.media.frames import ByteImage, FloatImage, planes_of
 
 MIDAS = MODELS["midas_small"].preprocessing
 EMBEDDED = MODELS["embedded"].preprocessing

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from streamd.depth.range import DepthRange, FlickerMeter, Mode, percentiles
-from streamd.media import FloatImage
+from streamd.media.frames import FloatImage
 
 FPS = 30
 STILL = np.full((64, 96), 120, np.uint8)

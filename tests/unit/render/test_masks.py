@@ -11,7 +11,7 @@ import pytest
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
 
-from streamd.media import Picture, planes_of
+from streamd.media.frames import Picture, planes_of
 from streamd.render.masks import Masks
 
 SQUARE = [(0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)]

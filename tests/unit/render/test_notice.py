@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamd.media import planes_of
+from streamd.media.frames import planes_of
 from streamd.render.notice import BACKGROUND, Notice, draw_notice
 
 

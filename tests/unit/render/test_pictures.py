@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.config import FORMATS
+from streamd.config.sections import FORMATS
 from streamd.errors import PictureError
-from streamd.media import Origin
+from streamd.media.frames import Origin
 from streamd.render.colormap import INFERNO_RGB
 from streamd.render.pictures import CONTENT_TYPES, MAX_POINTS, Still, encode_still, read_picture, share_of
 
@@ -187,7 +187,7 @@ def bomb(width: int, height: int) -> bytes:
 BOMB = bomb(6000, 4400)
 
 
-@pytest.mark.parametrize("first", ["streamd.daemon", "streamd.still"])
+@pytest.mark.parametrize("first", ["streamd.daemon", "streamd.jobs.picture"])
 def test_whatever_is_imported_first_a_huge_picture_is_refused(first: str) -> None:
     """OpenCV reads the limit when it loads, so it has to be set before."""
     code = (

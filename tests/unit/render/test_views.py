@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.config import VIEWS
-from streamd.media import ByteImage, FloatImage, Picture, planes_of
+from streamd.config.sections import VIEWS
+from streamd.media.frames import ByteImage, FloatImage, Picture, planes_of
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y
 from streamd.render.views import Renderer, published_size, still_view
 

@@ -9,7 +9,7 @@ import time
 import av.error
 import pytest
 
-from streamd.config import StreamConfig
+from streamd.config.sections import StreamConfig
 from streamd.errors import (
     SourceEnded,
     SourceError,

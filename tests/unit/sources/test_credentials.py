@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from streamd.config import StreamConfig
+from streamd.config.redact import redact_source
+from streamd.config.sections import StreamConfig
 from streamd.errors import SourceRejected
-from streamd.redact import redact_source
 from streamd.sources.credentials import resolve
 
 NAME = "rtsp://***@h/live"

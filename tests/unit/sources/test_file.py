@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from streamd.config import StreamConfig
+from streamd.config.sections import StreamConfig
 from streamd.sources import file
 from streamd.sources.file import DemoSource, Pace
 

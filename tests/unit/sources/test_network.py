@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from streamd.config import StreamConfig
+from streamd.config.sections import StreamConfig
 from streamd.sources import network
 from streamd.sources.network import HttpSource, NetworkSource, RtspSource
 

@@ -14,7 +14,7 @@ import av
 import av.error
 import pytest
 
-from streamd.config import StreamConfig
+from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
 from streamd.sources import v4l2, webcam
 from streamd.sources.v4l2 import PixelFormat, Size

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from streamd.metrics import Metrics
+from streamd.telemetry.metrics import Metrics
 from streamd.web.exposition import Exposition
 
 

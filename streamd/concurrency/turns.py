@@ -1,0 +1,57 @@
+"""Who may use what there is little of: a fair semaphore."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from streamd.concurrency.mailbox import Closed
+
+POLL_S = 0.25
+
+
+class Turns:
+    """At most ``count`` at a time; who has waited longest is next. A threading.Semaphore lets
+    whoever comes back first push in: a fast camera would starve the others."""
+
+    def __init__(self, count: int) -> None:
+        self._lock = threading.Lock()
+        self._free = count
+        self._waiting: deque[threading.Event] = deque()
+
+    @contextmanager
+    def one(self, unwanted: Callable[[], bool]) -> Iterator[None]:
+        """A turn, for as long as the block lasts. Waits; raises Closed once it is ``unwanted``."""
+        self._take(unwanted)
+        try:
+            yield
+        finally:
+            self._give()
+
+    def _take(self, unwanted: Callable[[], bool]) -> None:
+        mine = threading.Event()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            self._waiting.append(mine)
+        while not mine.wait(POLL_S):
+            if unwanted():
+                self._leave(mine)
+                raise Closed
+
+    def _leave(self, mine: threading.Event) -> None:
+        with self._lock:
+            if not mine.is_set():
+                self._waiting.remove(mine)
+                return
+        self._give()  # it came just now
+
+    def _give(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._free += 1

@@ -1,0 +1,400 @@
+"""The configuration: every key with its default, limits and meaning; `streamd schema` prints it.
+
+Sources of values, the later wins: the defaults here, the TOML file, ``STREAMD_SECTION__KEY`` in
+the environment, the command line.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from streamd.config.redact import redact
+from streamd.errors import ConfigError, Problem
+
+ENVIRONMENT_PREFIX = "STREAMD_"
+STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
+ModelName = Literal["midas_small", "embedded"]
+Runtime = Literal["auto", "openvino", "torch"]
+Precision = Literal["auto", "fp32", "bf16"]
+View = Literal["depth", "overlay", "side-by-side", "source", "gray", "rgbd"]
+VIEWS: tuple[View, ...] = get_args(View)
+PictureFormat = Literal["jpg", "png", "png16", "npz", "ply"]
+FORMATS: tuple[PictureFormat, ...] = get_args(PictureFormat)
+Range = Literal["smooth", "frame"] | tuple[float, float]
+Point = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+Polygon = tuple[Point, ...]
+MIN_TOKEN = 8
+SECRET_KEYS = {"view_tokens", "control_tokens", "credential"}
+
+
+def split_address(listen: str) -> tuple[str, int]:
+    """ "HOST:PORT" or "[::1]:PORT" to its parts. Raises ValueError."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("not HOST:PORT, as in 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+def parse_ports(text: str) -> range:
+    """ "8189" or "50000-50099". Raises ValueError."""
+    first, dash, last = text.partition("-")
+    if not (first.isdecimal() and (last.isdecimal() or not dash)):
+        raise ValueError('not "auto", a port, or a range such as "50000-50099"')
+    ports = range(int(first), int(last or first) + 1)
+    if not ports or ports[0] < 1 or ports[-1] > 65535:
+        raise ValueError("ports go from 1 to 65535, the smaller first")
+    return ports
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Section(BaseModel):
+    """Unknown keys are errors; a value never changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class ServerConfig(Section):
+    """The HTTP server: page, API, metrics, WHEP."""
+
+    allow_anonymous: bool = False
+    """Allow a `listen` address that others can reach although nobody has to log in."""
+    view_tokens: tuple[str, ...] = ()
+    """Who shows one of these may look: tokens, or env:NAME, file:PATH, sha256:HEX of one. Empty: everybody may."""
+    control_tokens: tuple[str, ...] = ()
+    """Who shows one of these may look and change things. Empty: whoever may look may."""
+    listen: str = "127.0.0.1:8080"
+    """HOST:PORT to listen on; port 0 takes a free one."""
+
+    tls_certificate: Path | None = None
+    """PEM file with the certificate and its chain: answer by HTTPS. Read again on SIGHUP."""
+    tls_key: Path | None = None
+    """PEM file with the key of tls_certificate."""
+
+    @field_validator("view_tokens", "control_tokens")
+    @classmethod
+    def _are_hard_to_guess(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for token in value:
+            if token.startswith("sha256:") and not re.fullmatch("sha256:[0-9a-f]{64}", token):
+                raise ValueError("sha256: takes the 64 lower-case digits that `printf %s TOKEN | sha256sum` prints")
+            if not token.startswith(("env:", "file:")) and len(token) < MIN_TOKEN:
+                raise ValueError(f"has a token that is too easy to guess: {MIN_TOKEN} characters at least")
+        return value
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        return self
+
+    @field_validator("listen")
+    @classmethod
+    def _not_open_to_strangers(cls, value: str, info: ValidationInfo) -> str:
+        closed = info.data.get("allow_anonymous") or info.data.get("view_tokens")
+        if not is_loopback(split_address(value)[0]) and not closed:
+            raise ValueError(
+                "can be reached from other machines and nobody has to log in: "
+                "listen on 127.0.0.1, set server.view_tokens, or server.allow_anonymous = true"
+            )
+        return value
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return split_address(self.listen)
+
+    @property
+    def loopback(self) -> bool:
+        return is_loopback(self.address[0])
+
+
+class IceServer(Section):
+    """A STUN or TURN server, for streamd and for its viewers."""
+
+    urls: tuple[str, ...]
+    """stun:HOST:PORT or turn:HOST:PORT?transport=udp."""
+    username: str = ""
+    """For TURN."""
+    credential: str = ""
+    """For TURN: itself, env:NAME or file:PATH."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_address_is_one(cls, value: Any) -> Any:
+        return {"urls": [value]} if isinstance(value, str) else value
+
+    @field_validator("urls")
+    @classmethod
+    def _are_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if not re.fullmatch(r"(stuns?|turns?):[^\s?@/]+(\?transport=(udp|tcp))?", url):
+                raise ValueError("not stun:HOST:PORT or turn:HOST:PORT?transport=udp; username and credential are keys")
+        return value
+
+
+class WebRtcConfig(Section):
+    """Viewers in browsers, and how they reach this box."""
+
+    udp_ports: str = "auto"
+    """Where media leaves and arrives: auto takes free ports; "8189" is one for all; "50000-50099" one each of these."""
+    advertise: tuple[str, ...] = ()
+    """More addresses under which viewers reach this box, such as the router's or the host's of a container."""
+    interfaces: tuple[str, ...] = ()
+    """Offer the addresses of these interfaces only, by name (eth0) or network (192.168.1.0/24); empty: of all."""
+    ice_servers: tuple[IceServer, ...] = ()
+    """STUN and TURN servers: "stun:HOST:PORT", or { urls = [...], username = "...", credential = "..." }."""
+    playout_delay_max_ms: int = Field(default=0, ge=0, le=2000, multiple_of=10)
+    """What a viewer may wait to smooth an uneven network; 0 shows each picture as it comes."""
+    max_viewers: int = Field(default=64, ge=1, le=1000)
+    """Viewers at once, over all streams."""
+
+    @field_validator("udp_ports")
+    @classmethod
+    def _are_ports(cls, value: str) -> str:
+        if value != "auto":
+            parse_ports(value)
+        return value
+
+    @property
+    def ports(self) -> range | None:
+        """None: any free one."""
+        return None if self.udp_ports == "auto" else parse_ports(self.udp_ports)
+
+
+class ModelConfig(Section):
+    """The network and how it runs."""
+
+    name: ModelName = "midas_small"
+    """The network: `streamd models list` shows them."""
+    fallback: ModelName | Literal[""] = "embedded"
+    """What runs while the weights of `name` are not on this machine; empty for none."""
+    download: bool = True
+    """Fetch the weights of `name` in the background when they are missing."""
+    weights: Path | None = None
+    """A checkpoint to use for `name` instead of the fetched one."""
+    runtime: Runtime = "auto"
+    """What runs the network; auto takes openvino."""
+    precision: Precision = "auto"
+    """auto takes the fastest that agrees with fp32 on calibration frames on this machine."""
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    """Inference threads; auto takes one per core."""
+    input_size: int = Field(default=256, ge=64, le=1024, multiple_of=32)
+    """Longest side that the network sees, px."""
+    timeout_s: float = Field(default=3.0, gt=0, le=60)
+    """An inference that takes longer counts as hung: the worker is replaced."""
+    memory_limit_mb: int = Field(default=1024, ge=128)
+    """The worker is replaced when its resident memory passes this."""
+
+
+class RecordingConfig(Section):
+    """Recorded files: fragmented MP4, playable up to the last second even after a power cut."""
+
+    directory: Path | None = None
+    """Where segments go, in one folder per stream; empty: nothing is recorded."""
+    segment_seconds: float = Field(default=60.0, ge=1, le=86400)
+    """Length of a segment; it ends at the next keyframe."""
+    max_age_hours: float | None = Field(default=None, gt=0)
+    """Segments that ended longer ago than this are deleted; empty: they stay."""
+    max_gb: float | None = Field(default=None, gt=0)
+    """The oldest segments are deleted while all together have more than this; empty: they stay."""
+    min_free_gb: float = Field(default=1.0, ge=0)
+    """Recording stops, and says so, when the disk has less than this."""
+
+
+class StreamConfig(Section):
+    """One camera or file."""
+
+    source: str
+    """rtsp:// rtsps:// http(s):// URL, /dev/videoN, v4l2:/dev/v4l/by-id/..., a file, demo: or lavfi:GRAPH.
+    A password may be elsewhere: rtsp://user:env:NAME@host/ or rtsp://user:file:/path@host/."""
+    transport: Literal["tcp", "udp", "auto"] = "tcp"
+    """How RTSP sends its packets; auto takes TCP, and UDP when the camera knows no TCP."""
+    read_timeout_s: float = Field(default=10.0, gt=0, le=60)
+    """A camera that gives no picture for this long counts as stalled and is opened again."""
+    hwaccel: Literal["none", "cuda", "qsv", "drm", "amf"] = "none"
+    """Decode on this kind of hardware; without it, or when it cannot, in software."""
+    loop: bool = False
+    """Files: start again at the end."""
+    realtime: bool = True
+    """Files: play at their own speed as a camera would; false: every frame, as fast as it goes."""
+    mode: Literal["always", "on_demand"] = "always"
+    """on_demand: the camera stays closed until someone watches, records or takes a snapshot."""
+    linger_s: float = Field(default=10.0, ge=0, le=3600)
+    """on_demand: how long it goes on when nobody looks any more."""
+    max_fps: float | None = Field(default=None, gt=0, le=240)
+    """Frames beyond this rate are skipped before the network."""
+    height: int | None = Field(default=720, ge=64, le=4320, multiple_of=2)
+    """Largest height of the published picture, px; never enlarged."""
+    bitrate_kbps: int | None = Field(default=None, ge=50, le=100_000)
+    """Of each view; unset: by picture size, 1500 for 720p."""
+    record: tuple[View, ...] = ("depth",)
+    """Views to record when recording.directory is set."""
+    range: Range = "smooth"
+    """smooth: colours that do not flicker; frame: each frame by itself; [near, far]: fixed, in inverse depth."""
+    compress: Literal["linear", "log"] = "linear"
+    """log gives more colours to what is far."""
+    overlay_alpha: float = Field(default=0.5, ge=0, le=1)
+    """Share of depth in the overlay view."""
+    horizontal_fov_degrees: float = Field(default=60.0, gt=1, lt=175)
+    """What the camera sees from left to right; shapes the point cloud of a snapshot."""
+    masks: tuple[Polygon, ...] = ()
+    """Areas blacked out before anything looks at them, each [[x, y], ...]: shares of width and height when all
+    are at most 1, else pixels of the source."""
+
+    @field_validator("source")
+    @classmethod
+    def _is_something(cls, value: str) -> str:
+        if not value:
+            raise ValueError("must not be empty")
+        return value
+
+    @field_validator("masks")
+    @classmethod
+    def _have_an_inside(cls, value: tuple[Polygon, ...]) -> tuple[Polygon, ...]:
+        if any(len(polygon) < 3 for polygon in value):
+            raise ValueError("an area needs at least three points")
+        return value
+
+    @field_validator("record")
+    @classmethod
+    def _named_once(cls, value: tuple[View, ...]) -> tuple[View, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("names a view twice")
+        return value
+
+    @field_validator("range")
+    @classmethod
+    def _near_is_not_far(cls, value: Range) -> Range:
+        if isinstance(value, tuple) and value[0] == value[1]:
+            raise ValueError("near and far must differ")
+        return value
+
+
+class Config(Section):
+    """The whole file."""
+
+    server: ServerConfig = ServerConfig()
+    webrtc: WebRtcConfig = WebRtcConfig()
+    model: ModelConfig = ModelConfig()
+    recording: RecordingConfig = RecordingConfig()
+    streams: dict[Annotated[str, Field(pattern=STREAM_NAME)], StreamConfig] = {}
+
+
+def load(
+    file: Path | None, *, environment: Mapping[str, str] = os.environ, overrides: Mapping[str, Any] | None = None
+) -> Config:
+    """Raises ConfigError with every problem found."""
+    data = _read(file) if file else {}
+    data = _merge(data, _from_environment(environment))
+    data = _merge(data, overrides or {})
+    return parse(data)
+
+
+def parse(data: Mapping[str, Any]) -> Config:
+    """Raises ConfigError with every problem found."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_problems(error)) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([Problem(str(file), "", f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(file), "", "is not UTF-8 text")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Problem(str(file), "", f"is not TOML: {error}")]) from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """STREAMD_SERVER__LISTEN=... to {"server": {"listen": ...}}; values are TOML, else plain text."""
+    data: dict[str, Any] = {}
+    for name, text in sorted(environment.items()):
+        path = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
+        if not name.startswith(ENVIRONMENT_PREFIX) or len(path) < 2:
+            continue
+        node = data
+        # A stream's name keeps its case; sections and keys are lower case.
+        keys = [part if index == 1 and path[0] == "STREAMS" else part.lower() for index, part in enumerate(path)]
+        for key in keys[:-1]:
+            child = node.get(key)
+            node[key] = node = child if isinstance(child, dict) else {}
+        node[keys[-1]] = _toml_value(text)
+    return data
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    """Pydantic's findings, one per key (a union reports each of its branches), without secrets."""
+    found: dict[str, Problem] = {}
+    for item in error.errors(include_url=False):
+        keys = [str(part) for part in item["loc"] if not str(part).startswith(("literal[", "tuple[", "constrained"))]
+        path = ".".join(key for key in keys if key not in ("[key]", "int", "float"))
+        reason = _reason(item["type"], item["msg"])
+        hidden = item["type"] in ("missing", "extra_forbidden") or SECRET_KEYS & set(keys)
+        value = "" if hidden else _shown(item["input"])
+        if path in found:
+            reason = f"{found[path].reason}, or {reason}" if reason not in found[path].reason else found[path].reason
+        found[path] = Problem(path, value, reason)
+    return list(found.values())
+
+
+_REASONS = {
+    "extra_forbidden": "unknown key; `streamd schema` lists those that exist",
+    "missing": "is required",
+    "string_type": "should be text in quotes",
+    "path_type": "should be a path in quotes",
+    "string_pattern_mismatch": "a name has letters, digits, . _ and -, at most 64, and begins with a letter or digit",
+    "dict_type": "should be a table",
+    "model_type": "should be a table",
+    "tuple_type": "should be a list",
+    "too_long": "has too many items",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_parsing": "should be a number",
+}
+"""In plain words, where pydantic's are Python's."""
+
+
+def _reason(kind: str, message: str) -> str:
+    return _REASONS.get(kind) or message.removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict | BaseModel):
+        return ""
+    text = " ".join(redact(str(value)).split())
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,55 @@
+"""One picture in, its depth out: `streamd depth` and ``POST /api/v1/depth``."""
+
+from __future__ import annotations
+
+import cv2
+
+from streamd.config.sections import PictureFormat, View
+from streamd.depth.estimator import ModelInfo, as_inverse_depth
+from streamd.depth.preprocess import still_input
+from streamd.depth.service import DepthService
+from streamd.errors import InferenceFailed, PictureError, StreamdError
+from streamd.media.frames import ByteImage, FloatImage
+from streamd.render.pictures import Still, encode_share, encode_still, read_picture, share_of
+
+READY_TIMEOUT_S = 60.0
+TRIES = 2
+"""The network may change, or its worker be lost, just now."""
+
+
+def depth_of_picture(data: bytes, service: DepthService, view: View, format: PictureFormat) -> bytes:
+    """The bytes of a picture file to those of a depth file. Blocks: not for the event loop.
+
+    Preprocessing and enlarging are the reference's (MiDaS ``run.py``): both cubic with a = -0.75.
+    Raises PictureError, DepthError.
+    """
+    try:
+        return _depth_of_picture(data, service, view, format)
+    except StreamdError as error:
+        # Its traceback holds the frames that it came through, and these the pixels: hundreds of megabytes, for as
+        # long as somebody holds the error.
+        raise error.with_traceback(None) from None
+
+
+def _depth_of_picture(data: bytes, service: DepthService, view: View, format: PictureFormat) -> bytes:
+    rgb = read_picture(data)
+    height, width = rgb.shape[:2]
+    if min(width, height) < 2:
+        raise PictureError(f"is too small: {width}x{height}")
+    with service.leased():
+        info, output = _infer(rgb, service)
+    depth = cv2.resize(as_inverse_depth(output, info.spec), (width, height), interpolation=cv2.INTER_CUBIC)
+    if format in ("npz", "ply"):
+        return encode_still(Still(rgb, depth, depth, output, info.origin), view, format)
+    return encode_share(view, format, share_of(depth, out=depth), rgb)  # a large picture has no room for both
+
+
+def _infer(rgb: ByteImage, service: DepthService) -> tuple[ModelInfo, FloatImage]:
+    for left in reversed(range(TRIES)):
+        info = service.wait_ready(READY_TIMEOUT_S)
+        try:
+            return info, service.submit(info, still_input(rgb, info.spec.preprocessing)).result()
+        except InferenceFailed:
+            if not left:
+                raise
+    raise AssertionError("unreachable")

@@ -1,0 +1,171 @@
+"""Encode once, fan out: the same packets to every viewer, recorder and push.
+
+Everything here runs in the event loop's thread, so there are no locks; the publish thread enters
+through ``PacketHub.publish_threadsafe``, one hop per packet however many sinks there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, get_args
+
+from streamd.config.sections import VIEWS, View
+from streamd.media.frames import Codec, EncodedPacket
+from streamd.telemetry.statistics import ByteRate
+
+QUEUE_PACKETS = 30
+
+
+class Rendition(NamedTuple):
+    """What one encoder makes, once for all who want it."""
+
+    view: View
+    codec: Codec = "h264"
+    light: bool = False
+    """Half the size at a quarter of the rate, for viewers on a bad link."""
+
+
+RENDITIONS = tuple(
+    Rendition(view, codec, light) for view in VIEWS for codec in get_args(Codec) for light in (False, True)
+)
+
+
+class Seat(Protocol):
+    """What the hub needs of a subscriber."""
+
+    def push(self, packet: EncodedPacket) -> None:
+        """Take a packet or drop it; never block, never raise."""
+
+    def close(self) -> None:
+        """Nothing more will come. Leaves the hub; safe to repeat."""
+
+
+class PacketHub:
+    """The packets of one rendition of one stream."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        request_keyframe: Callable[[str], None],
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``on_change`` is called on the loop when someone has joined or left."""
+        self._loop = loop
+        self._on_change = on_change
+        self._seats: set[Seat] = set()
+        self.request_keyframe = request_keyframe
+        """Any thread; takes the reason: join, pli, overflow."""
+        self.size: tuple[int, int] | None = None
+        """(width, height) of the newest packet, px."""
+        self._sent = ByteRate()
+
+    @property
+    def bits_per_second(self) -> float:
+        """Of the last moments."""
+        return 8 * self._sent.per_second()
+
+    @property
+    def watched(self) -> bool:
+        """Whether anyone subscribes. Any thread."""
+        return bool(self._seats)
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    def join(self, seat: Seat) -> None:
+        self._seats.add(seat)
+        self.request_keyframe("join")
+        self._on_change()
+
+    def leave(self, seat: Seat) -> None:
+        """Safe to repeat."""
+        self._seats.discard(seat)
+        self._on_change()
+
+    def close(self) -> None:
+        """The stream has gone, and all its seats with it."""
+        for seat in tuple(self._seats):
+            seat.close()
+
+    def publish_threadsafe(self, packets: list[EncodedPacket]) -> None:
+        """Any thread. After the loop has closed, packets go nowhere."""
+        try:
+            self._loop.call_soon_threadsafe(self._publish, packets)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+
+    def _publish(self, packets: list[EncodedPacket]) -> None:
+        for packet in packets:
+            self.size = packet.size
+            self._sent.add(len(packet.data))
+            for seat in tuple(self._seats):
+                seat.push(packet)
+
+
+class Subscription:
+    """A bounded queue at the hub for one asynchronous consumer.
+
+    Starts at a keyframe; when it overflows, all that waits is dropped and it goes on at the next
+    keyframe: a decoder cannot use a stream with holes.
+    """
+
+    def __init__(self, hub: PacketHub, *, capacity: int = QUEUE_PACKETS, on_drop: Callable[[int], None]) -> None:
+        self.hub = hub
+        self._capacity = capacity
+        self._on_drop = on_drop
+        self._queue: deque[EncodedPacket] = deque()
+        self._ready = asyncio.Event()
+        self._needs_keyframe = True
+        self._overflowed = False
+        self._started = False
+        self.closed = False
+        hub.join(self)
+
+    def push(self, packet: EncodedPacket) -> None:
+        if self._needs_keyframe and not packet.is_keyframe:
+            if self._overflowed:
+                self._on_drop(1)
+            return
+        if packet.is_keyframe and not self._started:
+            self._queue.clear()  # nobody reads yet (DTLS is under way): only the newest GOP is of use
+        self._needs_keyframe = self._overflowed = False
+        if len(self._queue) >= self._capacity:
+            self._on_drop(len(self._queue))
+            self._queue.clear()
+            if not packet.is_keyframe:
+                self._on_drop(1)
+                self._needs_keyframe = self._overflowed = True
+                if self._started:  # a viewer stuck in connecting must not ask for ever
+                    self.hub.request_keyframe("overflow")
+                return
+        self._queue.append(packet)
+        self._ready.set()
+
+    async def get(self) -> EncodedPacket | None:
+        """The next packet; None when closed."""
+        if not self._started:
+            self._started = True
+            if self._needs_keyframe:  # the one asked for at joining overflowed meanwhile, or is still to come
+                self.hub.request_keyframe("join")
+        while not self._queue:
+            if self.closed:
+                return None
+            self._ready.clear()
+            await self._ready.wait()
+        return self._queue.popleft()
+
+    def move(self, hub: PacketHub) -> None:
+        """Goes on at another hub, from its next keyframe. What waits is still delivered."""
+        self.hub.leave(self)
+        self.hub, self._needs_keyframe, self._overflowed = hub, True, False
+        hub.join(self)
+
+    def close(self) -> None:
+        """Safe to repeat."""
+        self.closed = True
+        self._queue.clear()
+        self.hub.leave(self)
+        self._ready.set()

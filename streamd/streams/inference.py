@@ -1,0 +1,149 @@
+"""The infer thread of a stream, and of a file job: captured frames in, depth frames out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from streamd.concurrency.mailbox import Closed, Mailbox
+from streamd.depth.estimator import ModelInfo, as_inverse_depth
+from streamd.depth.preprocess import VideoPreprocessor
+from streamd.depth.service import DepthService
+from streamd.errors import InferenceFailed, StreamdError
+from streamd.media.frames import ByteImage, CapturedFrame, DepthFrame, FloatImage, Picture
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.25
+NETWORK_S = 30.0
+TRIES = 3
+
+Observe = Callable[[str, float], None]
+"""Told (stage, seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    frame: CapturedFrame
+    info: ModelInfo
+    luma: ByteImage
+    future: Future[FloatImage]
+    started: float
+
+
+class Inference:
+    """Takes from ``inbox``, puts to ``outbox``, in order; ends when the inbox is closed.
+
+    Live, one frame is under way at a time and a frame that fails is skipped. Streams take turns, and
+    the frame is chosen when the turn has come: the newest, not one that grew old in a queue. With
+    ``every``, ``in_flight`` frames are, and one that fails (its worker was replaced) is tried again.
+    ``mask`` blackens what nobody may see; whatever comes behind has only the masked picture.
+    """
+
+    def __init__(
+        self,
+        service: DepthService,
+        inbox: Mailbox[CapturedFrame],
+        outbox: Mailbox[DepthFrame],
+        *,
+        every: bool = False,
+        in_flight: int = 1,
+        mask: Callable[[Picture], Picture] = lambda picture: picture,
+        observe: Observe = lambda stage, seconds: None,
+        on_error: Callable[[CapturedFrame], None] = lambda frame: None,
+    ) -> None:
+        self._service = service
+        self._inbox = inbox
+        self._outbox = outbox
+        self._every = every
+        self._in_flight = in_flight
+        self._mask = mask
+        self._observe = observe
+        self._on_error = on_error
+        self._preprocess = VideoPreprocessor()
+        self._under_way: deque[_UnderWay] = deque()
+
+    def run(self) -> None:
+        """The thread's body. Raises, with ``every``, what makes a frame impossible."""
+        try:
+            while True:
+                self._wait_for_network()  # live, the frame that waits is replaced by newer ones meanwhile
+                if self._every:
+                    self._take(self._inbox.get())
+                else:
+                    self._inbox.wait()
+                    with self._service.turns.one(lambda: self._inbox.discarded):
+                        self._take(self._inbox.get(0.0))
+        except Closed:
+            while self._under_way:
+                self._finish(self._under_way.popleft())
+        finally:
+            self._inbox.close(discard=True)
+            self._outbox.close()
+
+    def _take(self, frame: CapturedFrame | None) -> None:
+        if frame is None:
+            return
+        if not self._every:  # a file's own times are no capture times
+            self._observe("wait", frame.stamp.age_s())
+        self._begin(frame)
+        while len(self._under_way) >= self._in_flight:
+            self._finish(self._under_way.popleft())
+
+    def _begin(self, frame: CapturedFrame) -> None:
+        """Tries again when the network changed or was replaced just now."""
+        for left in reversed(range(TRIES)):
+            try:
+                self._under_way.append(self._submit(frame))
+                return
+            except StreamdError:
+                if self._every and not left:
+                    raise
+                if self._every:
+                    self._wait_for_network()
+        self._on_error(frame)
+
+    def _wait_for_network(self) -> None:
+        """Raises Closed when nobody wants the frames any more; with ``every`` what is wrong with the
+        model, a lost worker only after NETWORK_S."""
+        until = time.monotonic() + NETWORK_S
+        while not self._service.is_ready(POLL_S):
+            if self._inbox.discarded:
+                raise Closed
+            if self._every:
+                try:
+                    self._service.wait_ready(0.0)
+                except InferenceFailed:
+                    if time.monotonic() > until:
+                        raise
+
+    def _submit(self, frame: CapturedFrame) -> _UnderWay:
+        info = self._service.wait_ready(0.0)
+        started = time.monotonic()
+        frame = replace(frame, picture=self._mask(frame.picture))
+        planes, luma = self._preprocess(frame.picture, info.spec.preprocessing)
+        self._observe("preprocess", time.monotonic() - started)
+        started = time.monotonic()
+        return _UnderWay(frame, info, luma, self._service.submit(info, planes), started)
+
+    def _finish(self, item: _UnderWay) -> None:
+        try:
+            output = item.future.result()
+        except InferenceFailed:
+            if not self._every:
+                self._on_error(item.frame)
+                return
+            item = self._again(item.frame)
+            output = item.future.result()
+        self._observe("infer", time.monotonic() - item.started)
+        depth = as_inverse_depth(output, item.info.spec)
+        self._outbox.put(DepthFrame(item.frame.stamp, item.frame.picture, depth, item.luma, output, item.info.origin))
+
+    def _again(self, frame: CapturedFrame) -> _UnderWay:
+        """After the worker was replaced. A second loss of the same frame is given up on."""
+        self._begin(frame)
+        return self._under_way.pop()

@@ -1,0 +1,69 @@
+"""What works on the frames of a running stream: its mailboxes, its infer and its publish thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from streamd.concurrency import threads
+from streamd.concurrency.mailbox import Mailbox
+from streamd.config.sections import StreamConfig
+from streamd.depth.service import DepthService
+from streamd.media.frames import CapturedFrame, DepthFrame, StampClock
+from streamd.media.hub import PacketHub, Rendition
+from streamd.render.masks import Masks
+from streamd.streams.inference import Inference
+from streamd.streams.publisher import Publisher
+from streamd.telemetry.metrics import StreamMetrics
+
+
+class Pipeline:
+    """Made when a stream starts to run, gone when it stops: a stream on demand has none while nobody looks.
+
+    ``frames`` is where the capture thread puts what it has; closing it ends the threads one after the other.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: StreamConfig,
+        service: DepthService,
+        metrics: StreamMetrics,
+        clock: StampClock,
+        *,
+        every: bool,
+        on_first_frame: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self.frames: Mailbox[CapturedFrame] = Mailbox(every=every, on_skip=lambda _: metrics.skipped("superseded"))
+        depths: Mailbox[DepthFrame] = Mailbox(every=every, on_skip=lambda _: metrics.skipped("overflow"))
+        self._inference = Inference(
+            service,
+            self.frames,
+            depths,
+            every=every,
+            mask=Masks(config.masks),
+            observe=lambda stage, seconds: metrics.stages[stage].observe(seconds),
+            on_error=lambda _: metrics.skipped("error"),
+        )
+        self.publisher = Publisher(name, config, depths, metrics, clock, on_first_frame)
+        self._parts: list[asyncio.Future[None]] = []
+
+    def start(self, hubs: Mapping[Rendition, PacketHub], on_end: Callable[[], None]) -> None:
+        """``on_end`` is called on the event loop when a thread ends, for whatever reason."""
+        self.publisher.hubs = hubs
+        for kind, body in (("infer", self._inference.run), ("publish", self.publisher.run)):
+            part = asyncio.wrap_future(threads.start(f"{kind}-{self._name}", body).finished)
+            part.add_done_callback(lambda _: on_end())
+            self._parts.append(part)
+
+    @property
+    def ended(self) -> bool:
+        """Whether a thread has."""
+        return any(part.done() for part in self._parts)
+
+    async def stop(self) -> list[BaseException]:
+        """Ends in data order. What the threads failed with."""
+        self.frames.close(discard=True)
+        await asyncio.wait(self._parts)
+        return [failure for part in self._parts if (failure := part.exception())]

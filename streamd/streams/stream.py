@@ -1,0 +1,387 @@
+"""One configured stream: runs it while it is wanted, keeps it going, and knows what state it is in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any
+
+from streamd.concurrency.backoff import Backoff
+from streamd.config.redact import redact_source
+from streamd.config.sections import VIEWS, PictureFormat, RecordingConfig, StreamConfig, View
+from streamd.depth.service import DepthService
+from streamd.errors import PictureError, SourceError, SourceStalled, SourceUnsupported, UsageError
+from streamd.media.frames import ByteImage, Codec, Stamp, StampClock
+from streamd.media.hub import RENDITIONS, PacketHub, Rendition
+from streamd.render.notice import Notice
+from streamd.sources import Source, open_source
+from streamd.streams.capture import Capture, Pacer
+from streamd.streams.pipeline import Pipeline
+from streamd.streams.recorders import Recordings
+from streamd.telemetry.logs import StreamLog
+from streamd.telemetry.metrics import StreamMetrics
+
+log = logging.getLogger(__name__)
+
+NOTICES = {"starting": "CONNECTING", "reconnecting": "NO SIGNAL", "failed": "NO SIGNAL", "ended": "THE END"}
+"""What viewers see in a state that gives them no picture."""
+OpenSource = Callable[[StreamConfig, threading.Event, int], Source]
+
+
+class Stream:
+    """Lives on the event loop. Its hubs and its clock live as long as it does, so that viewers keep
+    their session while the source is away, changes or sleeps; its threads (capture, infer, publish)
+    only while it runs, which ``mode = "on_demand"`` does while somebody looks.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: StreamConfig,
+        service: DepthService,
+        metrics: StreamMetrics,
+        recording: RecordingConfig,
+        *,
+        decode_threads: int = 1,
+        backoff: Backoff | None = None,
+        open_source: OpenSource = open_source,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.metrics = metrics
+        self._log = StreamLog(log, name)
+        self.state = "starting"
+        self.reason: str | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        """Called on the event loop when the state or its reason is another."""
+        self._service = service
+        self._decode_threads = decode_threads
+        self._backoff = backoff or Backoff()
+        self._open_source = open_source
+        self._loop = asyncio.get_running_loop()
+        self._clock = StampClock()
+        self._attention = asyncio.Event()
+        """Set when what ``run`` waits for may have changed."""
+        self._entered = asyncio.Event()
+        """Set, and replaced, when the state changes."""
+        self._stopping = False
+        self._next_config: StreamConfig | None = None
+        self._lookers = 0
+        self._pipeline: Pipeline | None = None
+        self._hubs = {
+            rendition: PacketHub(self._loop, partial(self._request_keyframe, rendition), self._attention.set)
+            for rendition in RENDITIONS
+        }
+        full = {view: self._hubs[Rendition(view)] for view in VIEWS}
+        self._recordings = Recordings(name, recording, full, metrics)
+        metrics.state(self.state)
+
+    # -- what others ask of it: event loop ----------------------------------------------------
+
+    def hub(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:
+        """Raises UsageError for a view that does not exist."""
+        if view not in VIEWS:
+            raise UsageError(f"view {view}: unknown; there are: {', '.join(VIEWS)}")
+        return self._hubs[Rendition(view, codec, light)]
+
+    async def snapshot(self, view: View, format: PictureFormat) -> bytes:
+        """The newest frame as a still; a stream on demand wakes for it. Raises Busy and PictureError."""
+        with self.looking():
+            while self.config.mode == "on_demand" and self.state in ("idle", "starting"):
+                await self._entered.wait()
+            if self._pipeline is None:
+                raise PictureError("the stream has stopped" if self._stopping else "no frame yet")
+            return await asyncio.wrap_future(self._pipeline.publisher.snapshot(view, format))
+
+    async def shown(self, view: View, known: Stamp | None = None) -> tuple[Stamp, ByteImage] | None:
+        """What viewers see of the newest frame, as (h * 3/2, w) I420; None when it is that of ``known``.
+        For those who are ``looking``. Raises Busy and PictureError."""
+        if self._pipeline is None:
+            raise PictureError("no frame yet")
+        return await asyncio.wrap_future(self._pipeline.publisher.shown(view, known))
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Keeps it running: for those who have no seat at a hub."""
+        self._lookers += 1
+        self._attention.set()
+        try:
+            yield
+        finally:
+            self._lookers -= 1
+            self._attention.set()
+
+    def start_recording(self, views: Iterable[View] = ()) -> None:
+        """Views that are recorded already go on; none named: those of its settings. Does nothing
+        without a directory to record to, nor when it is about to stop."""
+        if not self._stopping:
+            self._recordings.start(views or self.config.record or ("depth",))
+
+    async def stop_recording(self) -> None:
+        """Returns when all files are complete. Its settings may start it again when they change."""
+        await self._recordings.stop()
+
+    @property
+    def recorded_views(self) -> list[View]:
+        return self._recordings.views
+
+    def describe(self) -> dict[str, Any]:
+        """For the API, JSON-ready, without secrets."""
+        publisher = self._pipeline.publisher if self._pipeline else None
+        width, height = (publisher.size if publisher else None) or (None, None)
+        return {
+            "name": self.name,
+            "state": self.state,
+            "reason": self.reason,
+            "mode": self.config.mode,
+            "source": redact_source(self.config.source),
+            "width": width,
+            "height": height,
+            "fps_in": round(self.metrics.capture_rate.per_second(), 2) if publisher else 0.0,
+            "fps_out": round(publisher.fps.per_second(), 2) if publisher else 0.0,
+            "skipped": dict(self.metrics.skips),
+            "latency_ms": {
+                name: publisher.latencies.percentile_ms(share) if publisher else None
+                for name, share in (("p50", 0.5), ("p95", 0.95))
+            },
+            "viewers": sum(len(hub) for hub in self._hubs.values()) - len(self._recordings),
+            "recording": len(self._recordings) > 0,
+            "recording_views": self.recorded_views,
+            "recording_error": self._recordings.error,
+            "flicker": publisher.flicker if publisher else 0.0,
+            "overlay_alpha": self.config.overlay_alpha,
+            "views": list(VIEWS),
+        }
+
+    @property
+    def notice(self) -> Notice | None:
+        """What viewers see instead of a picture, in a state that has none."""
+        title = NOTICES.get(self.state)
+        return Notice(title, self.reason or "") if title else None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing to wait for: it delivers, has ended, or sleeps."""
+        return self.state in ("running", "idle", "ended")
+
+    def reconfigure(self, config: StreamConfig) -> None:
+        """Goes on with these settings, soon. Viewers stay; a recording goes on in a new segment.
+        Does nothing when they are the same."""
+        if config == (self._next_config or self.config):
+            return
+        self._next_config = config
+        self._attention.set()
+
+    def stop(self) -> None:
+        """``run`` returns soon. Safe to repeat."""
+        self._stopping = True
+        self._attention.set()
+
+    # -- its life: event loop -----------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until ``stop``. Ends in data order: source, mailboxes, encoder, recorders, viewers."""
+        self._recordings.start(self.config.record)
+        try:
+            while not self._stopping:
+                if self._next_config is not None:
+                    await self._change(self._next_config)
+                elif self.state == "failed":
+                    await self._attended()
+                elif self._is_wanted():
+                    await self._live()
+                else:
+                    self._enter("idle")
+                    await self._attended()
+        finally:
+            await self._recordings.stop()
+            if self.state not in ("ended", "failed"):
+                self._enter("stopping")
+            for hub in self._hubs.values():
+                hub.close()
+
+    def _is_wanted(self) -> bool:
+        return self.config.mode == "always" or self._lookers > 0 or any(hub.watched for hub in self._hubs.values())
+
+    async def _attended(self, timeout_s: float | None = None) -> None:
+        """Until something may have changed."""
+        await _wait(self._attention, timeout_s)
+        self._attention.clear()
+
+    async def _change(self, config: StreamConfig) -> None:
+        before, self.config, self._next_config = self.config, config, None
+        self._clock.epoch += 1
+        self.state = "starting"
+        if config.record != before.record:
+            await self._recordings.stop()
+            self._recordings.start(config.record)
+
+    async def _live(self) -> None:
+        """Until nobody wants it any more, it is to change, or to stop."""
+        self._enter("starting")
+        ending = asyncio.Event()
+        async with self._parts() as pipeline:
+            supervisor = asyncio.create_task(self._supervise(pipeline, ending))
+            try:
+                await self._until_unwanted(pipeline)
+            finally:
+                ending.set()
+                pipeline.frames.close(discard=True)  # first of all: the capture thread may wait for room in it
+                await supervisor
+
+    @asynccontextmanager
+    async def _parts(self) -> AsyncIterator[Pipeline]:
+        pipeline = self._pipeline = Pipeline(
+            self.name,
+            self.config,
+            self._service,
+            self.metrics,
+            self._clock,
+            every=not self.config.realtime and not self._source_is_live(),
+            on_first_frame=self._threadsafe(self._delivers),
+        )
+        pipeline.start(self._hubs, self._attention.set)
+        self._show_notice()
+        try:
+            with self._service.leased():
+                yield pipeline
+        finally:
+            failures = await pipeline.stop()
+            self._pipeline = None
+            for failure in failures:
+                self._log.error("internal error", exc_info=failure)
+                self._enter("failed", f"internal error: {failure}")
+
+    async def _until_unwanted(self, pipeline: Pipeline) -> None:
+        """Returns ``linger_s`` after the last one left, or when it cannot go on like this."""
+        until_s: float | None = None
+        while not (self._stopping or self._next_config or pipeline.ended):
+            now = time.monotonic()
+            if self._is_wanted():
+                until_s = None
+            elif until_s is None:
+                until_s = now + self.config.linger_s
+            elif until_s <= now:
+                return
+            await self._attended(None if until_s is None else until_s - now)
+
+    # -- supervision of the source: event loop ------------------------------------------------
+
+    async def _supervise(self, pipeline: Pipeline, ending: asyncio.Event) -> None:
+        """The only broad ``except`` on the path of a frame: a fault of ours fails this stream only."""
+        try:
+            await self._model_ready(ending)
+            await self._replay(pipeline, ending)
+        except Exception as error:
+            self._log.exception("internal error")
+            self._enter("failed", f"internal error: {error}")
+
+    async def _model_ready(self, ending: asyncio.Event) -> None:
+        """Frames captured before the network is there would only be skipped; but whoever woke a
+        camera shall not wait for one after the other."""
+        while not ending.is_set() and self._service.info is None:
+            failure = self._service.status.message if self._service.status.state == "failed" else None
+            if failure is None and self.config.mode == "on_demand" and self._source_is_live():
+                return
+            if failure != self.reason:
+                self._enter("starting", failure)
+            await _wait(ending, 0.05)
+
+    async def _replay(self, pipeline: Pipeline, ending: asyncio.Event) -> None:
+        """Opens the source again and again, until it ends for good."""
+        delays, delay_s, pacer = self._backoff.start(), 0.0, Pacer(self.config.max_fps)
+        while not ending.is_set():
+            began = time.monotonic() + delay_s
+            capture = self._capture(pipeline, pacer)
+            try:
+                await capture.play(f"capture-{self.name}", ending, delay_s, self._lost)
+            except SourceError as error:
+                if ending.is_set():
+                    return
+                if not self._may_return(error):
+                    self._enter("failed", error.reason)
+                    return
+                self._lost(error)
+                self.metrics.restarted(error.code)
+            else:
+                if not ending.is_set():
+                    self._enter("ended")
+                return
+            if capture.came_back:  # its port opens before it can serve: do not wait as long as while it was away
+                delays = self._backoff.start()
+            delay_s = delays.after(max(0.0, time.monotonic() - began))
+            self._clock.epoch += 1
+
+    def _capture(self, pipeline: Pipeline, pacer: Pacer) -> Capture:
+        """One life of the source."""
+        source = self._open_source(self.config, threading.Event(), self._decode_threads)
+        tell = self._threadsafe(self._source_delivers)
+        return Capture(source, pipeline.frames, self._clock, self.metrics, pacer, tell)
+
+    def _source_is_live(self) -> bool:
+        return self._open_source(self.config, threading.Event(), 1).live
+
+    def _may_return(self, error: SourceError) -> bool:
+        """A file that is no video stays so; a camera may be back any moment."""
+        return self._source_is_live() or not isinstance(error, SourceUnsupported)
+
+    # -- states: event loop -------------------------------------------------------------------
+
+    def _enter(self, state: str, reason: str | None = None) -> None:
+        """The one place where the state changes."""
+        is_new = (state, reason) != (self.state, self.reason) or state == "starting"
+        if is_new:
+            if reason:
+                self._log.warning(f"{state}: %s", reason)
+            else:
+                self._log.info(state)
+        self.state, self.reason = state, reason
+        self.metrics.state(state)
+        self._show_notice()
+        self._entered.set()
+        self._entered = asyncio.Event()
+        if is_new:
+            self.on_change()
+
+    def _show_notice(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.publisher.show(self.notice)
+
+    def _lost(self, error: SourceError) -> None:
+        self._enter("reconnecting", f"stalled: {error.reason}" if isinstance(error, SourceStalled) else error.reason)
+
+    def _delivers(self) -> None:
+        if self.state in ("starting", "reconnecting"):
+            self._enter("running")
+
+    def _source_delivers(self) -> None:
+        if self.state == "reconnecting" and self._pipeline is not None and self._pipeline.publisher.has_picture:
+            self._enter("running")
+
+    # -- any thread ---------------------------------------------------------------------------
+
+    def _request_keyframe(self, rendition: Rendition, reason: str) -> None:
+        pipeline = self._pipeline
+        if pipeline is not None:
+            pipeline.publisher.request_keyframe(rendition, reason)
+
+    def _threadsafe(self, call: Callable[[], None]) -> Callable[..., None]:
+        """``call`` on the event loop; dropped when the loop has closed."""
+
+        def later(*_: object) -> None:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(call)
+
+        return later
+
+
+async def _wait(event: asyncio.Event, timeout_s: float | None = None) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        pass

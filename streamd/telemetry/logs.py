@@ -1,0 +1,129 @@
+"""How streamd logs: one line per event, no password in any, no time where journald adds its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from streamd.config.redact import redact
+
+BURST = 5
+WINDOW_S = 60.0
+MAX_KINDS = 256
+# syslog(3) priorities: journald takes them from the beginning of a line (sd-daemon(3)).
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+class RedactingFormatter(logging.Formatter):
+    """The last gate: whatever a library puts into a message or a traceback goes through it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class JournalFormatter(RedactingFormatter):
+    """Each line with its priority, so that ``journalctl -p warning`` finds it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = f"<{_PRIORITIES.get(record.levelno, 6)}>"
+        return "\n".join(priority + line for line in super().format(record).splitlines())
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (RFC 3339), level, logger, message, and stream and traceback where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        if stream := getattr(record, "stream", None):
+            said["stream"] = stream
+        if record.exc_info:
+            said["traceback"] = redact(self.formatException(record.exc_info))
+        return json.dumps(said, ensure_ascii=False)
+
+
+class StreamLog(logging.LoggerAdapter[logging.Logger]):
+    """Says which stream each line is about."""
+
+    def __init__(self, logger: logging.Logger, stream: str) -> None:
+        super().__init__(logger, {"stream": stream})
+        self._prefix = f"stream {stream}: ".replace("%", "%%")
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return f"{self._prefix}{msg}", kwargs
+
+
+@dataclass
+class _Kind:
+    since: float
+    count: int = 0
+    hidden: int = 0
+
+
+class Collapse(logging.Filter):
+    """Of warnings and errors that are alike, lets a few a minute through and counts the rest: a camera that
+    fails all night must not fill the disk. Alike are those of one place in the code and one stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: OrderedDict[object, _Kind] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        key = (record.name, record.levelno, record.msg, getattr(record, "stream", None))
+        now = time.monotonic()
+        kind = self._kinds.setdefault(key, _Kind(now))
+        self._kinds.move_to_end(key)
+        if len(self._kinds) > MAX_KINDS:
+            self._kinds.popitem(last=False)
+        if now - kind.since >= WINDOW_S:
+            if kind.hidden:
+                record.msg = f"{record.msg} (and {kind.hidden} more like this)"
+            kind.since, kind.count, kind.hidden = now, 0, 0
+        kind.count += 1
+        kind.hidden += kind.count > BURST
+        return kind.count <= BURST
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Not what aiohttp tells of clients that speak no HTTP: each port scan would be ten lines of traceback."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or (kind.__module__ != "aiohttp.http_exceptions" and kind.__name__ != "RequestPayloadError")
+
+
+def set_up(*, debug: bool = False, plain: bool = False, as_json: bool = False) -> None:
+    """Log to stderr. ``debug``: tracebacks and what libraries say too. ``plain``: warnings only, for
+    commands that end soon. ``as_json``: for machines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_formatter(plain=plain, as_json=as_json))
+    level = logging.DEBUG if debug else logging.WARNING if plain else logging.INFO
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    if not debug:
+        handler.addFilter(Collapse())
+        for name in ("aioice", "aiortc", "aiohttp.access", "libav", "asyncio"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("aiohttp.server").addFilter(_is_ours)
+
+
+def _formatter(*, plain: bool, as_json: bool) -> logging.Formatter:
+    if as_json:
+        return JsonFormatter()
+    if plain:
+        return RedactingFormatter("streamd: %(message)s")
+    if "JOURNAL_STREAM" in os.environ:
+        return JournalFormatter("%(message)s")
+    return RedactingFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")

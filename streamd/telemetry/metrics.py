@@ -1,0 +1,177 @@
+"""Every metric that streamd exports, in one registry.
+
+Base units, ``_total`` on counters, and labels that come from the configuration alone, never a
+session id, an address or a URL: their number is bounded.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client.process_collector import ProcessCollector
+
+from streamd.config.sections import VIEWS
+from streamd.telemetry.statistics import Rate
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter, of no use here
+
+STAGE_BUCKETS = (0.002, 0.004, 0.008, 0.016, 0.025, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
+SKIPS = ("superseded", "overflow", "late", "max_fps", "corrupt", "error", "disk")
+LOSSES = ("unreachable", "stalled", "rejected", "unsupported", "ended", "error")
+KEYFRAMES = ("join", "pli", "overflow", "segment")
+WORKER_ENDS = ("crashed", "deadline", "memory", "start", "changed", "error")
+STATES = ("starting", "running", "reconnecting", "idle", "ended", "failed", "stopping")
+
+
+class Metrics:
+    """One per daemon; tests make their own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        reg = self.registry
+        stream = ["stream"]
+        self.captured = Counter("streamd_frames_captured", "Frames decoded from the source.", stream, registry=reg)
+        self.skipped = Counter(
+            "streamd_frames_skipped", "Frames left out, by reason.", ["stream", "reason"], registry=reg
+        )
+        self.published = Counter(
+            "streamd_frames_published", "Pictures encoded and handed to the hub.", ["stream", "view"], registry=reg
+        )
+        self.stage = Histogram(
+            "streamd_stage_seconds",
+            "Time a frame spends in each stage.",
+            ["stream", "stage"],
+            buckets=STAGE_BUCKETS,
+            registry=reg,
+        )
+        self.capture_to_publish = Histogram(
+            "streamd_capture_to_publish_seconds",
+            "From the decoded frame to its encoded depth picture.",
+            stream,
+            buckets=STAGE_BUCKETS,
+            registry=reg,
+        )
+        self.source_up = Gauge("streamd_source_up", "1 while the source delivers frames.", stream, registry=reg)
+        self.source_restarts = Counter(
+            "streamd_source_restarts", "Times the source was opened again.", ["stream", "reason"], registry=reg
+        )
+        self.state = Gauge(
+            "streamd_stream_state", "1 for the state the stream is in.", ["stream", "state"], registry=reg
+        )
+        self.viewers = Gauge("streamd_viewers", "Viewers now.", ["stream", "view"], registry=reg)
+        self.viewer_drops = Counter(
+            "streamd_viewer_packets_dropped", "Packets dropped because a viewer was slow.", stream, registry=reg
+        )
+        self.keyframe_requests = Counter(
+            "streamd_keyframe_requests", "Keyframes asked for.", ["stream", "reason"], registry=reg
+        )
+        self.flicker = Gauge(
+            "streamd_depth_flicker_ratio",
+            "Mean change of the shown depth where the picture did not change, as a share of the range.",
+            stream,
+            registry=reg,
+        )
+        self.recorded_bytes = Counter("streamd_recorded_bytes", "Bytes written to recordings.", stream, registry=reg)
+        self.disk_free = Gauge("streamd_disk_free_bytes", "Free space where recordings go.", registry=reg)
+        self.disk_free.set(math.nan)  # not 0: nothing is known of it until something is recorded
+        self.loop_lag = Gauge(
+            "streamd_event_loop_lag_seconds",
+            "The worst lateness of the event loop's heartbeat in the last 30 seconds.",
+            registry=reg,
+        )
+        self.worker_restarts = Counter(
+            "streamd_worker_restarts", "Times the depth worker was replaced.", ["reason"], registry=reg
+        )
+        for reason in WORKER_ENDS:  # or the first restart would show no increase
+            self.worker_restarts.labels(reason)
+        self.worker_memory = Gauge(
+            "streamd_worker_resident_memory_bytes", "Resident memory of the depth worker.", registry=reg
+        )
+        self.memory_limit = Gauge(
+            "streamd_memory_limit_bytes", "The depth worker's memory ceiling; it is replaced above it.", registry=reg
+        )
+        self.model = Gauge(
+            "streamd_model_info",
+            "1 for the model that is running.",
+            ["model", "runtime", "precision", "sha256"],
+            registry=reg,
+        )
+        self.build = Info("streamd_build", "Version of streamd.", registry=reg)
+        ProcessCollector(registry=reg)
+
+    def of_stream(self, name: str) -> StreamMetrics:
+        return StreamMetrics(self, name)
+
+    def forget(self, name: str) -> None:
+        """A stream that has been removed leaves no series behind."""
+        for metric in vars(self).values():
+            if "stream" in getattr(metric, "_labelnames", ()):
+                metric.remove_by_labels({"stream": name})
+
+    def show_model(self, model: str, runtime: str, precision: str, sha256: str) -> None:
+        """One series at a time: the model that answers now."""
+        self.model.clear()
+        self.model.labels(model, runtime, precision, sha256).set(1)
+
+
+class StreamMetrics:
+    """The metrics of one stream, its label bound, looked up once and not per frame."""
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self.skips: dict[str, int] = {}
+        """Frames left out since the stream was made, by reason."""
+        self.capture_rate = Rate()
+        self.captured = metrics.captured.labels(name)
+        self.capture_to_publish = metrics.capture_to_publish.labels(name)
+        self.source_up = metrics.source_up.labels(name)
+        self.viewer_drops = metrics.viewer_drops.labels(name)
+        self.flicker = metrics.flicker.labels(name)
+        self.recorded_bytes = metrics.recorded_bytes.labels(name)
+        # All of them now: a counter that is born with its first event shows no increase, and one that is looked up
+        # when a viewer leaves a stream that has been removed would be born again.
+        self._skipped = {reason: metrics.skipped.labels(name, reason) for reason in SKIPS}
+        self._published: dict[str, Counter] = {view: metrics.published.labels(name, view) for view in VIEWS}
+        self._restarts = {reason: metrics.source_restarts.labels(name, reason) for reason in LOSSES}
+        self._keyframe_requests = {reason: metrics.keyframe_requests.labels(name, reason) for reason in KEYFRAMES}
+        self._viewers: dict[str, Gauge] = {view: metrics.viewers.labels(name, view) for view in VIEWS}
+        self._states = {state: metrics.state.labels(name, state) for state in STATES}
+        self.stages = {
+            stage: metrics.stage.labels(name, stage)
+            for stage in ("decode", "wait", "preprocess", "infer", "render", "encode")
+        }
+
+    def capture(self) -> None:
+        self.captured.inc()
+        self.capture_rate.tick()
+
+    def skipped(self, reason: str) -> None:
+        self.skips[reason] = self.skips.get(reason, 0) + 1
+        self._skipped[reason].inc()
+
+    def published(self, view: str) -> None:
+        self._published[view].inc()
+
+    def restarted(self, reason: str) -> None:
+        self._restarts[reason].inc()
+
+    def keyframe_requested(self, reason: str) -> None:
+        self._keyframe_requests[reason].inc()
+
+    def viewers(self, view: str, change: int) -> None:
+        self._viewers[view].inc(change)
+
+    def state(self, state: str) -> None:
+        for other in STATES:
+            self._states[other].set(other == state)
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process; 0 when it is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,116 @@
+"""No password gets through, whatever it is made of; what is no password stays readable."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from streamd.config.redact import redact, redact_source
+
+HOST = "camera.lan"
+SECRET = "Zq"  # every password below holds it, and nothing else does
+USER = st.text("abcdefghij0123456789._-", min_size=1, max_size=8)
+LEGAL = st.text("abcXYZ019-._~!$&'()*+,;=:@%".replace("'", ""), max_size=12).map(lambda text: SECRET + text)
+SCHEME = st.sampled_from(["rtsp", "rtsps", "http", "https", "RTSP", "rtmp"])
+AROUND = st.sampled_from(["{}", "cannot open {}: refused", "'{}'", '"{}"', "a {} b {}", "x\n{}\ny", "[{}]", "url={}"])
+
+
+@given(SCHEME, USER, LEGAL, AROUND)
+def test_a_password_before_the_host_never_survives(scheme: str, user: str, password: str, around: str) -> None:
+    url = f"{scheme}://{user}:{password}@{HOST}:554/live?channel=1"
+    shown = redact(around.replace("{}", url))
+    assert SECRET not in shown
+    assert f"{scheme}://***@{HOST}:554/live?channel=1" in shown
+
+
+@given(USER, st.text(max_size=12).map(lambda text: SECRET + text))
+def test_any_password_that_is_escaped_never_survives(user: str, password: str) -> None:
+    assert SECRET not in redact(f"rtsp://{user}:{quote(password, safe='')}@{HOST}/live")
+
+
+@given(
+    st.sampled_from(["token", "password", "passwd", "pwd", "pass", "access_token", "api-key", "secret", "auth", "Sig"]),
+    LEGAL.map(lambda text: text.replace("&", "").replace(";", "")),
+    st.sampled_from("?&;"),
+)
+def test_a_secret_in_the_query_never_survives(key: str, password: str, before: str) -> None:
+    shown = redact(f"http://{HOST}/video{before}{key}={password}&channel=1")
+    assert shown == f"http://{HOST}/video{before}{key}=***&channel=1"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://u:pa/ss@h/live", "rtsp://***@h/live"),
+        ("rtsp://u:p#a?ss@h/live?a=b", "rtsp://***@h/live?a=b"),
+        ("rtsp://h:554/user=admin_password=Zq_channel=1.sdp", "rtsp://h:554/user=admin_password=***"),
+        ("http://h/video.cgi?loginuse=a&loginpas=Zq", "http://h/video.cgi?loginuse=a&loginpas=***"),
+        ("turn:me:Zq@h:3478?transport=udp", "turn:***@h:3478?transport=udp"),
+        ("turn:me:Z@Zq@h:3478", "turn:***@h:3478"),
+        ("['turns:me:Zq@h']: not a URL", "['turns:***@h']: not a URL"),
+        ("http://h/?usr=a&pw=Zq&pass2=Zq&a=b", "http://h/?usr=a&pw=***&pass2=***&a=b"),
+    ],
+)
+def test_secrets_in_odd_places(url: str, shown: str) -> None:
+    """Passwords that should have been escaped, and the forms of well-known cameras."""
+    assert redact(url) == shown
+
+
+@given(SCHEME, USER, st.text(st.characters(exclude_categories=["C", "Z"]), max_size=12))
+def test_of_a_whole_url_any_password_at_all_is_hidden(scheme: str, user: str, password: str) -> None:
+    """Also one with / ? # @ and digits, which should have been escaped."""
+    shown = redact_source(f"{scheme}://{user}:{SECRET}{password}@{HOST}/live")
+    assert shown == f"{scheme}://***@{HOST}/live"
+
+
+@pytest.mark.parametrize("source", ["demo:", "/a@b.mp4", "rtsp://cam/live", "lavfi:testsrc2=size=64x64", "file:a"])
+def test_a_source_without_secrets_is_shown_as_it_is(source: str) -> None:
+    assert redact_source(source) == source
+
+
+@given(st.text())
+def test_it_takes_any_text_and_is_done_after_once(text: str) -> None:
+    assert redact(redact(text)) == redact(text)
+
+
+@given(st.text("abc :/.,-?=&", max_size=60))
+def test_text_without_secrets_is_left_alone(text: str) -> None:
+    assume("@" not in text)
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtsp://camera.lan/stream@2x",
+        "http://h:8080/a@b",
+        "http://[::1]:80/a@b",
+        "mail me@home",
+        "return:me@home",
+        "turn:h:3478?transport=udp",
+        "http://h/a?page=3",
+        "/videos/a@b.mp4",
+        "demo:",
+    ],
+)
+def test_what_is_no_secret_stays_readable(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_it_is_the_last_gate_of_every_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    from streamd.telemetry.logs import RedactingFormatter
+
+    try:
+        raise ValueError("rtsp://u:hunter2@h/x")
+    except ValueError as error:
+        record = logging.LogRecord(
+            "streamd", logging.ERROR, "", 0, "%s fails", ("http://h/?token=hunter2",), (ValueError, error, None)
+        )
+    shown = RedactingFormatter("%(message)s").format(record)
+    assert "hunter2" not in shown
+    assert "http://h/?token=***" in shown
+    assert "rtsp://***@h/x" in shown

@@ -1,0 +1,348 @@
+"""The configuration: its defaults, and the exact line that each fault gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from streamd.config import schema
+from streamd.config.sections import (
+    VIEWS,
+    Config,
+    ModelConfig,
+    ModelName,
+    ServerConfig,
+    StreamConfig,
+    View,
+    load,
+    parse,
+    split_address,
+)
+from streamd.depth.models import MODELS
+from streamd.errors import ConfigError, Problem
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+ADDRESS = "not HOST:PORT, as in 127.0.0.1:8080"
+NUMBERS = "should be a whole number"
+OPEN = (
+    "can be reached from other machines and nobody has to log in: "
+    "listen on 127.0.0.1, set server.view_tokens, or server.allow_anonymous = true"
+)
+
+
+def problems(data: dict[str, Any], environment: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(None, environment=environment or {}, overrides=data)
+    assert caught.value.exit_code == 78
+    return str(caught.value).splitlines()
+
+
+def test_nothing_but_defaults() -> None:
+    config = load(None, environment={})
+    assert config == Config()
+    assert config.streams == {}
+    assert (config.server.listen, config.server.loopback) == ("127.0.0.1:8080", True)
+    assert (config.model.name, config.model.fallback, config.model.download) == ("midas_small", "embedded", True)
+    assert (config.model.runtime, config.model.precision, config.model.input_size) == ("auto", "auto", 256)
+    assert config.recording.directory is None
+    assert config.webrtc.max_viewers == 64
+
+
+def test_a_stream_needs_nothing_but_its_source() -> None:
+    stream = StreamConfig(source="demo:")
+    assert (stream.transport, stream.realtime, stream.loop, stream.max_fps) == ("tcp", True, False, None)
+    assert (stream.height, stream.record, stream.range, stream.compress) == (720, ("depth",), "smooth", "linear")
+
+
+PORTS = 'not "auto", a port, or a range such as "50000-50099"'
+EASY = "has a token that is too easy to guess: 8 characters at least"
+DIGEST = "sha256: takes the 64 lower-case digits that `printf %s TOKEN | sha256sum` prints"
+ICE = "not stun:HOST:PORT or turn:HOST:PORT?transport=udp; username and credential are keys"
+BAD = [
+    ("server", "listen", "", f"server.listen: {ADDRESS}"),
+    ("server", "listen", ":8080", f"server.listen: :8080: {ADDRESS}"),
+    ("server", "listen", "localhost", f"server.listen: localhost: {ADDRESS}"),
+    ("server", "listen", "127.0.0.1:", f"server.listen: 127.0.0.1:: {ADDRESS}"),
+    ("server", "listen", "127.0.0.1:http", f"server.listen: 127.0.0.1:http: {ADDRESS}"),
+    ("server", "listen", "127.0.0.1:65536", f"server.listen: 127.0.0.1:65536: {ADDRESS}"),
+    ("server", "listen", 8080, "server.listen: 8080: should be text in quotes"),
+    ("server", "listen", "0.0.0.0:8080", f"server.listen: 0.0.0.0:8080: {OPEN}"),
+    ("server", "listen", "[::]:8080", f"server.listen: [::]:8080: {OPEN}"),
+    ("server", "listen", "192.168.1.5:80", f"server.listen: 192.168.1.5:80: {OPEN}"),
+    ("server", "listen", "box.lan:80", f"server.listen: box.lan:80: {OPEN}"),
+    ("server", "allow_anonymous", "maybe", "server.allow_anonymous: maybe: should be true or false"),
+    ("server", "view_tokens", ["hunter2"], f"server.view_tokens: {EASY}"),
+    ("server", "view_tokens", ["sha256:ABC"], f"server.view_tokens: {DIGEST}"),
+    ("server", "control_tokens", ["hunter2"], f"server.control_tokens: {EASY}"),
+    ("server", "tls_certificate", 5, "server.tls_certificate: 5: should be a path in quotes"),
+    ("server", "tls_key", "key.pem", "server: tls_certificate and tls_key go together"),
+    ("webrtc", "udp_ports", "all", f"webrtc.udp_ports: all: {PORTS}"),
+    ("webrtc", "udp_ports", "10-", f"webrtc.udp_ports: 10-: {PORTS}"),
+    ("webrtc", "udp_ports", "50-40", "webrtc.udp_ports: 50-40: ports go from 1 to 65535, the smaller first"),
+    ("webrtc", "udp_ports", "65536", "webrtc.udp_ports: 65536: ports go from 1 to 65535, the smaller first"),
+    ("webrtc", "advertise", "192.0.2.1", "webrtc.advertise: 192.0.2.1: should be a list"),
+    ("webrtc", "interfaces", "eth0", "webrtc.interfaces: eth0: should be a list"),
+    (
+        "webrtc",
+        "ice_servers",
+        ["turn:user:pw@h:3478"],
+        f"webrtc.ice_servers.0.urls: ['turn:***@h:3478']: {ICE}",
+    ),
+    ("webrtc", "ice_servers", ["http://h"], f"webrtc.ice_servers.0.urls: ['http://h']: {ICE}"),
+    ("webrtc", "playout_delay_max_ms", 15, "webrtc.playout_delay_max_ms: 15: should be a multiple of 10"),
+    ("webrtc", "max_viewers", 0, "webrtc.max_viewers: 0: should be greater than or equal to 1"),
+    ("webrtc", "max_viewers", 1001, "webrtc.max_viewers: 1001: should be less than or equal to 1000"),
+    ("webrtc", "max_viewers", "many", f"webrtc.max_viewers: many: {NUMBERS}"),
+    ("model", "name", "midas", "model.name: midas: should be 'midas_small' or 'embedded'"),
+    ("model", "fallback", "no", "model.fallback: no: should be 'midas_small' or 'embedded', or should be ''"),
+    ("model", "download", "perhaps", "model.download: perhaps: should be true or false"),
+    ("model", "weights", 3, "model.weights: 3: should be a path in quotes"),
+    ("model", "runtime", "cuda", "model.runtime: cuda: should be 'auto', 'openvino' or 'torch'"),
+    ("model", "precision", "fp16", "model.precision: fp16: should be 'auto', 'fp32' or 'bf16'"),
+    ("model", "threads", 0, "model.threads: 0: should be 'auto', or should be greater than or equal to 1"),
+    ("model", "threads", 300, "model.threads: 300: should be 'auto', or should be less than or equal to 256"),
+    ("model", "threads", "two", f"model.threads: two: should be 'auto', or {NUMBERS}"),
+    ("model", "threads", 1.5, f"model.threads: 1.5: should be 'auto', or {NUMBERS}"),
+    ("model", "input_size", 100, "model.input_size: 100: should be a multiple of 32"),
+    ("model", "input_size", 32, "model.input_size: 32: should be greater than or equal to 64"),
+    ("model", "input_size", 1056, "model.input_size: 1056: should be less than or equal to 1024"),
+    ("model", "timeout_s", 0, "model.timeout_s: 0: should be greater than 0"),
+    ("model", "timeout_s", 61, "model.timeout_s: 61: should be less than or equal to 60"),
+    ("model", "timeout_s", float("nan"), "model.timeout_s: nan: should be a finite number"),
+    ("model", "timeout_s", "fast", "model.timeout_s: fast: should be a number"),
+    ("model", "memory_limit_mb", 10, "model.memory_limit_mb: 10: should be greater than or equal to 128"),
+    ("recording", "directory", 5, "recording.directory: 5: should be a path in quotes"),
+    ("recording", "segment_seconds", 0.5, "recording.segment_seconds: 0.5: should be greater than or equal to 1"),
+    (
+        "recording",
+        "segment_seconds",
+        9e9,
+        "recording.segment_seconds: 9000000000.0: should be less than or equal to 86400",
+    ),
+    ("recording", "max_age_hours", 0, "recording.max_age_hours: 0: should be greater than 0"),
+    ("recording", "max_gb", -1, "recording.max_gb: -1: should be greater than 0"),
+    ("recording", "min_free_gb", -1, "recording.min_free_gb: -1: should be greater than or equal to 0"),
+]
+BAD_STREAM = [
+    ("source", "", "must not be empty"),
+    ("source", 5, "5: should be text in quotes"),
+    ("transport", "sctp", "sctp: should be 'tcp', 'udp' or 'auto'"),
+    ("read_timeout_s", 0, "0: should be greater than 0"),
+    ("read_timeout_s", 601, "601: should be less than or equal to 60"),
+    ("loop", "x", "x: should be true or false"),
+    ("realtime", 3, "3: should be true or false"),
+    ("max_fps", 0, "0: should be greater than 0"),
+    ("max_fps", 241, "241: should be less than or equal to 240"),
+    ("height", 62, "62: should be greater than or equal to 64"),
+    ("height", 101, "101: should be a multiple of 2"),
+    ("height", 4322, "4322: should be less than or equal to 4320"),
+    ("bitrate_kbps", 10, "10: should be greater than or equal to 50"),
+    ("bitrate_kbps", 100_001, "100001: should be less than or equal to 100000"),
+    ("record", "depth", "depth: should be a list"),
+    ("range", "auto", "auto: should be 'smooth' or 'frame', or should be a list"),
+    ("range", [1, 1], "[1, 1]: near and far must differ"),
+    ("range", [1, 2, 3], "[1, 2, 3]: should be 'smooth' or 'frame', or has too many items"),
+    ("compress", "sqrt", "sqrt: should be 'linear' or 'log'"),
+    ("overlay_alpha", 1.5, "1.5: should be less than or equal to 1"),
+    ("overlay_alpha", -0.1, "-0.1: should be greater than or equal to 0"),
+    ("horizontal_fov_degrees", 180, "180: should be less than 175"),
+    ("mode", "sometimes", "sometimes: should be 'always' or 'on_demand'"),
+    ("linger_s", -1, "-1: should be greater than or equal to 0"),
+    ("hwaccel", "gpu", "gpu: should be 'none', 'cuda', 'qsv', 'drm' or 'amf'"),
+    ("masks", [[[0, 0], [1, 0]]], "[[[0, 0], [1, 0]]]: an area needs at least three points"),
+]
+
+
+@pytest.mark.parametrize(("section", "key", "value", "line"), BAD)
+def test_each_bad_value_has_its_line(section: str, key: str, value: object, line: str) -> None:
+    assert problems({section: {key: value}}) == [line]
+
+
+@pytest.mark.parametrize(("key", "value", "line"), BAD_STREAM)
+def test_each_bad_value_of_a_stream_has_its_line(key: str, value: object, line: str) -> None:
+    assert problems({"streams": {"cam": {"source": "demo:", key: value}}}) == [f"streams.cam.{key}: {line}"]
+
+
+def test_every_key_with_a_limit_is_in_the_tables() -> None:
+    tested = {(section, key) for section, key, *_ in BAD} | {("streams", key) for key, *_ in BAD_STREAM}
+    sections: dict[str, Any] = {name: getattr(Config(), name) for name in Config.model_fields if name != "streams"}
+    wanted = {(name, key) for name, section in sections.items() for key in type(section).model_fields}
+    assert tested == wanted | {("streams", key) for key in StreamConfig.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ({"stream": {}}, "stream: unknown key; `streamd schema` lists those that exist"),
+        ({"model": {"nmae": 1}}, "model.nmae: unknown key; `streamd schema` lists those that exist"),
+        ({"streams": {"cam": {}}}, "streams.cam.source: is required"),
+        ({"streams": [1]}, "streams: [1]: should be a table"),
+        ({"streams": {"cam": 5}}, "streams.cam: 5: should be a table"),
+        ({"model": 3}, "model: 3: should be a table"),
+        (
+            {"streams": {"a b": {"source": "demo:"}}},
+            "streams.a b: a b: a name has letters, digits, . _ and -, at most 64, and begins with a letter or digit",
+        ),
+        (
+            {"streams": {"cam": {"source": "demo:", "record": ["colour"]}}},
+            "streams.cam.record.0: colour: should be 'depth', 'overlay', 'side-by-side', 'source', 'gray' or 'rgbd'",
+        ),
+    ],
+)
+def test_each_bad_shape_has_its_line(data: dict[str, Any], line: str) -> None:
+    assert problems(data) == [line]
+
+
+@pytest.mark.parametrize("name", ["", "..", "-x", "a/b", "a" * 65, "é"])
+def test_stream_names_are_safe_in_paths_and_addresses(name: str) -> None:
+    assert len(problems({"streams": {name: {"source": "demo:"}}})) == 1
+
+
+def test_all_problems_are_told_at_once() -> None:
+    bad = {
+        "server": {"listen": "nowhere"},
+        "model": {"name": "x", "timeout_s": -1},
+        "streams": {"a": {"source": "demo:", "loop": "x"}, "b": {"soruce": "demo:"}},
+        "bogus": 1,
+    }
+    told = [line.split(": ")[0] for line in problems(bad)]
+    assert sorted(told) == sorted(
+        [
+            "server.listen",
+            "model.name",
+            "model.timeout_s",
+            "streams.a.loop",
+            "streams.b.source",
+            "streams.b.soruce",
+            "bogus",
+        ]
+    )
+
+
+def test_no_password_and_no_flood_in_a_message() -> None:
+    (line,) = problems({"streams": {"cam": {"source": "demo:", "transport": "rtsp://u:hunter2@h/" + "x" * 500}}})
+    assert "hunter2" not in line
+    assert len(line) < 200
+    assert problems({"model": {"name": "a\nb"}}) == ["model.name: a b: should be 'midas_small' or 'embedded'"]
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.8.8.8:80", "[::1]:8080", "localhost:8080"])
+def test_loopback_needs_no_permission(listen: str) -> None:
+    assert ServerConfig(listen=listen).loopback
+
+
+def test_strangers_are_let_in_on_request() -> None:
+    server = ServerConfig(listen="0.0.0.0:80", allow_anonymous=True)
+    assert (server.loopback, server.address) == (False, ("0.0.0.0", 80))
+
+
+def test_addresses_of_version_6_lose_their_brackets() -> None:
+    assert split_address("[::1]:80") == ("::1", 80)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"[model\n", "{}: is not TOML: Expected ']' at the end of a table declaration (at line 1, column 7)"),
+        (b"\xff\xfe", "{}: is not UTF-8 text"),
+        (None, "{}: cannot be read: No such file or directory"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, content: bytes | None, line: str) -> None:
+    file = tmp_path / "streamd.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load(file, environment={})
+    assert str(caught.value) == line.format(file)
+
+
+def test_the_later_wins(tmp_path: Path) -> None:
+    file = tmp_path / "streamd.toml"
+    file.write_text('[model]\nname = "embedded"\nthreads = 1\ninput_size = 128\n[streams.a]\nsource = "demo:"\n')
+    environment = {"STREAMD_MODEL__THREADS": "2", "STREAMD_MODEL__INPUT_SIZE": "192"}
+    config = load(file, environment=environment, overrides={"model": {"input_size": 320}, "streams": {}})
+    assert (config.model.name, config.model.threads, config.model.input_size) == ("embedded", 2, 320)
+    assert set(config.streams) == {"a"}
+
+
+def test_the_environment_reaches_every_kind_of_key() -> None:
+    config = load(
+        None,
+        environment={
+            "STREAMD_SERVER__LISTEN": "127.0.0.1:9",
+            "STREAMD_MODEL__DOWNLOAD": "false",
+            "STREAMD_MODEL__FALLBACK": "",
+            "STREAMD_RECORDING__SEGMENT_SECONDS": "2.5",
+            "STREAMD_STREAMS__Porch-2__SOURCE": "rtsp://u:p=[w]#@h/a?b=c",
+            "STREAMD_STREAMS__Porch-2__RANGE": "[0.5, 20]",
+            "STREAMD_STREAMS__Porch-2__RECORD": '["gray", "rgbd"]',
+            "STREAMD_HOME": "/not/a/key",
+            "OTHER__KEY": "1",
+        },
+    )
+    assert (config.server.listen, config.model.download, config.model.fallback) == ("127.0.0.1:9", False, "")
+    assert config.recording.segment_seconds == 2.5
+    stream = config.streams["Porch-2"]
+    assert (stream.source, stream.range) == ("rtsp://u:p=[w]#@h/a?b=c", (0.5, 20))
+    assert stream.record == ("gray", "rgbd")
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        ({"STREAMD_BOGUS__X": "1"}, "bogus: unknown key; `streamd schema` lists those that exist"),
+        (
+            {"STREAMD_MODEL__THREADS": "0"},
+            "model.threads: 0: should be 'auto', or should be greater than or equal to 1",
+        ),
+        (
+            {"STREAMD_MODEL__NAME": "1", "STREAMD_MODEL__NAME__X": "2"},
+            "model.name: should be 'midas_small' or 'embedded'",
+        ),
+    ],
+)
+def test_a_bad_environment_is_told_as_a_bad_file_is(environment: dict[str, str], line: str) -> None:
+    assert problems({}, environment) == [line]
+
+
+def test_a_value_never_changes_after_loading() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().model.name = "embedded"  # type: ignore[misc]
+
+
+def test_the_networks_are_those_that_exist() -> None:
+    assert set(get_args(ModelName)) == set(MODELS)
+    assert get_args(View) == VIEWS
+    fallback = ModelConfig().fallback
+    assert MODELS[fallback].embedded_weights, "the stand-in needs no download"
+
+
+def test_the_example_is_generated_and_holds_the_defaults() -> None:
+    file = CONFIGS / "example.toml"
+    assert file.read_text().rstrip("\n") == schema.example().rstrip("\n"), "make it again: see schema.example"
+    config = load(file, environment={})
+    assert config == Config(streams={"demo": StreamConfig(source="demo:")})
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.toml")), ids=lambda file: file.name)
+def test_the_shipped_files_are_good(file: Path) -> None:
+    assert load(file, environment={}).streams
+
+
+def test_a_problem_shows_what_was_found() -> None:
+    assert str(Problem("a.b", "5", "is bad")) == "a.b: 5: is bad"
+    assert str(Problem("a.b", "", "is bad")) == "a.b: is bad"
+
+
+def test_ports_and_ice_servers_in_all_their_forms() -> None:
+    webrtc = parse({"webrtc": {"udp_ports": "50000-50003", "ice_servers": ["stun:192.0.2.1:3478"]}}).webrtc
+    assert webrtc.ports == range(50000, 50004)
+    assert webrtc.ice_servers[0].urls == ("stun:192.0.2.1:3478",)
+    assert (parse({}).webrtc.ports, parse({"webrtc": {"udp_ports": "8189"}}).webrtc.ports) == (None, range(8189, 8190))
+
+
+def test_with_a_token_others_may_reach_it() -> None:
+    assert not parse({"server": {"listen": "0.0.0.0:80", "view_tokens": ["env:STREAMD_VIEW"]}}).server.loopback

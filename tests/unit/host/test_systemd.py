@@ -1,0 +1,275 @@
+"""streamd.host.systemd, against a socket that stands in for systemd's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from streamd.host import systemd
+from streamd.host.systemd import Look, Notifier, StreamLook, SystemdLink, watchdog_s
+
+DOOR = StreamLook("door", "running", None, fps_in=25.0, fps_out=20.4, publishes=True, patience_s=15.0)
+YARD = StreamLook("yard", "starting", None, fps_in=0.0, fps_out=0.0, publishes=False, patience_s=15.0)
+AWAY = replace(YARD, state="reconnecting", reason="connection refused")
+MUTE = replace(DOOR, fps_out=0.0, publishes=False)
+
+
+def look_at(*streams: StreamLook, model_state: str = "ready") -> Look:
+    return Look(streams, model_state, "midas_small bf16")
+
+
+@dataclass
+class Manager:
+    """What systemd would be."""
+
+    address: str
+    channel: socket.socket
+    told: list[str] = field(default_factory=list)
+
+    def read(self) -> list[str]:
+        """All lines that have come."""
+        with suppress(BlockingIOError):
+            while True:
+                self.told += self.channel.recv(4096).decode().split("\n")
+        return self.told
+
+    async def hears(self, line: str) -> None:
+        await _until(lambda: line in self.read())
+
+    def heard(self, variable: str) -> int:
+        return sum(line.startswith(f"{variable}=") for line in self.read())
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
+    address = str(tmp_path / "notify") if request.param == "path" else f"@streamd-test-{uuid4()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(address.replace("@", "\0", 1))
+        channel.setblocking(False)
+        yield Manager(address, channel)
+
+
+class Scene:
+    """A link whose daemon shows what the test sets."""
+
+    def __init__(self, manager: Manager, look: Look, watchdog_us: str = "20000") -> None:
+        self.look = look
+        self.link = SystemdLink(lambda: self.look, {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": watchdog_us})
+
+    async def __aenter__(self) -> Scene:
+        self._task = asyncio.create_task(self.link.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_TICK_S", 0.005), ("START_S", 0.2), ("EXTEND_S", 0.06)):
+        monkeypatch.setattr(systemd, name, value)
+
+
+# -- the socket -------------------------------------------------------------------------------
+
+
+def test_tells_lines_in_one_datagram(manager: Manager) -> None:
+    assert Notifier({"NOTIFY_SOCKET": manager.address}).tell(READY=1, STATUS="all\nis  well")
+    assert manager.read() == ["READY=1", "STATUS=all is well"]
+
+
+@pytest.mark.parametrize("address", ["", "vsock:2:1", "relative"])
+def test_without_a_socket_nothing_is_told(address: str) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": address})
+    assert not notifier
+    assert not notifier.tell(READY=1)
+    assert not Notifier({})
+
+
+def test_a_socket_that_is_gone_is_no_fault(tmp_path: Path) -> None:
+    assert not Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).tell(READY=1)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "15000000"}, 15.0),
+        ({"WATCHDOG_USEC": "15000000", "WATCHDOG_PID": str(os.getpid())}, 15.0),
+        ({"WATCHDOG_USEC": "15000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "15000000", "WATCHDOG_PID": "one"}, None),
+    ],
+)
+def test_watchdog_of_this_process_only(environment: dict[str, str], expected: float | None) -> None:
+    assert watchdog_s(environment) == expected
+
+
+# -- what a look says -------------------------------------------------------------------------
+
+
+def test_status_has_states_fps_and_model() -> None:
+    look = look_at(DOOR, replace(DOOR, name="gate"), AWAY)
+    assert look.status() == (
+        "3 streams: 2 running, 1 reconnecting; 41 fps; model midas_small bf16; yard: connection refused"
+    )
+    assert look_at().status() == "0 streams; 0 fps; model midas_small bf16"
+
+
+def test_a_look_is_made_of_what_the_api_tells() -> None:
+    described = {
+        "name": "door",
+        "state": "running",
+        "reason": None,
+        "fps_in": 25.0,
+        "fps_out": 20.4,
+        "latency_ms": {"p50": 30.0, "p95": 40.0},
+        "more": "of no interest",
+    }
+    assert StreamLook.of(described, max_fps=None) == DOOR
+    assert StreamLook.of(described, max_fps=0.1).patience_s == 30.0
+    assert not StreamLook.of({**described, "latency_ms": {"p50": None}}, max_fps=30).publishes
+
+
+# -- its life ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("quick")
+async def test_ready_with_the_first_published_frame(manager: Manager) -> None:
+    async with Scene(manager, look_at(YARD)) as scene:
+        await manager.hears("STATUS=1 stream: 1 starting; 0 fps; model midas_small bf16")
+        assert "READY=1" not in manager.read()
+        scene.look = look_at(DOOR, YARD)
+        await manager.hears("READY=1")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "streams",
+    [(), (AWAY,), *[(replace(YARD, state=state),) for state in ("idle", "ended", "failed")]],
+    ids=["none", "away", "idle", "ended", "failed"],
+)
+async def test_ready_at_once_with_nothing_to_wait_for(manager: Manager, streams: tuple[StreamLook, ...]) -> None:
+    began = time.monotonic()
+    async with Scene(manager, look_at(*streams, model_state="starting")):
+        await manager.hears("READY=1")
+    assert time.monotonic() - began < systemd.START_S
+
+
+@pytest.mark.usefixtures("quick")
+async def test_ready_after_a_while_whatever_is_missing(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    began = time.monotonic()
+    async with Scene(manager, look_at(YARD)):
+        await manager.hears("READY=1")
+    assert time.monotonic() - began >= systemd.START_S
+    assert "no depth yet from yard after 0.2 s" in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+async def test_asks_for_time_while_the_network_is_prepared(manager: Manager) -> None:
+    async with Scene(manager, look_at(YARD, model_state="starting")) as scene:
+        await asyncio.sleep(1.5 * systemd.START_S)
+        await _until(lambda: manager.heard("EXTEND_TIMEOUT_USEC") > 3)
+        assert not manager.heard("READY")
+        scene.look = look_at(DOOR)
+        await manager.hears("READY=1")
+
+
+@pytest.mark.usefixtures("quick")
+async def test_feeds_the_watchdog_at_half_its_interval(manager: Manager) -> None:
+    async with Scene(manager, look_at(DOOR)):
+        began = time.monotonic()
+        await _until(lambda: manager.heard("WATCHDOG") > 5)
+        assert 0.04 < time.monotonic() - began < 2
+    assert manager.heard("READY") == 1
+    assert manager.heard("STATUS") == 1, "the same status is told once"
+
+
+@pytest.mark.usefixtures("quick")
+async def test_without_a_watchdog_none_is_fed(manager: Manager) -> None:
+    async with Scene(manager, look_at(DOOR), watchdog_us="0"):
+        await manager.hears("READY=1")
+        await asyncio.sleep(0.05)
+    assert not manager.heard("WATCHDOG")
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_stream_that_gets_frames_and_gives_none_starves_the_watchdog(
+    manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Scene(manager, look_at(DOOR)) as scene:
+        await manager.hears("WATCHDOG=1")
+        scene.look = look_at(replace(MUTE, patience_s=0.1), replace(DOOR, name="gate"))
+        await _until(lambda: "not feeding" in caplog.text)
+        fed = manager.heard("WATCHDOG")
+        await asyncio.sleep(0.1)
+        assert manager.heard("WATCHDOG") == fed
+        scene.look = look_at(DOOR)
+        await _until(lambda: manager.heard("WATCHDOG") > fed)
+    [complaint] = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert complaint.startswith("stream door: its source delivers, but nothing has been published for 0 s: not feed")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("stream", "model_state"),
+    [(replace(AWAY, patience_s=0.0), "ready"), (replace(MUTE, patience_s=0.0), "starting"), (MUTE, "ready")],
+    ids=["camera away", "no network", "not for long"],
+)
+async def test_what_is_no_fault_of_ours_does_not(manager: Manager, stream: StreamLook, model_state: str) -> None:
+    async with Scene(manager, look_at(stream, model_state=model_state)):
+        await _until(lambda: manager.heard("WATCHDOG") > 5)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_reloading_and_stopping(manager: Manager) -> None:
+    async with Scene(manager, look_at(DOOR)) as scene:
+        await manager.hears("READY=1")
+        before = time.monotonic_ns() // 1000
+        with scene.link.reloading():
+            await manager.hears("RELOADING=1")
+            [moment] = [line for line in manager.told if line.startswith("MONOTONIC_USEC=")]
+            assert before <= int(moment.partition("=")[2]) <= time.monotonic_ns() // 1000
+            assert manager.heard("READY") == 1
+        assert manager.heard("READY") == 2
+        scene.link.complaint = "the configuration is bad"
+        await manager.hears("STATUS=the configuration is bad; 1 stream: 1 running; 20 fps; model midas_small bf16")
+        with scene.link.reloading():
+            scene.link.stopping()
+        assert manager.read()[-2:] == ["STOPPING=1", "STATUS=stopping"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_reload_does_not_make_ready(manager: Manager) -> None:
+    async with Scene(manager, look_at(YARD)) as scene:
+        await manager.hears("STATUS=1 stream: 1 starting; 0 fps; model midas_small bf16")
+        with scene.link.reloading():
+            pass
+        assert not manager.heard("READY")
+        assert not manager.heard("RELOADING")
+
+
+async def test_without_systemd_it_does_nothing() -> None:
+    link = SystemdLink(lambda: pytest.fail("nobody asked"), {})
+    await link.run()
+    with link.reloading():
+        pass
+    link.stopping()
+
+
+async def _until(look: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not look():  # noqa: ASYNC110 - it looks at a socket
+            await asyncio.sleep(0.005)

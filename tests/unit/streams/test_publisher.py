@@ -1,0 +1,352 @@
+"""The publish thread: what it encodes and for whom, with a hub that only notes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from streamd.concurrency import threads
+from streamd.concurrency.mailbox import Mailbox
+from streamd.config.sections import StreamConfig
+from streamd.errors import Busy, EncodeError, PictureError
+from streamd.media import encode
+from streamd.media.frames import CLOCK_RATE, DepthFrame, EncodedPacket, Origin, Stamp, StampClock, planes_of
+from streamd.media.hub import Rendition
+from streamd.render.notice import Notice
+from streamd.streams import publisher
+from streamd.streams.publisher import MAX_SNAPSHOTS, Publisher
+from streamd.telemetry.metrics import Metrics
+
+pytestmark = pytest.mark.timeout(10)
+
+LIGHT, VP8 = Rendition("depth", light=True), Rendition("depth", "vp8")
+ORIGIN = Origin("embedded", "ab", "inverse_depth", "openvino", "fp32")
+
+
+class Hub:
+    def __init__(self) -> None:
+        self.watched = False
+        self.packets: list[EncodedPacket] = []
+        self._came = threading.Condition()
+
+    def publish_threadsafe(self, packets: list[EncodedPacket]) -> None:
+        with self._came:
+            self.packets += packets
+            self._came.notify_all()
+
+    def wait_for(self, count: int) -> list[EncodedPacket]:
+        with self._came:
+            assert self._came.wait_for(lambda: len(self.packets) >= count, 3), f"{len(self.packets)} of {count} packets"
+            return list(self.packets)
+
+
+class Bench:
+    def __init__(self, **config: Any) -> None:
+        self.metrics = Metrics()
+        self.started: list[float] = []
+        self.inbox: Mailbox[DepthFrame] = Mailbox(every=True)
+        self.publisher = Publisher(
+            "porch",
+            StreamConfig(source="demo:", **config),
+            self.inbox,
+            self.metrics.of_stream("porch"),
+            StampClock(),
+            lambda: self.started.append(time.monotonic()),
+        )
+        self.hubs = {view: Hub() for view in ("depth", "source", "side-by-side")}
+        self.light, self.vp8 = Hub(), Hub()
+        renditions = {Rendition(view): hub for view, hub in self.hubs.items()}  # type: ignore[arg-type]
+        renditions |= {LIGHT: self.light, VP8: self.vp8}
+        self.publisher.hubs = renditions  # type: ignore[assignment]
+        self.worker = threads.start("publish", self.publisher.run)
+        self._began = time.monotonic()
+        self._count = 0
+
+    def watch(self, view: str) -> Hub:
+        hub = self.hubs[view]
+        hub.watched = True
+        self.publisher.request_keyframe(Rendition(view), "join")  # type: ignore[arg-type]
+        return hub
+
+    def put(self, count: int = 1, size: tuple[int, int] = (64, 48)) -> None:
+        for _ in range(count):
+            picture = av.VideoFrame(*size, "yuv420p")
+            for plane in planes_of(picture):
+                plane[:] = 128
+            now = time.monotonic()
+            stamp = Stamp(self._count, int((now - self._began) * CLOCK_RATE) + self._count, now)
+            self._count += 1
+            depth = np.tile(np.arange(64, dtype=np.float32), (32, 1))
+            self.inbox.put(DepthFrame(stamp, picture, depth, np.zeros((32, 64), np.uint8), depth, ORIGIN))
+
+    def settle(self) -> None:
+        """Returns when all that was put has been published: a snapshot is answered before that."""
+        for _ in range(2):
+            self.publisher.snapshot("depth", "jpg").result(3)
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, {"stream": "porch", **labels}) or 0
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.inbox.close()
+    bench.worker.finished.result(3)
+
+
+def test_nobody_watches_nothing_is_encoded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "LiveEncoder", None)
+    bench.put(3)
+    bench.settle()
+    assert all(hub.packets == [] for hub in bench.hubs.values())
+    assert len(bench.started) == 1
+    assert bench.metric("streamd_capture_to_publish_seconds_count") == 3
+
+
+def test_each_watched_view_is_encoded_once_per_frame(bench: Bench) -> None:
+    depth, wide = bench.watch("depth"), bench.watch("side-by-side")
+    bench.put(5)
+    assert len(depth.wait_for(5)) == len(wide.wait_for(5)) == 5
+    assert (depth.packets[0].size, wide.packets[0].size) == ((64, 48), (128, 48))
+    assert depth.packets[0].is_keyframe
+    assert bench.hubs["source"].packets == []
+    assert bench.metric("streamd_frames_published_total", view="depth") == 5
+    assert bench.metric("streamd_frames_published_total", view="source") == 0
+    assert bench.metric("streamd_stage_seconds_count", stage="encode") == 10
+
+
+def test_the_encoder_goes_when_the_last_viewer_does(bench: Bench) -> None:
+    hub = bench.watch("depth")
+    bench.put(2)
+    hub.wait_for(2)
+    hub.watched = False
+    bench.put()
+    bench.settle()
+    assert len(hub.packets) == 2
+    assert bench.publisher._encoders == {}
+    hub.watched = True
+    bench.put()
+    assert hub.wait_for(3)[2].is_keyframe, "who comes back can begin at once"
+
+
+def test_who_joins_a_silent_stream_gets_the_last_picture(bench: Bench) -> None:
+    bench.put()
+    bench.settle()
+    time.sleep(publisher.STALE_S * 1.5)
+    hub = bench.watch("depth")
+    (packet,) = hub.wait_for(1)
+    assert packet.is_keyframe
+    assert packet.pts > publisher.STALE_S * CLOCK_RATE, "at the time that it is now"
+    assert bench.metric("streamd_capture_to_publish_seconds_count") == 1, "which is no new frame"
+
+
+def test_a_keyframe_asked_for_too_soon_comes_later_though_nothing_else_does(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encode, "MIN_KEYFRAME_INTERVAL_S", 0.3)
+    hub = bench.watch("depth")
+    bench.put()
+    hub.wait_for(1)
+    bench.publisher.request_keyframe(Rendition("depth"), "pli")
+    first, second = hub.wait_for(2)
+    assert second.is_keyframe
+    assert second.pts - first.pts >= 0.28 * CLOCK_RATE
+    assert bench.metric("streamd_keyframe_requests_total", reason="pli") == 1
+
+
+def test_pts_grow_over_repeats(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode, "MIN_KEYFRAME_INTERVAL_S", 0.0)
+    hub = bench.watch("depth")
+    for round in range(3):
+        bench.put(2)
+        hub.wait_for(3 * round + 2)
+        time.sleep(publisher.STALE_S * 1.2)
+        bench.publisher.request_keyframe(Rendition("depth"), "pli")
+        hub.wait_for(3 * round + 3)
+    pts = [packet.pts for packet in hub.packets]
+    assert pts == sorted(set(pts))
+
+
+def test_a_new_size_gets_a_new_encoder_and_a_keyframe(bench: Bench) -> None:
+    hub = bench.watch("depth")
+    bench.put(2)
+    bench.put(2, size=(96, 64))
+    packets = hub.wait_for(4)
+    assert [packet.size for packet in packets] == [(64, 48)] * 2 + [(96, 64)] * 2
+    assert [packet.is_keyframe for packet in packets] == [True, False, True, False]
+    assert bench.publisher.size == (96, 64)
+
+
+def test_an_encoder_that_fails_is_replaced(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = bench.watch("depth")
+    bench.put()
+    hub.wait_for(1)
+
+    def fail(*_: object, **__: object) -> None:
+        raise EncodeError("test")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(encode.LiveEncoder, "encode", fail)
+        bench.put()
+        bench.settle()
+    bench.put()
+    assert hub.wait_for(2)[1].is_keyframe
+    assert caplog.messages == ["stream porch: view depth: test"]
+
+
+def test_a_snapshot_is_the_newest_frame(bench: Bench) -> None:
+    bench.put(size=(96, 64))
+    data = bench.publisher.snapshot("side-by-side", "png").result(3)
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (64, 192, 3)
+
+
+def test_what_is_shown_is_a_copy_of_the_newest_frame_once(bench: Bench) -> None:
+    with pytest.raises(PictureError, match=r"^no frame yet$"):
+        bench.publisher.shown("depth").result(3)
+    bench.put(size=(96, 62))
+    shown = bench.publisher.shown("side-by-side").result(3)
+    assert shown is not None
+    stamp, i420 = shown
+    assert i420.shape == (93, 192)
+    assert bench.publisher.shown("side-by-side", stamp).result(3) is None
+    before = i420.copy()
+    bench.put(size=(96, 62))
+    newer = bench.publisher.shown("side-by-side", stamp).result(3)
+    assert newer is not None
+    assert newer[0].sequence == stamp.sequence + 1
+    assert (i420 == before).all()
+
+
+def test_there_is_no_snapshot_before_the_first_frame(bench: Bench) -> None:
+    with pytest.raises(PictureError, match=r"^no frame yet$"):
+        bench.publisher.snapshot("depth", "jpg").result(3)
+
+
+def test_snapshots_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(publisher, "encode_still", lambda *_: b"x" if gate.wait(3) else b"")
+    bench.put()
+    first = bench.publisher.snapshot("depth", "jpg")
+    give_up_at = time.monotonic() + 3
+    while not first.running() and time.monotonic() < give_up_at:
+        time.sleep(0.001)
+    futures = [bench.publisher.snapshot("depth", "jpg") for _ in range(MAX_SNAPSHOTS)]
+    with pytest.raises(Busy):
+        bench.publisher.snapshot("depth", "jpg")
+    futures[0].cancel()
+    gate.set()
+    assert [future.result(3) for future in [first, *futures[1:]]] == [b"x"] * MAX_SNAPSHOTS
+
+
+def test_who_asks_for_a_snapshot_of_what_has_stopped_is_told() -> None:
+    bench = Bench()
+    bench.inbox.close()
+    bench.worker.join()
+    with pytest.raises(PictureError, match=r"^the stream has stopped$"):
+        bench.publisher.snapshot("depth", "jpg").result(1)
+
+
+def test_who_waits_for_a_snapshot_when_it_breaks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One who gave up waiting does not stand in the way of the others."""
+    bench, asked = Bench(), threading.Event()
+
+    def fail(*_: object) -> None:
+        asked.wait(3)
+        raise RuntimeError("test")
+
+    monkeypatch.setattr(bench.publisher, "_take", fail)
+    bench.put()
+    futures = [bench.publisher.snapshot("depth", "jpg") for _ in range(3)]
+    futures[0].cancel()
+    asked.set()
+    assert [str(future.exception(3)) for future in futures[1:]] == ["the stream has stopped"] * 2
+    assert str(bench.worker.finished.exception(3)) == "test"
+
+
+def test_flicker_is_measured(bench: Bench) -> None:
+    bench.put(3)
+    bench.settle()
+    assert bench.publisher.flicker == bench.metric("streamd_depth_flicker_ratio") == 0
+
+
+class TestNotices:
+    """NO SIGNAL and the like."""
+
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(publisher, "NOTICE_EVERY_S", 0.02)
+
+    def test_come_again_and_again_until_there_is_a_picture(self, bench: Bench) -> None:
+        hub = bench.watch("depth")
+        bench.publisher.show(Notice("NO SIGNAL", "went silent"))
+        assert all(packet.is_notice for packet in hub.wait_for(3))
+        bench.publisher.show(None)
+        bench.put()
+        packets = hub.wait_for(len(hub.packets) + 1)
+        assert not packets[-1].is_notice
+        assert all(a.pts < b.pts for a, b in pairwise(packets)), "across a change of size too"
+        assert bench.metric("streamd_frames_published_total", view="depth") == 1, "a notice is no frame"
+
+    def test_have_the_size_of_the_picture_before(self, bench: Bench) -> None:
+        hub, wide = bench.watch("depth"), bench.watch("side-by-side")
+        bench.put(size=(96, 64))
+        hub.wait_for(1)
+        bench.publisher.show(Notice("NO SIGNAL"))
+        assert hub.wait_for(3)[-1].size == (96, 64)
+        assert wide.wait_for(3)[-1].size == (192, 64)
+
+    def test_cost_nothing_when_nobody_watches(self, bench: Bench) -> None:
+        bench.publisher.show(Notice("NO SIGNAL"))
+        hub = bench.watch("source")
+        hub.wait_for(2)
+        assert bench.hubs["depth"].packets == []
+
+
+class TestRenditions:
+    """Of one view: each is encoded once, and only while somebody wants it."""
+
+    def test_light_is_half_the_size(self, bench: Bench) -> None:
+        bench.light.watched = True
+        bench.put(3, size=(96, 64))
+        assert {packet.size for packet in bench.light.wait_for(3)} == {(48, 32)}
+        assert bench.hubs["depth"].packets == []
+
+    def test_vp8_is_made_for_those_who_know_no_h264(self, bench: Bench) -> None:
+        hub = bench.watch("depth")
+        bench.vp8.watched = True
+        bench.put(5, size=(96, 64))
+        packets = bench.vp8.wait_for(5)
+        decoder = av.CodecContext.create("libvpx", "r")
+        frames = [frame for packet in packets for frame in decoder.decode(av.Packet(packet.data))]
+        assert {(frame.width, frame.height) for frame in frames} == {(96, 64)}
+        assert len(frames) == 5
+        assert [packet.is_keyframe for packet in packets] == [True, False, False, False, False]
+        assert {packet.codec for packet in packets} == {"vp8"}
+        assert {packet.codec for packet in hub.wait_for(5)} == {"h264"}
+        bench.vp8.watched = False
+        bench.put(2, size=(96, 64))
+        hub.wait_for(7)
+        assert len(bench.vp8.packets) == 5
+
+    def test_a_keyframe_of_one_is_none_of_the_other(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(encode, "MIN_KEYFRAME_INTERVAL_S", 0.0)
+        hub = bench.watch("depth")
+        bench.vp8.watched = True
+        bench.put()
+        bench.vp8.wait_for(1)
+        bench.publisher.request_keyframe(VP8, "pli")
+        bench.put()
+        assert [packet.is_keyframe for packet in bench.vp8.wait_for(2)] == [True, True]
+        assert [packet.is_keyframe for packet in hub.wait_for(2)] == [True, False]

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from streamd.telemetry import statistics
+from streamd.telemetry.statistics import Latencies, Rate
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    moment = [50.0]
+    monkeypatch.setattr(statistics.time, "monotonic", lambda: moment[0])
+    return moment
+
+
+def test_a_rate_counts_intervals(now: list[float]) -> None:
+    rate = Rate()
+    for _ in range(31):
+        rate.tick()
+        now[0] += 1 / 30
+    assert rate.per_second() == pytest.approx(30)
+
+
+def test_a_rate_forgets_what_is_long_ago(now: list[float]) -> None:
+    rate = Rate(window_s=3)
+    for _ in range(100):
+        rate.tick()
+    now[0] += 2
+    for _ in range(3):
+        now[0] += 0.5
+        rate.tick()
+    assert rate.per_second() == pytest.approx(2)
+    now[0] += 10
+    assert rate.per_second() == 0
+
+
+def test_one_event_is_no_rate(now: list[float]) -> None:
+    rate = Rate()
+    assert rate.per_second() == 0
+    rate.tick()
+    assert rate.per_second() == 0
+
+
+def test_a_rate_never_grows(now: list[float]) -> None:
+    rate = Rate(most=10)
+    for _ in range(1000):
+        rate.tick()
+        now[0] += 0.01
+    assert len(rate._times) == 10
+    assert rate.per_second() == pytest.approx(100)
+
+
+@pytest.mark.parametrize(("share", "ms"), [(0.5, 51), (0.95, 96), (0, 1), (1, 100)])
+def test_percentiles(share: float, ms: float) -> None:
+    latencies = Latencies()
+    for value in reversed(range(1, 101)):
+        latencies.add(value / 1000)
+    assert latencies.percentile_ms(share) == pytest.approx(ms)
+
+
+def test_the_newest_latencies_count_and_no_more_are_kept() -> None:
+    latencies = Latencies(most=10)
+    assert latencies.percentile_ms(0.5) is None
+    for value in [9.0] * 50 + [0.001] * 10:
+        latencies.add(value)
+    assert latencies.percentile_ms(1) == pytest.approx(1)
