@@ -27,7 +27,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamd.config.sections import VIEWS
-from streamd.telemetry.metrics import STATES, Metrics
+from streamd.states import StreamState
+from streamd.telemetry.metrics import Metrics
 
 ACCEPTS = {"text": "text/plain; version=0.0.4", "openmetrics": "application/openmetrics-text; version=1.0.0"}
 MAX_P95_MS = 10.0
@@ -130,7 +131,7 @@ def encode(streams: int, accept: str, times: int) -> dict[str, Any]:
     metrics = Metrics()
     for number in range(streams):
         each = metrics.of_stream(f"s{number}")
-        each.state(STATES[0])
+        each.state(StreamState.STARTING)
         for view in VIEWS:
             each.published(view)
             each.viewers(view, 0)

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 from streamd import __version__, installer
 from streamd.concurrency import threads
+from streamd.config.load import load
 from streamd.config.redact import redact, redact_source
-from streamd.config.sections import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime, load
+from streamd.config.sections import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime
 from streamd.errors import ConfigError, PictureError, StreamdError, UsageError
 from streamd.host import allocator
 from streamd.telemetry import logs
@@ -148,9 +149,9 @@ def _run(options: argparse.Namespace) -> None:
     read = partial(load, options.config, overrides=overrides)
     config = read()
     _look_at_files(config, overrides["streams"])
-    allocator.share()
+    allocator.configure()
     asyncio.run(_serve(config, read))
-    if threads.any_left():  # one that a camera holds which does not answer: all that matters is done
+    if threads.any_abandoned():  # one that a camera holds which does not answer: all that matters is done
         logging.shutdown()
         os._exit(0)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from streamd import __version__
 from streamd.concurrency import threads
-from streamd.concurrency.threads import Caller
+from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import Config, StreamConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.service import DepthService, ServiceEvents
@@ -56,7 +56,7 @@ class Daemon:
         self.service = build_service(config, store, self.metrics)
         self.streams = build_fleet(config, self.service, self.metrics)
         self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback)
-        self.stills = Caller("stills", capacity=4)
+        self.stills = SerialExecutor("stills", capacity=4)
         self.systemd = SystemdLink(self._look)
         self._reload = reload
         self._server: Server | None = None
@@ -87,7 +87,7 @@ class Daemon:
         except StreamdError:
             self.stills.close()
             raise
-        allocator.freeze()
+        allocator.freeze_modules()
         on_listening(server.url)
         self._tell_cpu_budget()
         self.service.start(lazy=True)
@@ -154,7 +154,7 @@ class Daemon:
             await asyncio.sleep(LOOK_EVERY_S)
             if clock() > tidy_at:
                 tidy_at = clock() + TIDY_EVERY_S
-                allocator.tidy()
+                allocator.release_memory()
             used = resident_bytes(os.getpid()) + self.service.worker_memory()
             step = watch.look(clock(), used)
             if step is not None:

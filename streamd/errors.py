@@ -29,6 +29,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from streamd.states import LossReason, WorkerEnd
+
 
 class StreamdError(Exception):
     """Base of all. ``exit_code`` is what a command ends with."""
@@ -65,7 +67,7 @@ class ConfigError(StreamdError):
 class SourceError(StreamdError):
     """``source`` is the redacted name, ``reason`` a phrase, ``code`` the metric label."""
 
-    code: ClassVar[str] = "error"
+    code: ClassVar[LossReason] = LossReason.ERROR
 
     def __init__(self, source: str, reason: str) -> None:
         self.source, self.reason = source, reason
@@ -73,23 +75,23 @@ class SourceError(StreamdError):
 
 
 class SourceUnreachable(SourceError):
-    code = "unreachable"
+    code = LossReason.UNREACHABLE
 
 
 class SourceStalled(SourceError):
-    code = "stalled"
+    code = LossReason.STALLED
 
 
 class SourceRejected(SourceError):
-    code = "rejected"
+    code = LossReason.REJECTED
 
 
 class SourceUnsupported(SourceError):
-    code = "unsupported"
+    code = LossReason.UNSUPPORTED
 
 
 class SourceEnded(SourceError):
-    code = "ended"
+    code = LossReason.ENDED
 
 
 class DepthError(StreamdError):
@@ -109,9 +111,9 @@ class WeightsRejected(DepthError):
 
 
 class InferenceFailed(DepthError):
-    """``reason`` is one of crashed, deadline, memory, start, stopped, changed, error: the metric label."""
+    """``reason`` is the metric label."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: WorkerEnd, detail: str) -> None:
         self.reason, self.detail = reason, detail
         super().__init__(f"depth worker {reason}: {detail}")
 

@@ -42,7 +42,7 @@ def start(name: str, run: Callable[[], None]) -> Worker:
     return worker
 
 
-class Caller:
+class SerialExecutor:
     """Runs calls one after the other in one named thread: for short blocking work asked for by
     the event loop. Bounded: ``submit`` raises Busy when ``capacity`` calls wait."""
 
@@ -81,14 +81,14 @@ class Caller:
         self._worker.join()
 
 
-_left: weakref.WeakSet[Worker] = weakref.WeakSet()
+_abandoned: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
-def leave(worker: Worker) -> None:
-    """To itself: it is held by something that ends some time, and whoever ends the process need not wait."""
-    _left.add(worker)
+def abandon(worker: Worker) -> None:
+    """Stops waiting for ``worker``: something outside Python holds it, and it ends by itself some time."""
+    _abandoned.add(worker)
 
 
-def any_left() -> bool:
+def any_abandoned() -> bool:
     """Whether such a thread still runs."""
-    return any(worker.is_alive() for worker in _left)
+    return any(worker.is_alive() for worker in _abandoned)

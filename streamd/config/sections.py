@@ -1,25 +1,14 @@
-"""The configuration: every key with its default, limits and meaning; `streamd schema` prints it.
-
-Sources of values, the later wins: the defaults here, the TOML file, ``STREAMD_SECTION__KEY`` in
-the environment, the command line.
-"""
+"""The configuration: every key with its default, limits and meaning; `streamd schema` prints it."""
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from streamd.config.redact import redact
-from streamd.errors import ConfigError, Problem
-
-ENVIRONMENT_PREFIX = "STREAMD_"
 STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 ModelName = Literal["midas_small", "embedded"]
@@ -292,109 +281,3 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     recording: RecordingConfig = RecordingConfig()
     streams: dict[Annotated[str, Field(pattern=STREAM_NAME)], StreamConfig] = {}
-
-
-def load(
-    file: Path | None, *, environment: Mapping[str, str] = os.environ, overrides: Mapping[str, Any] | None = None
-) -> Config:
-    """Raises ConfigError with every problem found."""
-    data = _read(file) if file else {}
-    data = _merge(data, _from_environment(environment))
-    data = _merge(data, overrides or {})
-    return parse(data)
-
-
-def parse(data: Mapping[str, Any]) -> Config:
-    """Raises ConfigError with every problem found."""
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(_problems(error)) from None
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([Problem(str(file), "", f"cannot be read: {error.strerror}")]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([Problem(str(file), "", "is not UTF-8 text")]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Problem(str(file), "", f"is not TOML: {error}")]) from None
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """STREAMD_SERVER__LISTEN=... to {"server": {"listen": ...}}; values are TOML, else plain text."""
-    data: dict[str, Any] = {}
-    for name, text in sorted(environment.items()):
-        path = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
-        if not name.startswith(ENVIRONMENT_PREFIX) or len(path) < 2:
-            continue
-        node = data
-        # A stream's name keeps its case; sections and keys are lower case.
-        keys = [part if index == 1 and path[0] == "STREAMS" else part.lower() for index, part in enumerate(path)]
-        for key in keys[:-1]:
-            child = node.get(key)
-            node[key] = node = child if isinstance(child, dict) else {}
-        node[keys[-1]] = _toml_value(text)
-    return data
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _problems(error: ValidationError) -> list[Problem]:
-    """Pydantic's findings, one per key (a union reports each of its branches), without secrets."""
-    found: dict[str, Problem] = {}
-    for item in error.errors(include_url=False):
-        keys = [str(part) for part in item["loc"] if not str(part).startswith(("literal[", "tuple[", "constrained"))]
-        path = ".".join(key for key in keys if key not in ("[key]", "int", "float"))
-        reason = _reason(item["type"], item["msg"])
-        hidden = item["type"] in ("missing", "extra_forbidden") or SECRET_KEYS & set(keys)
-        value = "" if hidden else _shown(item["input"])
-        if path in found:
-            reason = f"{found[path].reason}, or {reason}" if reason not in found[path].reason else found[path].reason
-        found[path] = Problem(path, value, reason)
-    return list(found.values())
-
-
-_REASONS = {
-    "extra_forbidden": "unknown key; `streamd schema` lists those that exist",
-    "missing": "is required",
-    "string_type": "should be text in quotes",
-    "path_type": "should be a path in quotes",
-    "string_pattern_mismatch": "a name has letters, digits, . _ and -, at most 64, and begins with a letter or digit",
-    "dict_type": "should be a table",
-    "model_type": "should be a table",
-    "tuple_type": "should be a list",
-    "too_long": "has too many items",
-    "bool_type": "should be true or false",
-    "bool_parsing": "should be true or false",
-    "int_parsing": "should be a whole number",
-    "int_from_float": "should be a whole number",
-    "float_parsing": "should be a number",
-}
-"""In plain words, where pydantic's are Python's."""
-
-
-def _reason(kind: str, message: str) -> str:
-    return _REASONS.get(kind) or message.removeprefix("Value error, ").removeprefix("Input ")
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict | BaseModel):
-        return ""
-    text = " ".join(redact(str(value)).split())
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -20,6 +20,7 @@ from streamd.concurrency import threads
 from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, PREPARING, READY, Reply, Request, Slots, WorkerJob
 from streamd.errors import InferenceFailed
 from streamd.media.frames import FloatImage
+from streamd.states import WorkerEnd
 from streamd.telemetry.metrics import resident_bytes
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class DepthWorker:
         try:
             self._spawn()
         except OSError as error:
-            raise InferenceFailed("start", f"{error.strerror}") from error
+            raise InferenceFailed(WorkerEnd.START, f"{error.strerror}") from error
         self._reader = threads.start("depth-reader", self._read)
 
     def _spawn(self) -> None:
@@ -140,7 +141,7 @@ class DepthWorker:
                     raise self.failure from None
 
     def _read(self) -> None:
-        failure = InferenceFailed("stopped", "closed")
+        failure = InferenceFailed(WorkerEnd.STOPPED, "closed")
         try:
             failure = self._watch()
         finally:
@@ -170,12 +171,12 @@ class DepthWorker:
 
     def _hung_up(self) -> InferenceFailed:
         if self._closing:
-            return InferenceFailed("stopped", "closed")
+            return InferenceFailed(WorkerEnd.STOPPED, "closed")
         try:
             code = self._process.wait(2.0)
         except subprocess.TimeoutExpired:
-            return InferenceFailed("crashed", "it closed its channel")
-        return InferenceFailed("crashed", f"killed by signal {-code}" if code < 0 else f"exit code {code}")
+            return InferenceFailed(WorkerEnd.CRASHED, "it closed its channel")
+        return InferenceFailed(WorkerEnd.CRASHED, f"killed by signal {-code}" if code < 0 else f"exit code {code}")
 
     def _take(self, reply: Reply) -> InferenceFailed | None:
         if reply.kind == READY:
@@ -185,7 +186,7 @@ class DepthWorker:
                 self.ready.set_result(None)
             return too_big
         if reply.kind == FAILED and not self.ready.done():
-            return InferenceFailed("start", reply.text)
+            return InferenceFailed(WorkerEnd.START, reply.text)
         if reply.kind == PREPARING:
             self._preparing = (reply.slot, time.monotonic() + PREPARE_S)
             return None
@@ -201,26 +202,26 @@ class DepthWorker:
             pending.future.set_result(depth)
         else:
             self._free.put(reply.slot)
-            pending.future.set_exception(InferenceFailed("error", reply.text))
+            pending.future.set_exception(InferenceFailed(WorkerEnd.ERROR, reply.text))
         return None
 
     def _too_late(self, now: float) -> InferenceFailed | None:
         if not self.ready.done():
             late = now > self._started + PREPARE_S
-            return InferenceFailed("deadline", f"not ready after {PREPARE_S:.0f} s") if late else None
+            return InferenceFailed(WorkerEnd.DEADLINE, f"not ready after {PREPARE_S:.0f} s") if late else None
         if self._preparing is not None:
             late = now > self._preparing[1]
-            return InferenceFailed("deadline", f"not compiled within {PREPARE_S:.0f} s") if late else None
+            return InferenceFailed(WorkerEnd.DEADLINE, f"not compiled within {PREPARE_S:.0f} s") if late else None
         with self._lock:
             late = any(now > pending.deadline for pending in self._pending.values())
-        return InferenceFailed("deadline", f"no answer within {self._deadline_s:g} s") if late else None
+        return InferenceFailed(WorkerEnd.DEADLINE, f"no answer within {self._deadline_s:g} s") if late else None
 
     def _too_big(self) -> InferenceFailed | None:
         resident = self.resident_bytes()
         if resident <= self._memory_limit_bytes:
             return None
         return InferenceFailed(
-            "memory", f"{resident / 1e6:.0f} MB resident, allowed are {self._memory_limit_bytes / 1e6:.0f}"
+            WorkerEnd.MEMORY, f"{resident / 1e6:.0f} MB resident, allowed are {self._memory_limit_bytes / 1e6:.0f}"
         )
 
     def _end(self, failure: InferenceFailed) -> None:

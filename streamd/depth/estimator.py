@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamd.depth.models import ModelSpec
-from streamd.media.frames import FloatImage, Origin
+from streamd.media.frames import FloatImage, Provenance
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class ModelInfo:
     precision: str
 
     @property
-    def origin(self) -> Origin:
-        return Origin(self.spec.name, self.sha256, self.spec.polarity, self.runtime, self.precision)
+    def provenance(self) -> Provenance:
+        return Provenance(self.spec.name, self.sha256, self.spec.polarity, self.runtime, self.precision)
 
 
 def as_inverse_depth(output: FloatImage, spec: ModelSpec) -> FloatImage:

@@ -27,6 +27,7 @@ from streamd.depth.protocol import WorkerJob
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
 from streamd.media.frames import FloatImage
+from streamd.states import ModelState, WorkerEnd
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,7 @@ DRAIN_S = 2.0
 class ServiceStatus:
     """What page and API tell of the model."""
 
-    state: str
-    """starting, ready, failed, or idle while nobody needs a network."""
+    state: ModelState
     info: ModelInfo | None
     wanted: str
     message: str | None
@@ -140,7 +140,7 @@ class DepthService:
             self._changed.wait_for(lambda: self._serving or self._failure or self._stopping.is_set(), timeout_s)
             if self._serving:
                 return self._serving.info
-            raise self._failure or InferenceFailed("stopped", "no model is ready")
+            raise self._failure or InferenceFailed(WorkerEnd.STOPPED, "no model is ready")
 
     def is_ready(self, timeout_s: float) -> bool:
         """Waits for a network to answer, whatever went wrong before."""
@@ -157,8 +157,8 @@ class DepthService:
     @property
     def status(self) -> ServiceStatus:
         serving, failure = self._serving, self._failure
-        waiting = "idle" if self._prepared and not self._leases else "starting"
-        state = "ready" if serving else "failed" if failure else waiting
+        waiting = ModelState.IDLE if self._prepared and not self._leases else ModelState.STARTING
+        state = ModelState.READY if serving else ModelState.FAILED if failure else waiting
         message = self._message or (str(failure) if failure else None)
         return ServiceStatus(state, serving.info if serving else None, self._config.name, message)
 
@@ -177,7 +177,7 @@ class DepthService:
         make the input again for the one that runs now."""
         serving = self._serving
         if serving is None or serving.info != info:
-            raise InferenceFailed("changed", "another model runs now")
+            raise InferenceFailed(WorkerEnd.CHANGED, "another model runs now")
         return serving.worker.submit(planes)
 
     def recycle(self) -> None:
@@ -258,7 +258,7 @@ class DepthService:
         except DepthError as error:
             if self._strict or not self._config.fallback or self._config.fallback == wanted.name:
                 raise
-            if isinstance(error, InferenceFailed) and error.reason == "stopped":
+            if isinstance(error, InferenceFailed) and error.reason is WorkerEnd.STOPPED:
                 raise
             self._tell_fallback(wanted, error)
             self._retry_wanted = isinstance(error, InferenceFailed)
@@ -302,7 +302,7 @@ class DepthService:
             raise
         if self._stopping.is_set():
             worker.close()
-            raise InferenceFailed("stopped", "closing")
+            raise InferenceFailed(WorkerEnd.STOPPED, "closing")
         spec = replace(spec, preprocessing=replace(spec.preprocessing, input_size=self._config.input_size))
         return _Serving(worker, ModelInfo(spec, sha256, job.runtime, worker.precision))
 
@@ -431,7 +431,7 @@ class DepthService:
     def _progress(self, title: str) -> Callable[[int, int | None], None]:
         def progress(done: int, total: int | None) -> None:
             if self._stopping.is_set():
-                raise InferenceFailed("stopped", "closing")
+                raise InferenceFailed(WorkerEnd.STOPPED, "closing")
             share = f"{100 * done // total} %" if total else f"{done / 1e6:.0f} MB"
             self._message = f"downloading {title}: {share}"
 

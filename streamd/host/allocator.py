@@ -8,7 +8,7 @@ import gc
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
-def share() -> None:
+def configure() -> None:
     """For a process whose threads come and go, before it starts them (mallopt(3)).
 
     By default glibc gives each thread a heap of its own, up to eight a core, and what is freed in one
@@ -21,13 +21,13 @@ def share() -> None:
         mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
 
 
-def freeze() -> None:
+def freeze_modules() -> None:
     """What is here now stays, as all modules do: collections need not look at it again, and take less time."""
     gc.collect()
     gc.freeze()
 
 
-def tidy() -> None:
+def release_memory() -> None:
     """Frees what viewers and cameras that have gone left behind. Stops the caller, and all of Python, for some ms.
 
     aiortc's peers refer to themselves, and dozens of them pile up until Python looks by itself. Of what

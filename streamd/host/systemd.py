@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from streamd.states import ModelState, StreamState
+
 log = logging.getLogger(__name__)
 
 START_S = 30.0
@@ -77,7 +79,7 @@ class StreamLook:
     """A stream at one moment."""
 
     name: str
-    state: str
+    state: StreamState
     reason: str | None
     fps_in: float
     fps_out: float
@@ -105,8 +107,7 @@ class Look:
     """The daemon at one moment."""
 
     streams: Sequence[StreamLook]
-    model_state: str
-    """starting, ready, failed or idle."""
+    model_state: ModelState
     model: str
     """What runs, or what is wrong."""
 
@@ -123,9 +124,9 @@ class Look:
 
     def awaited(self) -> list[str]:
         """The streams that are on their way to their first frame; none once one has got there."""
-        if any(stream.state == "running" and stream.publishes for stream in self.streams):
+        if any(stream.state is StreamState.RUNNING and stream.publishes for stream in self.streams):
             return []
-        return [stream.name for stream in self.streams if stream.state in ("starting", "running")]
+        return [stream.name for stream in self.streams if stream.state in (StreamState.STARTING, StreamState.RUNNING)]
 
 
 class _Silence:
@@ -139,7 +140,7 @@ class _Silence:
         suspects = {
             stream.name: stream
             for stream in look.streams
-            if look.model_state == "ready" and stream.fps_in > 0 and not stream.publishes
+            if look.model_state is ModelState.READY and stream.fps_in > 0 and not stream.publishes
         }
         self._since = {name: self._since.get(name, now) for name in suspects}
         lasted = {name: now - since for name, since in self._since.items()}
@@ -199,7 +200,7 @@ class SystemdLink:
     def _start(self, look: Look, now: float) -> None:
         """READY=1 when the rule at the top of this file says so."""
         awaited = look.awaited()
-        if look.model_state == "starting":
+        if look.model_state is ModelState.STARTING:
             self._network_since = None
         elif self._network_since is None:
             self._network_since = now

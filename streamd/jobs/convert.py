@@ -131,7 +131,7 @@ class _Job:
 
     def take(self, frame: DepthFrame) -> None:
         started = time.monotonic()
-        share = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.origin.model)
+        share = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.provenance.model)
         self._renderer.begin(share, frame.picture, None)
         picture = self._renderer.draw(self._view)
         drawn = time.monotonic()

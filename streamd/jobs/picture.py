@@ -40,7 +40,7 @@ def _depth_of_picture(data: bytes, service: DepthService, view: View, format: Pi
         info, output = _infer(rgb, service)
     depth = cv2.resize(as_inverse_depth(output, info.spec), (width, height), interpolation=cv2.INTER_CUBIC)
     if format in ("npz", "ply"):
-        return encode_still(Still(rgb, depth, depth, output, info.origin), view, format)
+        return encode_still(Still(rgb, depth, depth, output, info.provenance), view, format)
     return encode_share(view, format, share_of(depth, out=depth), rgb)  # a large picture has no room for both
 
 

@@ -78,7 +78,7 @@ class CapturedFrame:
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """Which network made a depth map, and how: what an npz tells of it."""
 
     model: str
@@ -101,7 +101,7 @@ class DepthFrame:
     """(h, w) at the same size: what the picture looked like."""
     network_output: FloatImage
     """The same as the network gave it, in its own polarity."""
-    origin: Origin
+    provenance: Provenance
 
 
 @dataclass(frozen=True, slots=True)

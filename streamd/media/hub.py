@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, get_args
 
 from streamd.config.sections import VIEWS, View
 from streamd.media.frames import Codec, EncodedPacket
+from streamd.states import KeyframeReason
 from streamd.telemetry.statistics import ByteRate
 
 QUEUE_PACKETS = 30
@@ -48,7 +49,7 @@ class PacketHub:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        request_keyframe: Callable[[str], None],
+        request_keyframe: Callable[[KeyframeReason], None],
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """``on_change`` is called on the loop when someone has joined or left."""
@@ -76,7 +77,7 @@ class PacketHub:
 
     def join(self, seat: Seat) -> None:
         self._seats.add(seat)
-        self.request_keyframe("join")
+        self.request_keyframe(KeyframeReason.JOIN)
         self._on_change()
 
     def leave(self, seat: Seat) -> None:
@@ -139,7 +140,7 @@ class Subscription:
                 self._on_drop(1)
                 self._needs_keyframe = self._overflowed = True
                 if self._started:  # a viewer stuck in connecting must not ask for ever
-                    self.hub.request_keyframe("overflow")
+                    self.hub.request_keyframe(KeyframeReason.OVERFLOW)
                 return
         self._queue.append(packet)
         self._ready.set()
@@ -149,7 +150,7 @@ class Subscription:
         if not self._started:
             self._started = True
             if self._needs_keyframe:  # the one asked for at joining overflowed meanwhile, or is still to come
-                self.hub.request_keyframe("join")
+                self.hub.request_keyframe(KeyframeReason.JOIN)
         while not self._queue:
             if self.closed:
                 return None

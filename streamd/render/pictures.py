@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamd.config.sections import PictureFormat, View
 from streamd.errors import PictureError
-from streamd.media.frames import ByteImage, FloatImage, Origin
+from streamd.media.frames import ByteImage, FloatImage, Provenance
 from streamd.render.pointcloud import ply
 from streamd.render.views import still_view
 
@@ -44,7 +44,7 @@ class Still:
     """(h, w) in [0, 1]: inverse depth within the range shown, as jpg and png have it."""
     network_output: FloatImage
     """Exactly as the network gave it: own size, own polarity."""
-    origin: Origin
+    provenance: Provenance
     horizontal_fov_degrees: float = 60.0
 
 
@@ -118,6 +118,6 @@ def _encode(extension: str, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> b
 def _npz(still: Still) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(
-        buffer, inverse_depth=still.inverse_depth, network_output=still.network_output, **asdict(still.origin)
+        buffer, inverse_depth=still.inverse_depth, network_output=still.network_output, **asdict(still.provenance)
     )
     return buffer.getvalue()

@@ -22,6 +22,7 @@ from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnr
 from streamd.sources.decoder import FileDecoder, LiveDecoder
 from streamd.sources.hardware import hardware, warn_once
 from streamd.sources.upright import Upright
+from streamd.states import SkipReason
 
 OPEN_TIMEOUT_S = 10.0
 
@@ -46,8 +47,8 @@ class Source(ABC):
         self.name = redact_source(config.source)
         self.on_decode: Callable[[float], None] = lambda seconds: None
         """Told what each packet's decoding took."""
-        self.on_skip: Callable[[str], None] = lambda reason: None
-        """Told of each picture or packet that a live source leaves out: "corrupt" or "late"."""
+        self.on_skip: Callable[[SkipReason], None] = lambda reason: None
+        """Told of each picture or packet that a live source leaves out: CORRUPT or LATE."""
         self._shown_s = 0.0
         self._came = 0
 

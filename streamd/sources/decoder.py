@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from streamd.sources.catchup import Hurry, Skip
 from streamd.sources.damage import Gate
+from streamd.states import SkipReason
 
 MAX_DAMAGED = 250
 """Packets of a file in a row that cannot be decoded before it counts as unusable."""
@@ -49,7 +50,7 @@ class LiveDecoder:
         self,
         stream: VideoStream,
         on_decode: Callable[[float], None],
-        on_skip: Callable[[str], None],
+        on_skip: Callable[[SkipReason], None],
         read_timeout_s: float,
     ) -> None:
         self._context = stream.codec_context
@@ -69,11 +70,11 @@ class LiveDecoder:
             pictures = _decode(packet)
         except av.error.FFmpegError:
             self._gate.shut(started)
-            self._on_skip("corrupt")
+            self._on_skip(SkipReason.CORRUPT)
             pictures = []
         else:
             if not pictures and packet.size and self._skip != "DEFAULT":
-                self._on_skip("late")
+                self._on_skip(SkipReason.LATE)
         self._idle_since = ended = time.monotonic()
         self._on_decode(ended - started)
         return [picture for picture in pictures if self._passes(picture, ended)]
@@ -81,7 +82,7 @@ class LiveDecoder:
     def _passes(self, picture: av.VideoFrame, now_s: float) -> bool:
         passes = self._gate.passes(now_s, keyframe=picture.key_frame, corrupt=picture.is_corrupt)
         if not passes:
-            self._on_skip("corrupt")
+            self._on_skip(SkipReason.CORRUPT)
         return passes
 
     def _keep_up(self, packet: Packet[Any], now_s: float) -> None:

@@ -16,6 +16,7 @@ from streamd.errors import SourceStalled
 from streamd.media.frames import CapturedFrame, Picture, StampClock
 from streamd.sources import Source
 from streamd.sources.base import OPEN_TIMEOUT_S
+from streamd.states import SkipReason
 from streamd.telemetry.metrics import StreamMetrics
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class Capture:
             finished.result()
         else:
             log.warning("%s: does not answer; leaving it to its time-out", self._source.name)
-            threads.leave(thread)
+            threads.abandon(thread)
 
     async def _stalled(self, delay_s: float) -> SourceStalled:
         """Returns when a camera has given no picture for too long, whatever FFmpeg believes."""
@@ -128,6 +129,6 @@ class Capture:
             self._metrics.source_up.set(1)
             self._on_first_picture()
         if self._pacer.is_too_soon():
-            self._metrics.skipped("max_fps")
+            self._metrics.skipped(SkipReason.MAX_FPS)
         else:
             self._frames.put(CapturedFrame(self._clock.stamp(), picture))

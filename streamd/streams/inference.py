@@ -141,7 +141,9 @@ class Inference:
             output = item.future.result()
         self._observe("infer", time.monotonic() - item.started)
         depth = as_inverse_depth(output, item.info.spec)
-        self._outbox.put(DepthFrame(item.frame.stamp, item.frame.picture, depth, item.luma, output, item.info.origin))
+        self._outbox.put(
+            DepthFrame(item.frame.stamp, item.frame.picture, depth, item.luma, output, item.info.provenance)
+        )
 
     def _again(self, frame: CapturedFrame) -> _UnderWay:
         """After the worker was replaced. A second loss of the same frame is given up on."""

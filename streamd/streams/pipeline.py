@@ -12,6 +12,7 @@ from streamd.depth.service import DepthService
 from streamd.media.frames import CapturedFrame, DepthFrame, StampClock
 from streamd.media.hub import PacketHub, Rendition
 from streamd.render.masks import Masks
+from streamd.states import SkipReason
 from streamd.streams.inference import Inference
 from streamd.streams.publisher import Publisher
 from streamd.telemetry.metrics import StreamMetrics
@@ -35,8 +36,10 @@ class Pipeline:
         on_first_frame: Callable[[], None],
     ) -> None:
         self._name = name
-        self.frames: Mailbox[CapturedFrame] = Mailbox(every=every, on_skip=lambda _: metrics.skipped("superseded"))
-        depths: Mailbox[DepthFrame] = Mailbox(every=every, on_skip=lambda _: metrics.skipped("overflow"))
+        self.frames: Mailbox[CapturedFrame] = Mailbox(
+            every=every, on_skip=lambda _: metrics.skipped(SkipReason.SUPERSEDED)
+        )
+        depths: Mailbox[DepthFrame] = Mailbox(every=every, on_skip=lambda _: metrics.skipped(SkipReason.OVERFLOW))
         self._inference = Inference(
             service,
             self.frames,
@@ -44,7 +47,7 @@ class Pipeline:
             every=every,
             mask=Masks(config.masks),
             observe=lambda stage, seconds: metrics.stages[stage].observe(seconds),
-            on_error=lambda _: metrics.skipped("error"),
+            on_error=lambda _: metrics.skipped(SkipReason.ERROR),
         )
         self.publisher = Publisher(name, config, depths, metrics, clock, on_first_frame)
         self._parts: list[asyncio.Future[None]] = []

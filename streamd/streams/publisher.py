@@ -22,6 +22,7 @@ from streamd.media.hub import PacketHub, Rendition
 from streamd.render.notice import Notice, draw_notice
 from streamd.render.pictures import Still, encode_still
 from streamd.render.views import WIDE_VIEWS, Renderer, light_size, published_size
+from streamd.states import KeyframeReason
 from streamd.telemetry.logs import StreamLog
 from streamd.telemetry.metrics import StreamMetrics
 from streamd.telemetry.statistics import Latencies, Rate
@@ -80,7 +81,7 @@ class Publisher:
     def flicker(self) -> float:
         return self._flicker.ratio
 
-    def request_keyframe(self, rendition: Rendition, reason: str) -> None:
+    def request_keyframe(self, rendition: Rendition, reason: KeyframeReason) -> None:
         """Any thread."""
         self._metrics.keyframe_requested(reason)
         self._wanted.add(rendition)
@@ -144,7 +145,7 @@ class Publisher:
 
     def _take(self, frame: DepthFrame) -> None:
         started = time.monotonic()
-        share = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.origin.model)
+        share = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.provenance.model)
         self._metrics.flicker.set(self._flicker.update(share, frame.luma))
         self._renderer.begin(share, frame.picture, self._config.height)
         self.size = (frame.picture.width, frame.picture.height)
@@ -283,4 +284,4 @@ class Publisher:
         share = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
         depth = cv2.resize(frame.inverse_depth, size, interpolation=cv2.INTER_CUBIC)
         fov = self._config.horizontal_fov_degrees
-        return encode_still(Still(rgb, depth, share, frame.network_output, frame.origin, fov), view, format)
+        return encode_still(Still(rgb, depth, share, frame.network_output, frame.provenance, fov), view, format)

@@ -11,6 +11,7 @@ from streamd.config.sections import RecordingConfig, View
 from streamd.errors import SinkError
 from streamd.media.hub import PacketHub
 from streamd.sinks.recording.recorder import Recorder, RecordingRules
+from streamd.states import SkipReason
 from streamd.telemetry.logs import StreamLog
 from streamd.telemetry.metrics import StreamMetrics
 
@@ -61,7 +62,7 @@ class Recordings:
             view=view,
             rules=rules,
             on_bytes=self._metrics.recorded_bytes.inc,
-            on_overflow=lambda: self._metrics.skipped("disk"),
+            on_overflow=lambda: self._metrics.skipped(SkipReason.DISK),
         )
         finished = asyncio.wrap_future(recorder.finished)
         self._ending.add(finished)

@@ -20,6 +20,7 @@ from streamd.media.frames import ByteImage, Codec, Stamp, StampClock
 from streamd.media.hub import RENDITIONS, PacketHub, Rendition
 from streamd.render.notice import Notice
 from streamd.sources import Source, open_source
+from streamd.states import KeyframeReason, ModelState, StreamState
 from streamd.streams.capture import Capture, Pacer
 from streamd.streams.pipeline import Pipeline
 from streamd.streams.recorders import Recordings
@@ -28,7 +29,12 @@ from streamd.telemetry.metrics import StreamMetrics
 
 log = logging.getLogger(__name__)
 
-NOTICES = {"starting": "CONNECTING", "reconnecting": "NO SIGNAL", "failed": "NO SIGNAL", "ended": "THE END"}
+NOTICES = {
+    StreamState.STARTING: "CONNECTING",
+    StreamState.RECONNECTING: "NO SIGNAL",
+    StreamState.FAILED: "NO SIGNAL",
+    StreamState.ENDED: "THE END",
+}
 """What viewers see in a state that gives them no picture."""
 OpenSource = Callable[[StreamConfig, threading.Event, int], Source]
 
@@ -55,7 +61,7 @@ class Stream:
         self.config = config
         self.metrics = metrics
         self._log = StreamLog(log, name)
-        self.state = "starting"
+        self.state = StreamState.STARTING
         self.reason: str | None = None
         self.on_change: Callable[[], None] = lambda: None
         """Called on the event loop when the state or its reason is another."""
@@ -92,7 +98,7 @@ class Stream:
     async def snapshot(self, view: View, format: PictureFormat) -> bytes:
         """The newest frame as a still; a stream on demand wakes for it. Raises Busy and PictureError."""
         with self.looking():
-            while self.config.mode == "on_demand" and self.state in ("idle", "starting"):
+            while self.config.mode == "on_demand" and self.state in (StreamState.IDLE, StreamState.STARTING):
                 await self._entered.wait()
             if self._pipeline is None:
                 raise PictureError("the stream has stopped" if self._stopping else "no frame yet")
@@ -167,7 +173,7 @@ class Stream:
     @property
     def is_settled(self) -> bool:
         """Whether there is nothing to wait for: it delivers, has ended, or sleeps."""
-        return self.state in ("running", "idle", "ended")
+        return self.state in (StreamState.RUNNING, StreamState.IDLE, StreamState.ENDED)
 
     def reconfigure(self, config: StreamConfig) -> None:
         """Goes on with these settings, soon. Viewers stay; a recording goes on in a new segment.
@@ -191,17 +197,17 @@ class Stream:
             while not self._stopping:
                 if self._next_config is not None:
                     await self._change(self._next_config)
-                elif self.state == "failed":
+                elif self.state is StreamState.FAILED:
                     await self._attended()
                 elif self._is_wanted():
                     await self._live()
                 else:
-                    self._enter("idle")
+                    self._enter(StreamState.IDLE)
                     await self._attended()
         finally:
             await self._recordings.stop()
-            if self.state not in ("ended", "failed"):
-                self._enter("stopping")
+            if self.state not in (StreamState.ENDED, StreamState.FAILED):
+                self._enter(StreamState.STOPPING)
             for hub in self._hubs.values():
                 hub.close()
 
@@ -216,14 +222,14 @@ class Stream:
     async def _change(self, config: StreamConfig) -> None:
         before, self.config, self._next_config = self.config, config, None
         self._clock.epoch += 1
-        self.state = "starting"
+        self.state = StreamState.STARTING
         if config.record != before.record:
             await self._recordings.stop()
             self._recordings.start(config.record)
 
     async def _live(self) -> None:
         """Until nobody wants it any more, it is to change, or to stop."""
-        self._enter("starting")
+        self._enter(StreamState.STARTING)
         ending = asyncio.Event()
         async with self._parts() as pipeline:
             supervisor = asyncio.create_task(self._supervise(pipeline, ending))
@@ -255,7 +261,7 @@ class Stream:
             self._pipeline = None
             for failure in failures:
                 self._log.error("internal error", exc_info=failure)
-                self._enter("failed", f"internal error: {failure}")
+                self._enter(StreamState.FAILED, f"internal error: {failure}")
 
     async def _until_unwanted(self, pipeline: Pipeline) -> None:
         """Returns ``linger_s`` after the last one left, or when it cannot go on like this."""
@@ -279,17 +285,17 @@ class Stream:
             await self._replay(pipeline, ending)
         except Exception as error:
             self._log.exception("internal error")
-            self._enter("failed", f"internal error: {error}")
+            self._enter(StreamState.FAILED, f"internal error: {error}")
 
     async def _model_ready(self, ending: asyncio.Event) -> None:
         """Frames captured before the network is there would only be skipped; but whoever woke a
         camera shall not wait for one after the other."""
         while not ending.is_set() and self._service.info is None:
-            failure = self._service.status.message if self._service.status.state == "failed" else None
+            failure = self._service.status.message if self._service.status.state is ModelState.FAILED else None
             if failure is None and self.config.mode == "on_demand" and self._source_is_live():
                 return
             if failure != self.reason:
-                self._enter("starting", failure)
+                self._enter(StreamState.STARTING, failure)
             await _wait(ending, 0.05)
 
     async def _replay(self, pipeline: Pipeline, ending: asyncio.Event) -> None:
@@ -304,13 +310,13 @@ class Stream:
                 if ending.is_set():
                     return
                 if not self._may_return(error):
-                    self._enter("failed", error.reason)
+                    self._enter(StreamState.FAILED, error.reason)
                     return
                 self._lost(error)
                 self.metrics.restarted(error.code)
             else:
                 if not ending.is_set():
-                    self._enter("ended")
+                    self._enter(StreamState.ENDED)
                 return
             if capture.came_back:  # its port opens before it can serve: do not wait as long as while it was away
                 delays = self._backoff.start()
@@ -332,9 +338,9 @@ class Stream:
 
     # -- states: event loop -------------------------------------------------------------------
 
-    def _enter(self, state: str, reason: str | None = None) -> None:
+    def _enter(self, state: StreamState, reason: str | None = None) -> None:
         """The one place where the state changes."""
-        is_new = (state, reason) != (self.state, self.reason) or state == "starting"
+        is_new = (state, reason) != (self.state, self.reason) or state is StreamState.STARTING
         if is_new:
             if reason:
                 self._log.warning(f"{state}: %s", reason)
@@ -353,19 +359,25 @@ class Stream:
             self._pipeline.publisher.show(self.notice)
 
     def _lost(self, error: SourceError) -> None:
-        self._enter("reconnecting", f"stalled: {error.reason}" if isinstance(error, SourceStalled) else error.reason)
+        self._enter(
+            StreamState.RECONNECTING, f"stalled: {error.reason}" if isinstance(error, SourceStalled) else error.reason
+        )
 
     def _delivers(self) -> None:
-        if self.state in ("starting", "reconnecting"):
-            self._enter("running")
+        if self.state in (StreamState.STARTING, StreamState.RECONNECTING):
+            self._enter(StreamState.RUNNING)
 
     def _source_delivers(self) -> None:
-        if self.state == "reconnecting" and self._pipeline is not None and self._pipeline.publisher.has_picture:
-            self._enter("running")
+        if (
+            self.state is StreamState.RECONNECTING
+            and self._pipeline is not None
+            and self._pipeline.publisher.has_picture
+        ):
+            self._enter(StreamState.RUNNING)
 
     # -- any thread ---------------------------------------------------------------------------
 
-    def _request_keyframe(self, rendition: Rendition, reason: str) -> None:
+    def _request_keyframe(self, rendition: Rendition, reason: KeyframeReason) -> None:
         pipeline = self._pipeline
         if pipeline is not None:
             pipeline.publisher.request_keyframe(rendition, reason)

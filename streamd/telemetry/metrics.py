@@ -14,16 +14,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
 from streamd.config.sections import VIEWS
+from streamd.states import KeyframeReason, LossReason, SkipReason, StreamState, WorkerEnd
 from streamd.telemetry.statistics import Rate
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter, of no use here
 
 STAGE_BUCKETS = (0.002, 0.004, 0.008, 0.016, 0.025, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
-SKIPS = ("superseded", "overflow", "late", "max_fps", "corrupt", "error", "disk")
-LOSSES = ("unreachable", "stalled", "rejected", "unsupported", "ended", "error")
-KEYFRAMES = ("join", "pli", "overflow", "segment")
-WORKER_ENDS = ("crashed", "deadline", "memory", "start", "changed", "error")
-STATES = ("starting", "running", "reconnecting", "idle", "ended", "failed", "stopping")
 
 
 class Metrics:
@@ -85,7 +81,7 @@ class Metrics:
         self.worker_restarts = Counter(
             "streamd_worker_restarts", "Times the depth worker was replaced.", ["reason"], registry=reg
         )
-        for reason in WORKER_ENDS:  # or the first restart would show no increase
+        for reason in set(WorkerEnd) - {WorkerEnd.STOPPED}:  # or the first restart would show no increase
             self.worker_restarts.labels(reason)
         self.worker_memory = Gauge(
             "streamd_worker_resident_memory_bytes", "Resident memory of the depth worker.", registry=reg
@@ -121,7 +117,7 @@ class StreamMetrics:
     """The metrics of one stream, its label bound, looked up once and not per frame."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
-        self.skips: dict[str, int] = {}
+        self.skips: dict[SkipReason, int] = {}
         """Frames left out since the stream was made, by reason."""
         self.capture_rate = Rate()
         self.captured = metrics.captured.labels(name)
@@ -132,12 +128,12 @@ class StreamMetrics:
         self.recorded_bytes = metrics.recorded_bytes.labels(name)
         # All of them now: a counter that is born with its first event shows no increase, and one that is looked up
         # when a viewer leaves a stream that has been removed would be born again.
-        self._skipped = {reason: metrics.skipped.labels(name, reason) for reason in SKIPS}
+        self._skipped = {reason: metrics.skipped.labels(name, reason) for reason in SkipReason}
         self._published: dict[str, Counter] = {view: metrics.published.labels(name, view) for view in VIEWS}
-        self._restarts = {reason: metrics.source_restarts.labels(name, reason) for reason in LOSSES}
-        self._keyframe_requests = {reason: metrics.keyframe_requests.labels(name, reason) for reason in KEYFRAMES}
+        self._restarts = {reason: metrics.source_restarts.labels(name, reason) for reason in LossReason}
+        self._keyframe_requests = {reason: metrics.keyframe_requests.labels(name, reason) for reason in KeyframeReason}
         self._viewers: dict[str, Gauge] = {view: metrics.viewers.labels(name, view) for view in VIEWS}
-        self._states = {state: metrics.state.labels(name, state) for state in STATES}
+        self._states = {state: metrics.state.labels(name, state) for state in StreamState}
         self.stages = {
             stage: metrics.stage.labels(name, stage)
             for stage in ("decode", "wait", "preprocess", "infer", "render", "encode")
@@ -147,25 +143,25 @@ class StreamMetrics:
         self.captured.inc()
         self.capture_rate.tick()
 
-    def skipped(self, reason: str) -> None:
+    def skipped(self, reason: SkipReason) -> None:
         self.skips[reason] = self.skips.get(reason, 0) + 1
         self._skipped[reason].inc()
 
     def published(self, view: str) -> None:
         self._published[view].inc()
 
-    def restarted(self, reason: str) -> None:
+    def restarted(self, reason: LossReason) -> None:
         self._restarts[reason].inc()
 
-    def keyframe_requested(self, reason: str) -> None:
+    def keyframe_requested(self, reason: KeyframeReason) -> None:
         self._keyframe_requests[reason].inc()
 
     def viewers(self, view: str, change: int) -> None:
         self._viewers[view].inc(change)
 
-    def state(self, state: str) -> None:
-        for other in STATES:
-            self._states[other].set(other == state)
+    def state(self, state: StreamState) -> None:
+        for other in StreamState:
+            self._states[other].set(other is state)
 
 
 def resident_bytes(pid: int) -> int:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from streamd.errors import StreamdError
 from streamd.sinks.recording.library import Library
-from streamd.web import api, events, mjpeg, openapi, recordings, session, whep
+from streamd.web import events, health, mjpeg, openapi, pictures, recordings, session, streams, whep
 from streamd.web.auth import ACCESS, Access, guard
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import json_errors
@@ -39,13 +39,13 @@ SECURITY_HEADERS = {
 
 def build_app(context: WebContext) -> web.Application:
     """Raises ConfigError for a token that cannot be read."""
-    app = web.Application(middlewares=[json_errors, guard], client_max_size=api.MAX_PICTURE_BYTES)
+    app = web.Application(middlewares=[json_errors, guard], client_max_size=pictures.MAX_PICTURE_BYTES)
     app.on_response_prepare.extend([secure, whep.for_any_page])
     app[CONTEXT] = context
     app[ACCESS] = Access(context.server)
-    app[api.EXPOSITION] = Exposition(context.metrics.registry)
+    app[health.EXPOSITION] = Exposition(context.metrics.registry)
     _build_long_answers(app, context)
-    for module in (api, events, mjpeg, openapi, recordings, session):
+    for module in (health, streams, pictures, events, mjpeg, openapi, recordings, session):
         app.add_routes(module.routes())
     app.add_routes(whep.routes(context.streams.get, context.viewers))
     page = _page(_static_files())
@@ -56,7 +56,7 @@ def build_app(context: WebContext) -> web.Application:
 def _build_long_answers(app: web.Application, context: WebContext) -> None:
     """What answers that go on for long share, and how they end with the server."""
     feeds = app[mjpeg.FEEDS] = mjpeg.Feeds()
-    board = app[events.BOARD] = events.Board(context.streams, partial(api.describe, context))
+    board = app[events.BOARD] = events.Board(context.streams, partial(streams.describe, context))
     directory = context.recording.directory
     archive = app[recordings.ARCHIVE] = recordings.Archive(Library(directory) if directory else None)
     app.on_shutdown.extend([feeds.end, board.end])

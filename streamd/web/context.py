@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from streamd.concurrency.threads import Caller
+from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import RecordingConfig, ServerConfig
 from streamd.depth.service import DepthService
 from streamd.sinks.webrtc import WebRtcSink
@@ -22,7 +22,7 @@ class WebContext:
     service: DepthService
     metrics: Metrics
     viewers: WebRtcSink
-    stills: Caller
+    stills: SerialExecutor
     server: ServerConfig = field(default_factory=ServerConfig)
     recording: RecordingConfig = field(default_factory=RecordingConfig)
 

@@ -18,6 +18,7 @@ from streamd.config.sections import View
 from streamd.errors import Busy, PictureError
 from streamd.media.frames import ByteImage, Stamp, i420_of
 from streamd.render.notice import Notice, draw_notice
+from streamd.states import StreamState
 from streamd.streams.publisher import NOTICE_SIZE
 from streamd.streams.stream import Stream
 from streamd.web.errors import RETRY_AFTER_S, Refusal
@@ -82,7 +83,7 @@ class Client:
 class Feed:
     """The pictures of one view of one stream, while somebody watches."""
 
-    def __init__(self, stream: Stream, view: View, encoder: threads.Caller) -> None:
+    def __init__(self, stream: Stream, view: View, encoder: threads.SerialExecutor) -> None:
         self.clients: set[Client] = set()
         self.part = b""
         self.number = 0
@@ -144,7 +145,7 @@ class Feed:
         before, self._notice = self._notice, notice
         try:
             if notice is None:
-                return await self._frame() if self._stream.state == "running" else None
+                return await self._frame() if self._stream.state is StreamState.RUNNING else None
             if notice == before:
                 return None
             self._stamp = None
@@ -170,7 +171,7 @@ class Feeds:
 
     def __init__(self) -> None:
         self._feeds: dict[tuple[Stream, View], Feed] = {}
-        self._encoder: threads.Caller | None = None
+        self._encoder: threads.SerialExecutor | None = None
         """Started for the first client."""
         self.clients = 0
         self._closed = False
@@ -183,7 +184,7 @@ class Feeds:
             raise Refusal(503, "full", message, {"Retry-After": str(RETRY_AFTER_S)})
         feed = self._feeds.get((stream, view))
         if feed is None or feed.closed:
-            self._encoder = self._encoder or threads.Caller("mjpeg", capacity=16)
+            self._encoder = self._encoder or threads.SerialExecutor("mjpeg", capacity=16)
             feed = self._feeds[stream, view] = Feed(stream, view, self._encoder)
         client = Client(feed, fps)
         feed.clients.add(client)

@@ -8,6 +8,7 @@ from typing import Any
 
 from streamd.config.sections import FORMATS, VIEWS
 from streamd.render.pictures import CONTENT_TYPES
+from streamd.states import StreamState
 
 Schema = Mapping[str, Any]
 Content = Mapping[str, Schema]
@@ -72,7 +73,7 @@ SCHEMAS: dict[str, Schema] = {
     "Stream": _object(
         {
             "name": TEXT,
-            "state": {"enum": ["starting", "running", "reconnecting", "idle", "failed", "ended", "stopping"]},
+            "state": {"enum": [*StreamState]},
             "reason": MAYBE_TEXT,
             "mode": {"enum": ["always", "on_demand"]},
             "source": TEXT,

@@ -166,7 +166,7 @@ class Archive:
     def __init__(self, library: Library | None) -> None:
         """Without a library there are no recordings."""
         self._library = library
-        self._disk: threads.Caller | None = None
+        self._disk: threads.SerialExecutor | None = None
         self._listing = asyncio.Semaphore()
         self.downloads = 0
 
@@ -211,9 +211,9 @@ class Archive:
     async def _call(self, call: Callable[[], T]) -> T:
         return await asyncio.wrap_future(self._caller().submit(call))
 
-    def _caller(self) -> threads.Caller:
+    def _caller(self) -> threads.SerialExecutor:
         # Of a download one call waits, and its end; of lists one.
-        self._disk = self._disk or threads.Caller("recordings", capacity=2 * MAX_DOWNLOADS + 2)
+        self._disk = self._disk or threads.SerialExecutor("recordings", capacity=2 * MAX_DOWNLOADS + 2)
         return self._disk
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from streamd.media.frames import Codec
 from streamd.media.hub import PacketHub
 from streamd.sinks.webrtc import Session, WebRtcSink
+from streamd.states import StreamState
 from streamd.telemetry.metrics import StreamMetrics
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.requests import check_length, limited
@@ -24,7 +25,7 @@ SESSION = f"{ENDPOINT}/{{session}}"
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 DEFAULT_VIEW = "depth"
-NOT_RUNNING = ("ended", "failed", "stopping")
+NOT_RUNNING = (StreamState.ENDED, StreamState.FAILED, StreamState.STOPPING)
 """The other states have a picture, or will: NO SIGNAL while a source is away, and looking wakes an idle stream."""
 
 MAX_BODY = 64 * 1024
@@ -50,8 +51,7 @@ class WatchableStream(Protocol):
     def name(self) -> str: ...
 
     @property
-    def state(self) -> str:
-        """One of ``metrics.STATES``."""
+    def state(self) -> StreamState: ...
 
     @property
     def metrics(self) -> StreamMetrics: ...

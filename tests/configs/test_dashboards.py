@@ -11,7 +11,8 @@ import pytest
 from configs.grafana import generate
 from configs.grafana.generate.panels import STATES as SHOWN_STATES
 from configs.grafana.generate.stream import STAGES
-from streamd.telemetry.metrics import STATES, Metrics
+from streamd.states import StreamState
+from streamd.telemetry.metrics import Metrics
 from tests.support.monitoring import DASHBOARDS, dashboards, panel_queries, panels
 
 BOARDS = dashboards()
@@ -93,4 +94,4 @@ def test_a_query_is_about_metrics_that_exist(query: Any) -> None:
 
 def test_stages_and_states_are_those_of_the_code() -> None:
     assert list(STAGES) == list(Metrics().of_stream("porch").stages)
-    assert tuple(SHOWN_STATES) == STATES
+    assert tuple(SHOWN_STATES) == tuple(StreamState)

@@ -13,7 +13,8 @@ import pytest
 
 from streamd import __version__
 from streamd.config.sections import VIEWS
-from streamd.telemetry.metrics import STAGE_BUCKETS, STATES
+from streamd.states import StreamState
+from streamd.telemetry.metrics import STAGE_BUCKETS
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
 from tests.e2e.viewer import Viewer
@@ -139,7 +140,7 @@ def allowed(model: dict[str, str]) -> dict[str, set[str]]:
     return {
         "stream": STREAMS,
         "view": set(VIEWS),
-        "state": set(STATES),
+        "state": set(StreamState),
         "stage": {"decode", "wait", "preprocess", "infer", "render", "encode"},
         "le": {str(edge) for edge in STAGE_BUCKETS} | {"+Inf"},
         "streamd_frames_skipped_total reason": skips,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamd.depth import artefact, convert
+from streamd.depth import artefact, converter
 from streamd.depth.artefact import Artefact, check_weights, prepare
 from streamd.depth.files import locked, sha256_of
 from streamd.depth.models import find_model
@@ -213,7 +213,7 @@ def test_check_finds_weights_that_load_but_give_no_depth(tmp_path: Path) -> None
     state["pretrained.layer1.1.running_var"].neg_()
     torch.save(state, tmp_path / "bad.pt")
     with pytest.raises(WeightsRejected, match="the network gives NaN or infinite depth"):
-        convert.check(find_model("midas_small"), tmp_path / "bad.pt")
+        converter.check(find_model("midas_small"), tmp_path / "bad.pt")
 
 
 def test_midas_small_all_the_way(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ HEAVY = ("torch", "timm", "torchvision", "safetensors", "openvino")
 DAEMON = """
 import asyncio, json, sys
 from pathlib import Path
-from streamd.config.sections import parse
+from streamd.config.load import parse
 from streamd.daemon import Daemon
 from streamd.depth.store import ModelStore
 

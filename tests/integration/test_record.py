@@ -18,7 +18,7 @@ import pytest
 from streamd.errors import DiskFull, SinkError
 from streamd.media.encode import LiveEncoder
 from streamd.media.frames import CLOCK_RATE, EncodedPacket, Stamp
-from streamd.sinks import record
+from streamd.sinks.recording import recorder
 from streamd.sinks.recording.recorder import Recorder, RecordingRules
 from tests.support.clips import HEIGHT, WIDTH, frames_of, number_in, picture_of, times_of
 
@@ -174,7 +174,7 @@ def test_a_segment_can_be_played_while_it_is_written(bench: Bench) -> None:
 
 def test_when_nothing_comes_the_segment_is_finished(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """And who comes back begins a new one at a keyframe, which is asked for."""
-    monkeypatch.setattr(record, "IDLE_S", 0.05)
+    monkeypatch.setattr(recorder, "IDLE_S", 0.05)
     camera = Camera()
     bench.push(*camera.film(10))
     until(lambda: bench.recorder._segment is not None)
@@ -229,7 +229,7 @@ def test_a_full_disk_ends_the_recording_and_says_so(tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_keeps_the_segments_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     free = [10e9]
-    monkeypatch.setattr(record.shutil, "disk_usage", lambda _: usage(0, 0, int(free[0])))
+    monkeypatch.setattr(recorder.shutil, "disk_usage", lambda _: usage(0, 0, int(free[0])))
     bench, camera = Bench(tmp_path, segment_s=1, min_free=1e9), Camera()
     bench.push_all(camera, 20)
     free[0] = 0.5e9
@@ -246,15 +246,15 @@ def test_a_disk_that_fills_up_keeps_the_segments_before(tmp_path: Path, monkeypa
 def test_no_room_in_the_middle_of_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """The header, or a fragment later on."""
     writes: list[int] = []
-    write = record._Counted.write
+    write = recorder._Counted.write
 
-    def full(self: record._Counted, data: bytes) -> int:
+    def full(self: recorder._Counted, data: bytes) -> int:
         writes.append(len(data))
         if len(writes) > after:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(self, data)
 
-    monkeypatch.setattr(record._Counted, "write", full)
+    monkeypatch.setattr(recorder._Counted, "write", full)
     bench = Bench(tmp_path)
     bench.push(*Camera().film(100))
     failure = bench.recorder.finished.exception(5)
@@ -276,7 +276,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_slow_disk_loses_pictures_up_to_a_keyframe_and_never_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "QUEUE_PACKETS", 20)
+    monkeypatch.setattr(recorder, "QUEUE_PACKETS", 20)
     gate, write = threading.Event(), Recorder._write
 
     def slow(self: Recorder, packet: EncodedPacket) -> None:

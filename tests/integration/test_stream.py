@@ -32,7 +32,7 @@ from streamd.errors import (
 )
 from streamd.media.frames import TIME_BASE, EncodedPacket
 from streamd.media.hub import Subscription
-from streamd.sinks import record
+from streamd.sinks.recording import recorder
 from streamd.streams import capture, publisher
 from streamd.streams.capture import Pacer
 from streamd.streams.stream import Stream
@@ -408,7 +408,7 @@ class TestRecording:
         def fail(*_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(record.Recorder, "_write", fail)
+        monkeypatch.setattr(recorder.Recorder, "_write", fail)
         async with playing(recording=RecordingConfig(directory=tmp_path)) as bench:
             await bench.film_one()
             await bench.until(lambda: not bench.stream.describe()["recording"])
@@ -419,7 +419,7 @@ class TestRecording:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Though the stream goes on to exist."""
-        monkeypatch.setattr(record, "IDLE_S", 0.5)
+        monkeypatch.setattr(recorder, "IDLE_S", 0.5)
         async with playing(live=False, recording=RecordingConfig(directory=tmp_path)) as bench:
             for _ in range(5):
                 await bench.film_one()
@@ -525,9 +525,9 @@ class TestAway:
             await bench.film_one()
             bench.camera.stuck = threading.Event()
         assert "leaving it to its time-out" in caplog.text
-        assert threads.any_left()
+        assert threads.any_abandoned()
         bench.camera.stuck.set()
-        await bench.until(lambda: not threads.any_left())
+        await bench.until(lambda: not threads.any_abandoned())
 
 
 class TestOnDemand:

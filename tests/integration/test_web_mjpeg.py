@@ -17,7 +17,7 @@ from streamd.config.sections import View
 from streamd.errors import SourceEnded
 from streamd.media.frames import ByteImage
 from streamd.streams.stream import Stream
-from streamd.web import mjpeg, slow
+from streamd.web import mjpeg, streaming
 from streamd.web.mjpeg import FEEDS
 from tests.integration.web_site import Site, served
 
@@ -109,8 +109,8 @@ async def test_each_frame_is_made_once_for_all(site: Site, monkeypatch: pytest.M
 
 async def test_a_slow_one_keeps_nobody_waiting(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads nothing at all, and is let go in the end."""
-    monkeypatch.setattr(slow, "STALLED_S", 0.5)
-    monkeypatch.setattr(mjpeg, "send", lambda *arguments: slow.send(*arguments, stalled_s=0.5))
+    monkeypatch.setattr(streaming, "STALLED_S", 0.5)
+    monkeypatch.setattr(mjpeg, "send", lambda *arguments: streaming.send(*arguments, stalled_s=0.5))
     big, count = bytes(500_000), itertools.count()
     monkeypatch.setattr(mjpeg, "jpeg_of", lambda i420: b"%d" % next(count) + big)
 
@@ -142,7 +142,7 @@ async def test_who_asks_for_few_gets_few(site: Site) -> None:
 
 
 async def test_a_still_scene_is_shown_again_so_that_proxies_stay(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert mjpeg.REPEAT_S + slow.LOOK_S < 5
+    assert mjpeg.REPEAT_S + streaming.LOOK_S < 5
     monkeypatch.setattr(mjpeg, "REPEAT_S", 0.05)
     monkeypatch.setattr(mjpeg, "LOOK_S", 0.05)
     async with watching(site) as watcher:

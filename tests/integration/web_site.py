@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from streamd.concurrency.backoff import Backoff
-from streamd.concurrency.threads import Caller
+from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import RecordingConfig, ServerConfig, StreamConfig, WebRtcConfig
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.streams.fleet import Fleet
@@ -104,7 +104,7 @@ async def served(
 ) -> AsyncIterator[Site]:
     """By default with one stream, porch. Keyword arguments are of [server]."""
     site = Site(ServerConfig(**server), recording or RecordingConfig())
-    sink, stills, stop = WebRtcSink(WebRtcConfig(), loopback=True), Caller("stills"), asyncio.Event()
+    sink, stills, stop = WebRtcSink(WebRtcConfig(), loopback=True), SerialExecutor("stills"), asyncio.Event()
     given = {"porch": {}} if streams is None else streams
     await site.fleet.apply({name: StreamConfig(source="rtsp://h/live", **more) for name, more in given.items()})
     service: Any = Service()

@@ -20,6 +20,7 @@ from streamd.concurrency import threads
 from streamd.errors import DiskFull, SinkError
 from streamd.media.frames import CLOCK_RATE, TIME_BASE, EncodedPacket
 from streamd.media.hub import PacketHub
+from streamd.states import KeyframeReason
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Recorder:
             self._on_overflow()
             log.warning("%s: the disk is too slow: leaving out up to the next keyframe", self._label)
             self._needs_keyframe = True
-            self._hub.request_keyframe("overflow")
+            self._hub.request_keyframe(KeyframeReason.OVERFLOW)
 
     def close(self) -> None:
         """No more packets; what waits is still written. Then wait for ``finished``."""
@@ -120,10 +121,10 @@ class Recorder:
                 segment = None
             elif not segment.keyframe_wanted:
                 segment.keyframe_wanted = True
-                self._hub.request_keyframe("segment")
+                self._hub.request_keyframe(KeyframeReason.SEGMENT)
         if segment is None:
             if not packet.is_keyframe:  # the last segment was closed while nothing came
-                self._hub.request_keyframe("segment")
+                self._hub.request_keyframe(KeyframeReason.SEGMENT)
                 return
             segment = self._segment = self._open_segment(packet)
         segment.write(packet)

@@ -21,6 +21,7 @@ from streamd.sinks.webrtc.ice import Reach
 from streamd.sinks.webrtc.levels import with_level
 from streamd.sinks.webrtc.link import Link
 from streamd.sinks.webrtc.rtp import Packer, ViewerTrack, hook_receiver, hook_sender
+from streamd.states import KeyframeReason
 
 CLOSE_TIMEOUT_S = 5.0
 MAX_CANDIDATES = 32
@@ -124,7 +125,7 @@ class Session:
         self._seat = seat
         self._packer = hook_sender(
             sender,
-            lambda: seat.hub.request_keyframe("pli"),
+            lambda: seat.hub.request_keyframe(KeyframeReason.PLI),
             playout_delay_max_ms=self._config.playout_delay_max_ms,
         )
         track.hooked = self._packer is not None

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from streamd.concurrency import threads
-from streamd.concurrency.threads import Caller
+from streamd.concurrency.threads import SerialExecutor
 from streamd.errors import Busy
 
 pytestmark = pytest.mark.timeout(10)
@@ -38,14 +38,14 @@ async def test_whoever_waits_for_a_worker_may_give_up() -> None:
 
 
 def test_a_caller_runs_calls_in_order_in_one_thread() -> None:
-    caller = Caller("caller")
+    caller = SerialExecutor("caller")
     futures = [caller.submit(lambda n=n: (n, threading.current_thread().name)) for n in range(5)]  # type: ignore[misc]
     assert [future.result(1) for future in futures] == [(n, "caller") for n in range(5)]
     caller.close()
 
 
 def test_a_call_that_fails_harms_no_other() -> None:
-    caller = Caller("caller")
+    caller = SerialExecutor("caller")
     bad, good = caller.submit(lambda: 1 / 0), caller.submit(lambda: 1)
     assert isinstance(bad.exception(1), ZeroDivisionError)
     assert good.result(1) == 1
@@ -54,7 +54,7 @@ def test_a_call_that_fails_harms_no_other() -> None:
 
 def test_a_caller_refuses_more_than_its_capacity() -> None:
     """The one under way counts too."""
-    caller, gate = Caller("caller", capacity=2), threading.Event()
+    caller, gate = SerialExecutor("caller", capacity=2), threading.Event()
     futures = [caller.submit(gate.wait) for _ in range(2)]
     with pytest.raises(Busy):
         caller.submit(gate.wait)
@@ -66,7 +66,7 @@ def test_a_caller_refuses_more_than_its_capacity() -> None:
 
 
 def test_a_cancelled_call_is_not_made() -> None:
-    caller, gate, made = Caller("caller"), threading.Event(), []
+    caller, gate, made = SerialExecutor("caller"), threading.Event(), []
     running, waiting = caller.submit(gate.wait), caller.submit(lambda: made.append(1))
     assert waiting.cancel()
     gate.set()
@@ -76,7 +76,7 @@ def test_a_cancelled_call_is_not_made() -> None:
 
 
 def test_close_finishes_what_waits() -> None:
-    caller = Caller("caller")
+    caller = SerialExecutor("caller")
     future = caller.submit(lambda: 5)
     caller.close()
     assert future.result(0) == 5

@@ -5,7 +5,8 @@ import tomllib
 from typing import Any
 
 from streamd.config import schema
-from streamd.config.sections import Config, StreamConfig, parse
+from streamd.config.load import parse
+from streamd.config.sections import Config, StreamConfig
 
 
 def keys() -> dict[str, dict[str, Any]]:

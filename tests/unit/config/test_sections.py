@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from streamd.config import schema
+from streamd.config.load import load, parse
 from streamd.config.sections import (
     VIEWS,
     Config,
@@ -16,8 +17,6 @@ from streamd.config.sections import (
     ServerConfig,
     StreamConfig,
     View,
-    load,
-    parse,
     split_address,
 )
 from streamd.depth.models import MODELS

@@ -9,7 +9,7 @@ import pytest
 from streamd.depth.estimator import ModelInfo, as_inverse_depth
 from streamd.depth.models import MODELS, find_model
 from streamd.errors import UsageError
-from streamd.media.frames import Origin
+from streamd.media.frames import Provenance
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -43,4 +43,4 @@ def test_what_grows_with_distance_is_turned_round() -> None:
 
 def test_the_origin_of_a_depth_map() -> None:
     info = ModelInfo(find_model("embedded"), "ab12", "openvino", "bf16")
-    assert info.origin == Origin("embedded", "ab12", "inverse_depth", "openvino", "bf16")
+    assert info.provenance == Provenance("embedded", "ab12", "inverse_depth", "openvino", "bf16")

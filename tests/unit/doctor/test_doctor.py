@@ -20,7 +20,8 @@ import pytest
 
 from streamd import cli, doctor
 from streamd.concurrency import threads
-from streamd.config.sections import Config, WebRtcConfig, parse
+from streamd.config.load import parse
+from streamd.config.sections import Config, WebRtcConfig
 from streamd.depth import artefact
 from streamd.depth.store import ModelStore
 from streamd.doctor import inputs, machine, software, webrtc

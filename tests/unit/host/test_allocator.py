@@ -18,7 +18,7 @@ def test_what_refers_to_itself_is_freed() -> None:
     try:
         knot = weakref.ref(Knot())
         assert knot() is not None
-        allocator.tidy()
+        allocator.release_memory()
         assert knot() is None
     finally:
         gc.enable()

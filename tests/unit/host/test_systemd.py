@@ -17,14 +17,15 @@ import pytest
 
 from streamd.host import systemd
 from streamd.host.systemd import Look, Notifier, StreamLook, SystemdLink, watchdog_s
+from streamd.states import ModelState, StreamState
 
-DOOR = StreamLook("door", "running", None, fps_in=25.0, fps_out=20.4, publishes=True, patience_s=15.0)
-YARD = StreamLook("yard", "starting", None, fps_in=0.0, fps_out=0.0, publishes=False, patience_s=15.0)
-AWAY = replace(YARD, state="reconnecting", reason="connection refused")
+DOOR = StreamLook("door", StreamState.RUNNING, None, fps_in=25.0, fps_out=20.4, publishes=True, patience_s=15.0)
+YARD = StreamLook("yard", StreamState.STARTING, None, fps_in=0.0, fps_out=0.0, publishes=False, patience_s=15.0)
+AWAY = replace(YARD, state=StreamState.RECONNECTING, reason="connection refused")
 MUTE = replace(DOOR, fps_out=0.0, publishes=False)
 
 
-def look_at(*streams: StreamLook, model_state: str = "ready") -> Look:
+def look_at(*streams: StreamLook, model_state: ModelState = ModelState.READY) -> Look:
     return Look(streams, model_state, "midas_small bf16")
 
 
@@ -131,7 +132,7 @@ def test_status_has_states_fps_and_model() -> None:
 def test_a_look_is_made_of_what_the_api_tells() -> None:
     described = {
         "name": "door",
-        "state": "running",
+        "state": StreamState.RUNNING,
         "reason": None,
         "fps_in": 25.0,
         "fps_out": 20.4,
@@ -158,12 +159,16 @@ async def test_ready_with_the_first_published_frame(manager: Manager) -> None:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     "streams",
-    [(), (AWAY,), *[(replace(YARD, state=state),) for state in ("idle", "ended", "failed")]],
+    [
+        (),
+        (AWAY,),
+        *[(replace(YARD, state=state),) for state in (StreamState.IDLE, StreamState.ENDED, StreamState.FAILED)],
+    ],
     ids=["none", "away", "idle", "ended", "failed"],
 )
 async def test_ready_at_once_with_nothing_to_wait_for(manager: Manager, streams: tuple[StreamLook, ...]) -> None:
     began = time.monotonic()
-    async with Scene(manager, look_at(*streams, model_state="starting")):
+    async with Scene(manager, look_at(*streams, model_state=ModelState.STARTING)):
         await manager.hears("READY=1")
     assert time.monotonic() - began < systemd.START_S
 
@@ -179,7 +184,7 @@ async def test_ready_after_a_while_whatever_is_missing(manager: Manager, caplog:
 
 @pytest.mark.usefixtures("quick")
 async def test_asks_for_time_while_the_network_is_prepared(manager: Manager) -> None:
-    async with Scene(manager, look_at(YARD, model_state="starting")) as scene:
+    async with Scene(manager, look_at(YARD, model_state=ModelState.STARTING)) as scene:
         await asyncio.sleep(1.5 * systemd.START_S)
         await _until(lambda: manager.heard("EXTEND_TIMEOUT_USEC") > 3)
         assert not manager.heard("READY")
@@ -225,7 +230,11 @@ async def test_a_stream_that_gets_frames_and_gives_none_starves_the_watchdog(
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("stream", "model_state"),
-    [(replace(AWAY, patience_s=0.0), "ready"), (replace(MUTE, patience_s=0.0), "starting"), (MUTE, "ready")],
+    [
+        (replace(AWAY, patience_s=0.0), ModelState.READY),
+        (replace(MUTE, patience_s=0.0), ModelState.STARTING),
+        (MUTE, ModelState.READY),
+    ],
     ids=["camera away", "no network", "not for long"],
 )
 async def test_what_is_no_fault_of_ours_does_not(manager: Manager, stream: StreamLook, model_state: str) -> None:

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from streamd.config.sections import FORMATS
 from streamd.errors import PictureError
-from streamd.media.frames import Origin
+from streamd.media.frames import Provenance
 from streamd.render.colormap import INFERNO_RGB
 from streamd.render.pictures import CONTENT_TYPES, MAX_POINTS, Still, encode_still, read_picture, share_of
 
 HEIGHT, WIDTH = 48, 64
-ORIGIN = Origin("midas_small", "70d6b9c8", "inverse_depth", "openvino", "fp32")
+PROVENANCE = Provenance("midas_small", "70d6b9c8", "inverse_depth", "openvino", "fp32")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def still() -> Still:
     depth = 300 + 10 * x + 3 * y
     rgb = np.stack([4 * x, 5 * y, 255 - 4 * x], axis=-1).astype(np.uint8)
     output = np.random.default_rng(0).random((32, 64), np.float32)
-    return Still(rgb, depth, share_of(depth), output, ORIGIN)
+    return Still(rgb, depth, share_of(depth), output, PROVENANCE)
 
 
 def bgr_of(data: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> np.ndarray:
@@ -103,7 +103,7 @@ class TestPly:
 
     @pytest.mark.parametrize("degrees", [30, 60, 120])
     def test_the_field_of_view_is_kept(self, still: Still, degrees: float) -> None:
-        wide = Still(still.rgb, still.inverse_depth, still.share, still.network_output, ORIGIN, degrees)
+        wide = Still(still.rgb, still.inverse_depth, still.share, still.network_output, PROVENANCE, degrees)
         body = encode_still(wide, "depth", "ply").partition(b"end_header\n")[2]
         xyz = np.frombuffer(body, [("xyz", "<f4", 3), ("rgb", "u1", 3)])["xyz"].reshape(HEIGHT, WIDTH, 3)
         left, right = xyz[0, 0], xyz[0, -1]
@@ -114,7 +114,7 @@ class TestPly:
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_flat_picture_has_a_file_in_every_format(format: str) -> None:
     depth = np.full((HEIGHT, WIDTH), 7, np.float32)
-    still = Still(np.zeros((HEIGHT, WIDTH, 3), np.uint8), depth, share_of(depth), depth, ORIGIN)
+    still = Still(np.zeros((HEIGHT, WIDTH, 3), np.uint8), depth, share_of(depth), depth, PROVENANCE)
     assert np.isfinite(still.share).all()
     assert encode_still(still, "depth", format)  # type: ignore[arg-type]
     assert format in CONTENT_TYPES

@@ -83,7 +83,7 @@ def test_a_frame_becomes_depth_with_its_stamp_and_origin(live: Bench) -> None:
     depth = live.depths.get(timeout_s=2)
     assert depth is not None
     assert depth.stamp == Stamp(7, 21_000, 0.0)
-    assert depth.origin == INFO.origin
+    assert depth.provenance == INFO.provenance
     assert depth.inverse_depth.shape == depth.luma.shape == (256, 256)
     assert depth.inverse_depth is depth.network_output
     assert live.stages == ["wait", "preprocess", "infer"]
@@ -133,7 +133,7 @@ def test_a_change_of_network_costs_no_frame(live: Bench) -> None:
     live.put(0)
     depth = live.depths.get(timeout_s=2)
     assert depth is not None
-    assert depth.origin.sha256 == "cd"
+    assert depth.provenance.sha256 == "cd"
     assert live.skipped == []
 
 

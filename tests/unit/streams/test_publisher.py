@@ -18,7 +18,7 @@ from streamd.concurrency.mailbox import Mailbox
 from streamd.config.sections import StreamConfig
 from streamd.errors import Busy, EncodeError, PictureError
 from streamd.media import encode
-from streamd.media.frames import CLOCK_RATE, DepthFrame, EncodedPacket, Origin, Stamp, StampClock, planes_of
+from streamd.media.frames import CLOCK_RATE, DepthFrame, EncodedPacket, Provenance, Stamp, StampClock, planes_of
 from streamd.media.hub import Rendition
 from streamd.render.notice import Notice
 from streamd.streams import publisher
@@ -28,7 +28,7 @@ from streamd.telemetry.metrics import Metrics
 pytestmark = pytest.mark.timeout(10)
 
 LIGHT, VP8 = Rendition("depth", light=True), Rendition("depth", "vp8")
-ORIGIN = Origin("embedded", "ab", "inverse_depth", "openvino", "fp32")
+PROVENANCE = Provenance("embedded", "ab", "inverse_depth", "openvino", "fp32")
 
 
 class Hub:
@@ -85,7 +85,7 @@ class Bench:
             stamp = Stamp(self._count, int((now - self._began) * CLOCK_RATE) + self._count, now)
             self._count += 1
             depth = np.tile(np.arange(64, dtype=np.float32), (32, 1))
-            self.inbox.put(DepthFrame(stamp, picture, depth, np.zeros((32, 64), np.uint8), depth, ORIGIN))
+            self.inbox.put(DepthFrame(stamp, picture, depth, np.zeros((32, 64), np.uint8), depth, PROVENANCE))
 
     def settle(self) -> None:
         """Returns when all that was put has been published: a snapshot is answered before that."""

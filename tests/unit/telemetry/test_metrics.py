@@ -10,7 +10,8 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamd.telemetry.metrics import STATES, Metrics, resident_bytes
+from streamd.states import StreamState
+from streamd.telemetry.metrics import Metrics, resident_bytes
 
 CONTRACT = {
     "streamd_frames_captured_total": ("counter", {"stream"}),
@@ -83,11 +84,11 @@ def test_stages_are_those_of_the_path_of_a_frame(metrics: Metrics) -> None:
 
 def test_a_stream_is_in_one_state_at_a_time(metrics: Metrics) -> None:
     porch = metrics.of_stream("porch")
-    for state in STATES:
+    for state in StreamState:
         porch.state(state)
         value = metrics.registry.get_sample_value
-        states = {other: value("streamd_stream_state", {"stream": "porch", "state": other}) for other in STATES}
-        assert states == {other: float(other == state) for other in STATES}
+        states = {other: value("streamd_stream_state", {"stream": "porch", "state": other}) for other in StreamState}
+        assert states == {other: float(other == state) for other in StreamState}
 
 
 def test_one_model_runs_at_a_time(metrics: Metrics) -> None:

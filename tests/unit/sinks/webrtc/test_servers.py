@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from streamd.config.sections import Config, WebRtcConfig, parse
+from streamd.config.load import parse
+from streamd.config.sections import Config, WebRtcConfig
 from streamd.errors import ConfigError
 from streamd.sinks.webrtc.servers import PAUSE_S, Servers, configuration, is_for_us, links
 

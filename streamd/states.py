@@ -1,0 +1,99 @@
+"""The states of a stream and the reasons that metrics, API, logs and page give, each told once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class StreamState(StrEnum):
+    """Where a stream is in its life."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RECONNECTING = "reconnecting"
+    IDLE = "idle"
+    ENDED = "ended"
+    FAILED = "failed"
+    STOPPING = "stopping"
+
+    def may_become(self, state: StreamState) -> bool:
+        """Whether this transition is legal. A state may always be entered again, with another reason."""
+        return state is self or state in _TRANSITIONS[self]
+
+
+_ACTIVE = frozenset(StreamState) - {StreamState.STARTING}
+_TRANSITIONS: Mapping[StreamState, frozenset[StreamState]] = MappingProxyType(
+    {
+        StreamState.STARTING: _ACTIVE,
+        StreamState.RUNNING: frozenset(StreamState),
+        StreamState.RECONNECTING: frozenset(StreamState),
+        StreamState.IDLE: frozenset({StreamState.STARTING, StreamState.STOPPING}),
+        StreamState.ENDED: frozenset({StreamState.STARTING, StreamState.IDLE, StreamState.STOPPING}),
+        StreamState.FAILED: frozenset({StreamState.STARTING, StreamState.IDLE, StreamState.STOPPING}),
+        StreamState.STOPPING: frozenset(),
+    }
+)
+
+
+class SkipReason(StrEnum):
+    """Why a frame was left out."""
+
+    SUPERSEDED = "superseded"
+    """A newer one came before the network had time for it."""
+    OVERFLOW = "overflow"
+    """Its depth was ready before the one before was published."""
+    LATE = "late"
+    """Decoding does not keep up."""
+    MAX_FPS = "max_fps"
+    CORRUPT = "corrupt"
+    ERROR = "error"
+    """The network failed."""
+    DISK = "disk"
+    """The recorder's disk does not keep up."""
+
+
+class LossReason(StrEnum):
+    """Why a source was lost, and opened again."""
+
+    UNREACHABLE = "unreachable"
+    STALLED = "stalled"
+    REJECTED = "rejected"
+    UNSUPPORTED = "unsupported"
+    ENDED = "ended"
+    ERROR = "error"
+
+
+class KeyframeReason(StrEnum):
+    """Why a keyframe was asked for."""
+
+    JOIN = "join"
+    PLI = "pli"
+    """A viewer has lost its picture (RFC 4585)."""
+    OVERFLOW = "overflow"
+    SEGMENT = "segment"
+
+
+class WorkerEnd(StrEnum):
+    """Why an inference, or its worker process, failed."""
+
+    CRASHED = "crashed"
+    DEADLINE = "deadline"
+    MEMORY = "memory"
+    START = "start"
+    STOPPED = "stopped"
+    """On purpose: no failure of the worker, and not counted as a restart."""
+    CHANGED = "changed"
+    """Another model runs now."""
+    ERROR = "error"
+
+
+class ModelState(StrEnum):
+    """How the depth service is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+    IDLE = "idle"
+    """Nobody needs a network now; one starts when somebody does."""

@@ -1,0 +1,89 @@
+"""Still pictures over HTTP: one in, its depth out; and the cameras of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from streamd.config.sections import FORMATS, PictureFormat
+from streamd.jobs.picture import depth_of_picture
+from streamd.render.pictures import CONTENT_TYPES
+from streamd.sources.v4l2 import cameras
+from streamd.web.context import CONTEXT
+from streamd.web.errors import Refusal
+from streamd.web.requests import UNSAID, UPLOADS, body_timeout, check_length, limited, view_of
+
+T = TypeVar("T")
+
+MAX_PICTURE_BYTES = 32 * 1024 * 1024
+MAX_FORM_BYTES = 64 * 1024
+"""What a form may have around its picture."""
+
+
+def routes() -> list[web.RouteDef]:
+    return [web.get("/api/v1/devices", list_devices), web.post("/api/v1/depth", depth)]
+
+
+async def list_devices(request: web.Request) -> web.Response:
+    """The cameras of this machine. Asked for in a thread: a driver may take its time."""
+    found = await finished(request.app[CONTEXT].stills.submit(cameras))
+    return web.json_response({"devices": [camera.describe() for camera in found]})
+
+
+async def depth(request: web.Request) -> web.Response:
+    """One picture, as the raw body or as the field ``image`` of a form."""
+    context = request.app[CONTEXT]
+    view, format = view_of(request), format_of(request, default="png")
+    status, wanted = context.service.status, request.query.get("model")
+    running = status.info.spec.name if status.info else status.wanted
+    if wanted and wanted != running:
+        raise Refusal(409, "not_running", f"model {wanted} is not running, {running} is")
+    with UPLOADS.share() as take:
+        data = await _image(request, take)
+        work = partial(depth_of_picture, data, context.service, view, format)
+        return picture_answer(await finished(context.stills.submit(work)), format, f"depth-{view}")
+
+
+async def _image(request: web.Request, take: Callable[[int], None]) -> bytes:
+    check_length(request, MAX_PICTURE_BYTES + MAX_FORM_BYTES)
+    if request.content_type == "multipart/form-data":
+        try:
+            async with body_timeout():  # what is before the picture may not go on for ever either
+                async for part in await request.multipart():
+                    if getattr(part, "name", None) == "image":
+                        return await limited(cast(Any, part).read_chunk, MAX_PICTURE_BYTES, take)
+        except (ValueError, HttpProcessingError):
+            raise Refusal(400, "bad_request", "the form is not one: see RFC 7578") from None
+        raise Refusal(422, "bad_value", "the form has no field called image")
+    if not request.content_type.startswith("image/") and request.content_type not in UNSAID:
+        raise Refusal(415, "wrong_type", f"send a picture (image/...), not {request.content_type}")
+    return await limited(lambda: request.content.read(65536), MAX_PICTURE_BYTES, take)
+
+
+async def finished(future: Future[T]) -> T:
+    try:
+        return await asyncio.wrap_future(future)
+    finally:
+        del future  # else an error would hold this frame, and this frame the error, until the next collection
+
+
+def format_of(request: web.Request, default: PictureFormat) -> PictureFormat:
+    format = request.query.get("format", default)
+    if format not in FORMATS:
+        raise Refusal(422, "bad_value", f"format {format}: unknown; there are: {', '.join(FORMATS)}")
+    return format
+
+
+def picture_answer(data: bytes, format: PictureFormat, stem: str) -> web.Response:
+    extension = "png" if format == "png16" else format
+    return web.Response(
+        body=data,
+        content_type=CONTENT_TYPES[format],
+        headers={"Content-Disposition": f'inline; filename="{stem}.{extension}"', "Cache-Control": "no-store"},
+    )
