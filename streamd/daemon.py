@@ -275,8 +275,7 @@ def build_service(config: Config, store: ModelStore, metrics: Metrics) -> DepthS
     metrics.memory_limit.set(config.model.memory_limit_mb * 1_000_000)
     # Several streams are inferred side by side: 10 % less CPU a frame than one after the other on all cores.
     # Batches save nothing more here, and make the first of each wait for the last (measured).
-    parallel = max(1, min(len(config.streams), _cores()))
-    return DepthService(config.model, store, parallel=parallel, slots=SLOTS, events=_ModelMetrics(metrics))
+    return DepthService(config.model, store, max_parallel=_cores(), slots=SLOTS, events=_ModelMetrics(metrics))
 
 
 def build_fleet(config: Config, service: DepthService, metrics: Metrics) -> Fleet:

@@ -18,8 +18,14 @@ class Turns:
 
     def __init__(self, count: int) -> None:
         self._lock = threading.Lock()
-        self._free = count
+        self._count = self._free = count
         self._waiting: deque[threading.Event] = deque()
+
+    def resize(self, count: int) -> None:
+        """From now on at most ``count`` at a time; turns under way go on."""
+        with self._lock:
+            grown, self._count = count - self._count, count
+        self._give(grown)
 
     @contextmanager
     def one(self, unwanted: Callable[[], bool]) -> Iterator[None]:
@@ -33,7 +39,7 @@ class Turns:
     def _take(self, unwanted: Callable[[], bool]) -> None:
         mine = threading.Event()
         with self._lock:
-            if self._free:
+            if self._free > 0:
                 self._free -= 1
                 return
             self._waiting.append(mine)
@@ -49,9 +55,9 @@ class Turns:
                 return
         self._give()  # it came just now
 
-    def _give(self) -> None:
+    def _give(self, count: int = 1) -> None:
         with self._lock:
-            if self._waiting:
+            self._free += count
+            while self._free > 0 and self._waiting:
+                self._free -= 1
                 self._waiting.popleft().set()
-            else:
-                self._free += 1

@@ -25,9 +25,9 @@ from functools import cache as cached
 from pathlib import Path
 from typing import Any
 
-from streamd.depth.client import child_environment
 from streamd.depth.files import locked, one_line
 from streamd.depth.models import ModelSpec
+from streamd.depth.process import child_environment
 from streamd.errors import DepthError, WeightsRejected
 
 FORMAT = 1

@@ -16,7 +16,7 @@ import numpy as np
 
 from streamd.media.frames import FloatImage
 
-_REQUEST = struct.Struct("<IHH")
+_REQUEST = struct.Struct("<IHH?")
 _REPLY = struct.Struct("<4sI")
 MESSAGE_BYTES = 4096
 
@@ -25,7 +25,7 @@ READY, PREPARING, DONE, FAILED = b"REDY", b"PREP", b"DONE", b"FAIL"
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """All that a worker process is told, as JSON in its command line (it holds no secret)."""
+    """All that a worker process needs to know, as JSON in its command line (it holds no secret)."""
 
     model: str
     runtime: str
@@ -51,6 +51,8 @@ class Request(NamedTuple):
     slot: int
     height: int
     width: int
+    live: bool = True
+    """Of a stream, which will bring more of this size; else a single picture."""
 
     def pack(self) -> bytes:
         return _REQUEST.pack(*self)

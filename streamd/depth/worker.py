@@ -1,6 +1,6 @@
 """The depth worker: a process that owns the network. Run as ``python -m streamd.depth.worker``.
 
-It knows no streams: it takes slots of shared memory, fills in their output, and says so. It is
+It knows no streams: it takes slots of shared memory, fills in their output, and replies. It is
 killed and replaced from outside when it hangs or grows, so it has no state worth saving.
 """
 
@@ -27,12 +27,13 @@ class Runtime(Protocol):
 
     precision: str
 
-    def has_shape(self, height: int, width: int) -> bool:
+    def is_compiled(self, height: int, width: int, *, live: bool) -> bool:
         """Whether this size runs at once, without compiling first."""
         ...
 
-    def submit(self, slot: int, planes: FloatImage, depth: FloatImage, done: Done) -> None:
-        """(1, 3, h, w) in, (1, h, w) out, both float32 and in place. Never two at a time per slot."""
+    def submit(self, slot: int, planes: FloatImage, depth: FloatImage, done: Done, *, live: bool) -> None:
+        """(1, 3, h, w) in, (1, h, w) out, both float32 and in place. Never two at a time per slot.
+        ``live``: of a stream, which will bring more of this size."""
         ...
 
 
@@ -49,8 +50,8 @@ def serve(channel: socket.socket, slots: Slots, runtime: Runtime) -> None:
         reply(FAILED if problem else DONE, slot, problem or "")
 
     while message := _next(channel):
-        slot, height, width = Request.unpack(message)
-        if not runtime.has_shape(height, width):
+        slot, height, width, live = Request.unpack(message)
+        if not runtime.is_compiled(height, width, live=live):
             reply(PREPARING, slot)
         try:
             runtime.submit(
@@ -58,6 +59,7 @@ def serve(channel: socket.socket, slots: Slots, runtime: Runtime) -> None:
                 slots.input(slot, height, width),
                 slots.output(slot, height, width),
                 lambda problem, slot=slot: finish(slot, problem),  # type: ignore[misc]
+                live=live,
             )
         except RuntimeError as error:
             finish(slot, str(error).strip().splitlines()[-1])

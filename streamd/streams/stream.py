@@ -254,7 +254,7 @@ class Stream:
         pipeline.start(self._hubs, self._attention.set)
         self._show_notice()
         try:
-            with self._service.leased():
+            with self._service.leased(live=True):
                 yield pipeline
         finally:
             failures = await pipeline.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -22,13 +23,14 @@ import pytest
 
 from streamd.concurrency import threads
 from streamd.config.sections import ModelConfig
-from streamd.depth import client
+from streamd.depth import process
 from streamd.depth.artefact import Artefact, prepare
-from streamd.depth.client import DepthWorker
 from streamd.depth.files import sha256_of
 from streamd.depth.models import MODELS, Download, ModelSpec
 from streamd.depth.ov import openvino
+from streamd.depth.process import WorkerProcess
 from streamd.depth.protocol import WorkerJob
+from streamd.depth.runtimes.openvino import MAX_FIXED, OpenVinoRuntime
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, WeightsRejected
@@ -77,8 +79,8 @@ def until(done: Callable[[], object], within_s: float = 5) -> None:
 
 
 def notes(service: DepthService) -> Notes:
-    assert isinstance(service._events, Notes)
-    return service._events
+    assert isinstance(service._supervisor.events, Notes)
+    return service._supervisor.events
 
 
 @contextmanager
@@ -182,6 +184,89 @@ class TestAnswers:
         assert np.abs(infer(service, inputs[0]) - outputs[0]).mean() < 0.01 * spread
 
 
+class TestSizes:
+    """Compiling takes a fraction of a second in which nobody else is answered."""
+
+    @pytest.fixture
+    def compiled(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+        """What was compiled, as (height, width)."""
+        compiled: list[tuple[str, str]] = []
+        compile_network = OpenVinoRuntime._compile
+
+        def counted(self: OpenVinoRuntime, height: Any, width: Any) -> Any:
+            compiled.append((str(height), str(width)))
+            return compile_network(self, height, width)
+
+        monkeypatch.setattr(OpenVinoRuntime, "_compile", counted)
+        return compiled
+
+    @staticmethod
+    def infer_all(runtime: OpenVinoRuntime, *, live: bool) -> None:
+        for slot, (width, height) in enumerate(3 * SIZES):
+            planes, depth, done = (
+                noise(width, height)[None],
+                np.empty((1, height, width), np.float32),
+                threading.Event(),
+            )
+            runtime.submit(slot % 4, planes, depth, lambda _, done=done: done.set(), live=live)  # type: ignore[misc]
+            assert done.wait(10)
+            assert runtime.is_compiled(height, width, live=live)
+            assert np.ptp(depth) > 0
+
+    def test_of_many_streams_are_compiled_once(
+        self, embedded: Artefact, tmp_path: Path, compiled: list[tuple[str, str]]
+    ) -> None:
+        job = WorkerJob("embedded", "openvino", "fp32", str(embedded.xml), str(tmp_path), 1, 1, 4, 256)
+        self.infer_all(OpenVinoRuntime(job), live=True)
+        assert compiled == [*((str(height), str(width)) for width, height in SIZES[:MAX_FIXED]), ("32..256", "32..256")]
+
+    def test_of_single_pictures_take_none_of_the_streams(
+        self, embedded: Artefact, tmp_path: Path, compiled: list[tuple[str, str]]
+    ) -> None:
+        job = WorkerJob("embedded", "openvino", "fp32", str(embedded.xml), str(tmp_path), 1, 1, 4, 256)
+        runtime = OpenVinoRuntime(job)
+        self.infer_all(runtime, live=False)
+        assert compiled == [("32..256", "32..256")]
+        assert not runtime.is_compiled(128, 256, live=True)
+
+
+def test_many_streams_get_a_worker_for_many(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they came one by one, after the start; and nobody loses an answer."""
+    monkeypatch.setattr("streamd.depth.demand.GROW_AFTER_S", 0.05)
+    service = make_service(service={"max_parallel": 2}, threads=2)
+    with service.leased(live=True):
+        info, before = service.wait_ready(20), service.worker_pid
+        with service.leased(live=True):
+            while service.worker_pid == before:
+                assert service.submit(info, noise(256, 128)).result(20).shape == (128, 256)
+            worker = service._supervisor._current.serving
+            assert worker is not None
+            assert worker.worker.job.parallel == 2
+            until(lambda: service.turns._count == 3)
+            infer(service, noise(256, 128))
+    assert notes(service).lost == []
+
+
+def test_a_worker_serves_a_process_with_very_many_descriptors(embedded: Artefact, tmp_path: Path) -> None:
+    """select(2) ends at 1024, the unit allows 16,384."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        job = WorkerJob("embedded", "openvino", "fp32", str(embedded.xml), str(tmp_path), 1, 1, 2, 256)
+        worker = WorkerProcess(job, deadline_s=5, memory_limit_bytes=2**40)
+        try:
+            worker.ready.result(20)
+            assert worker._child.channel.fileno() > 1024
+            assert worker.submit(noise(64, 32)).result(20).shape == (32, 64)
+        finally:
+            worker.close()
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 class TestLoss:
     def test_a_killed_worker_is_replaced(self, make_service: MakeService) -> None:
         service = make_service()
@@ -207,9 +292,9 @@ class TestLoss:
         assert [failure.reason for failure in notes(service).lost] == ["deadline"]
 
     def test_a_worker_that_grew_is_replaced(self, make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> None:
-        service, measured = make_service(memory_limit_mb=600), client.resident_bytes
+        service, measured = make_service(memory_limit_mb=600), process.resident_bytes
         with replaced_within(service, 5) as pid:
-            monkeypatch.setattr(client, "resident_bytes", lambda p: 601_000_000 if p == pid else measured(p))
+            monkeypatch.setattr(process, "resident_bytes", lambda p: 601_000_000 if p == pid else measured(p))
         assert [str(failure) for failure in notes(service).lost] == [
             "depth worker memory: 601 MB resident, allowed are 600"
         ]
@@ -218,7 +303,7 @@ class TestLoss:
         self, make_service: MakeService, shared_service: DepthService, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         other = shared_service.worker_pid
-        monkeypatch.setattr(client, "resident_bytes", lambda pid: 0 if pid == other else 10**12)
+        monkeypatch.setattr(process, "resident_bytes", lambda pid: 0 if pid == other else 10**12)
         service = make_service(service={"strict": True})
         with pytest.raises(InferenceFailed) as caught:
             service.wait_ready(20)
@@ -226,7 +311,7 @@ class TestLoss:
 
     def test_resident_memory_is_measured_for_real(self, embedded: Artefact, tmp_path: Path) -> None:
         job = WorkerJob("embedded", "openvino", "fp32", str(embedded.xml), str(tmp_path), 1, 1, 2, 256)
-        worker = DepthWorker(job, deadline_s=3, memory_limit_bytes=30_000_000)
+        worker = WorkerProcess(job, deadline_s=3, memory_limit_bytes=30_000_000)
         until(lambda: worker.failure, 10)
         assert worker.failure is not None
         assert worker.failure.reason == "memory"
@@ -391,7 +476,7 @@ class TestChoice:
                 raise WeightsRejected(str(bad), "cut short")
             return prepare(spec, weights, *arguments, **options)
 
-        monkeypatch.setattr("streamd.depth.service.prepare", converter)
+        monkeypatch.setattr("streamd.depth.launcher.prepare", converter)
         service = make_service(name="midas_small", weights=bad, fallback="embedded")
         assert service.wait_ready(30).spec.name == "embedded"
         assert f"{bad}: weights refused: cut short" in (service.status.message or "")
@@ -405,7 +490,7 @@ class TestChoice:
 def test_a_runtime_that_does_not_start_says_why() -> None:
     lost: list[InferenceFailed] = []
     job = WorkerJob("embedded", "nonsense", "fp32", "/none", "/tmp", 1, 1, 2, 256)
-    worker = DepthWorker(job, deadline_s=3, memory_limit_bytes=2**40, on_exit=lost.append)
+    worker = WorkerProcess(job, deadline_s=3, memory_limit_bytes=2**40, on_exit=lost.append)
     failure = worker.ready.exception(30)
     assert isinstance(failure, InferenceFailed)
     assert str(failure).startswith("depth worker start: ModuleNotFoundError: No module named")
@@ -418,7 +503,7 @@ def test_a_runtime_that_does_not_start_says_why() -> None:
 def test_a_question_that_cannot_be_computed_fails_alone(embedded: Artefact, tmp_path: Path) -> None:
     """No such file: OpenVINO finds out when it compiles for the first size."""
     job = WorkerJob("embedded", "openvino", "fp32", "/none/model.xml", str(tmp_path), 1, 1, 2, 256)
-    worker = DepthWorker(job, deadline_s=3, memory_limit_bytes=2**40)
+    worker = WorkerProcess(job, deadline_s=3, memory_limit_bytes=2**40)
     worker.ready.result(20)
     for _ in range(5):
         failure = worker.submit(noise(64, 32)).exception(10)
@@ -439,7 +524,7 @@ def test_changing_over_loses_no_answer(
         store = ModelStore(tmp_path / "models", embedded.directory.parent, models=models, check=lambda *_: None)
         config = ModelConfig(precision="fp32", threads=1)
         service, events = DepthService(config, store, slots=4, events=Notes()), None
-        service._events = events = Notes()
+        service._supervisor.events = events = Notes()
         service.start()
         answered: list[str] = []
         stop = threading.Event()
@@ -477,7 +562,7 @@ class TestLeases:
 
     @pytest.fixture
     def lazy(self, make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> DepthService:
-        monkeypatch.setattr("streamd.depth.service.REST_AFTER_S", 0.05)
+        monkeypatch.setattr("streamd.depth.demand.REST_AFTER_S", 0.05)
         service = make_service(lazy=True)
         until(lambda: service.status.state == "idle", 20)
         return service

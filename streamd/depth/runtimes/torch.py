@@ -20,12 +20,12 @@ class TorchRuntime:
         self._network = importlib.import_module(find_model(job.model).network).load(Path(job.weights))
         self._seen: set[tuple[int, int]] = set()
 
-    def has_shape(self, height: int, width: int) -> bool:
+    def is_compiled(self, height: int, width: int, *, live: bool) -> bool:
         """The first of a size takes seconds on a busy box: oneDNN makes its kernels then."""
         return (height, width) in self._seen
 
     @torch.inference_mode()
-    def submit(self, slot: int, planes: FloatImage, depth: FloatImage, done: Done) -> None:
+    def submit(self, slot: int, planes: FloatImage, depth: FloatImage, done: Done, *, live: bool) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
             depth[:] = self._network(torch.from_numpy(planes)).float().numpy()
         self._seen.add((planes.shape[2], planes.shape[3]))

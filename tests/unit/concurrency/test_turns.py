@@ -72,3 +72,28 @@ def test_a_failure_gives_the_turn_back() -> None:
         raise ZeroDivisionError
     with shared.one(never):
         pass
+
+
+def test_more_turns_let_those_who_wait_begin_and_fewer_let_those_under_way_end() -> None:
+    turns, under_way, may_end = Turns(1), threading.Semaphore(0), threading.Event()
+
+    def work() -> None:
+        with turns.one(lambda: False):
+            under_way.release()
+            may_end.wait(10)
+
+    workers = [threads.start(f"worker-{number}", work) for number in range(3)]
+    assert under_way.acquire(timeout=10)
+    assert not under_way.acquire(blocking=False)
+    turns.resize(3)
+    assert under_way.acquire(timeout=10)
+    assert under_way.acquire(timeout=10)
+    turns.resize(1)
+    may_end.set()
+    for worker in workers:
+        worker.finished.result(10)
+    with turns.one(lambda: False):
+        late = threads.start("late", work)
+        assert not under_way.acquire(timeout=0.05), "one at a time again"
+    assert under_way.acquire(timeout=10)
+    late.finished.result(10)

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import re
-import select
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from streamd.concurrency import threads
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 PREPARE_S = 60.0
 """How long a worker may take to load or compile a network before it counts as hung."""
 TICK_S = 0.25
+EXIT_S = 2.0
 
 
 _KEPT = re.compile(
@@ -41,21 +42,52 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if _KEPT.fullmatch(name)}
 
 
+@dataclass(slots=True)
 class _Pending:
-    """One inference under way. Written by the submitting thread, then by the reader thread."""
+    """An inference under way. Written by the submitting thread, then by the reader thread."""
 
-    __slots__ = ("deadline", "future", "shape")
-
-    def __init__(self, shape: tuple[int, int], deadline: float) -> None:
-        self.future: Future[FloatImage] = Future()
-        self.shape = shape
-        self.deadline = deadline
+    shape: tuple[int, int]
+    deadline: float
+    future: Future[FloatImage]
 
 
-class DepthWorker:
-    """One process. ``submit`` from any thread; a thread of ours reads the answers and watches.
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """The process, our end of its socket, and the memory that both map."""
 
-    A deadline missed, a crash, or more resident memory than allowed ends the process; every
+    process: subprocess.Popen[bytes]
+    channel: socket.socket
+    slots: Slots
+
+    @classmethod
+    def start(cls, job: WorkerJob) -> _Child:
+        """Raises OSError."""
+        memfd = os.memfd_create("streamd-depth")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            os.ftruncate(memfd, Slots.size_bytes(job.slots, job.max_side))
+            slots = Slots(memfd, job.slots, job.max_side)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "streamd.depth.worker", job.to_json(), str(theirs.fileno()), str(memfd)],
+                pass_fds=(theirs.fileno(), memfd),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=child_environment(os.environ) | {"OMP_NUM_THREADS": str(job.threads)},
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(memfd)
+        ours.settimeout(TICK_S)
+        return cls(process, ours, slots)
+
+
+class WorkerProcess:
+    """One process. ``submit`` from any thread; a thread of ours reads the replies and watches.
+
+    A missed deadline, a crash, or more resident memory than allowed ends the process; every
     inference under way then fails with InferenceFailed, and ``on_exit`` is called with the reason.
     """
 
@@ -67,6 +99,7 @@ class DepthWorker:
         memory_limit_bytes: int,
         on_exit: Callable[[InferenceFailed], None] = lambda _: None,
     ) -> None:
+        """Raises InferenceFailed when no process can be started."""
         self.job = job
         self.precision = job.precision
         self._deadline_s = deadline_s
@@ -83,53 +116,35 @@ class DepthWorker:
         self.failure: InferenceFailed | None = None
         self.ready: Future[None] = Future()
         try:
-            self._spawn()
+            self._child = _Child.start(job)
         except OSError as error:
             raise InferenceFailed(WorkerEnd.START, f"{error.strerror}") from error
+        self._ready_by = time.monotonic() + PREPARE_S
         self._reader = threads.start("depth-reader", self._read)
-
-    def _spawn(self) -> None:
-        job = self.job
-        memfd = os.memfd_create("streamd-depth")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            os.ftruncate(memfd, Slots.size_bytes(job.slots, job.max_side))
-            self._slots = Slots(memfd, job.slots, job.max_side)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamd.depth.worker", job.to_json(), str(theirs.fileno()), str(memfd)],
-                pass_fds=(theirs.fileno(), memfd),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=child_environment(os.environ) | {"OMP_NUM_THREADS": str(job.threads)},
-            )
-        finally:
-            theirs.close()
-            os.close(memfd)
-        self._channel = ours
-        self._started = time.monotonic()
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._child.process.pid
 
     def resident_bytes(self) -> int:
         return resident_bytes(self.pid)
 
-    def submit(self, planes: FloatImage) -> Future[FloatImage]:
-        """(3, h, w) float32 in, (h, w) float32 out. Waits for a free slot."""
+    def submit(self, planes: FloatImage, *, live: bool = True) -> Future[FloatImage]:
+        """(3, h, w) float32 in, (h, w) float32 out. Waits for a free slot. ``live``: see ``Request``."""
         _, height, width = planes.shape
         slot = self._take_slot()
-        pending = _Pending((height, width), time.monotonic() + self._deadline_s)
-        self._slots.input(slot, height, width)[0] = planes
+        pending = _Pending((height, width), time.monotonic() + self._deadline_s, Future())
+        pending.future.set_running_or_notify_cancel()  # its slot is in use until the worker replies, whoever gives up
+        self._child.slots.input(slot, height, width)[0] = planes
         with self._lock:
             if self.failure is not None:
                 pending.future.set_exception(self.failure)
                 return pending.future
             self._pending[slot] = pending
         try:
-            self._channel.send(Request(slot, height, width).pack())
+            self._child.channel.send(Request(slot, height, width, live).pack())
         except OSError:
-            pass  # it died this moment: the reader sees it too and fails the future
+            pass  # it died or hangs: the reader notices and fails the future
         return pending.future
 
     def _take_slot(self) -> int:
@@ -140,6 +155,21 @@ class DepthWorker:
                 if self.failure is not None:
                     raise self.failure from None
 
+    def recycle(self) -> None:
+        """Ends soon, as one that has outgrown its limit. Any thread."""
+        self._memory_limit_bytes = 0
+
+    def close(self) -> None:
+        """Ends the process and waits for it. Inferences under way fail. Safe to repeat."""
+        self._closing = True
+        try:
+            self._child.channel.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._reader.join()
+
+    # -- the reader thread --------------------------------------------------------------------
+
     def _read(self) -> None:
         failure = InferenceFailed(WorkerEnd.STOPPED, "closed")
         try:
@@ -149,31 +179,33 @@ class DepthWorker:
 
     def _watch(self) -> InferenceFailed:
         """Until there is a reason to end; returns it."""
-        next_look = 0.0
+        next_check = 0.0
         while True:
-            readable, _, _ = select.select([self._channel], [], [], TICK_S)
-            if readable:
-                try:
-                    message = self._channel.recv(MESSAGE_BYTES)
-                except OSError:
-                    message = b""
-                if not message:
-                    return self._hung_up()
-                problem = self._take(Reply.unpack(message))
-                if problem is not None:
-                    return problem
+            message = self._receive()
+            if message == b"":
+                return self._hung_up()
+            problem = self._take(Reply.unpack(message)) if message else None
             now = time.monotonic()
-            if now >= next_look:
-                next_look = now + TICK_S
+            if problem is None and now >= next_check:
+                next_check = now + TICK_S
                 problem = self._too_late(now) or self._too_big()
-                if problem is not None:
-                    return problem
+            if problem is not None:
+                return problem
+
+    def _receive(self) -> bytes | None:
+        """A message, empty when the worker has gone, None when nothing came for a while."""
+        try:
+            return self._child.channel.recv(MESSAGE_BYTES)
+        except TimeoutError:
+            return None
+        except OSError:
+            return b""
 
     def _hung_up(self) -> InferenceFailed:
         if self._closing:
             return InferenceFailed(WorkerEnd.STOPPED, "closed")
         try:
-            code = self._process.wait(2.0)
+            code = self._child.process.wait(EXIT_S)
         except subprocess.TimeoutExpired:
             return InferenceFailed(WorkerEnd.CRASHED, "it closed its channel")
         return InferenceFailed(WorkerEnd.CRASHED, f"killed by signal {-code}" if code < 0 else f"exit code {code}")
@@ -189,7 +221,11 @@ class DepthWorker:
             return InferenceFailed(WorkerEnd.START, reply.text)
         if reply.kind == PREPARING:
             self._preparing = (reply.slot, time.monotonic() + PREPARE_S)
-            return None
+        else:
+            self._finish(reply)
+        return None
+
+    def _finish(self, reply: Reply) -> None:
         with self._lock:
             pending = self._pending.pop(reply.slot)
             if self._preparing is not None and self._preparing[0] == reply.slot:
@@ -197,32 +233,27 @@ class DepthWorker:
                 for other in self._pending.values():
                     other.deadline = max(other.deadline, again)
         if reply.kind == DONE:
-            depth = self._slots.output(reply.slot, *pending.shape)[0].copy()
+            depth = self._child.slots.output(reply.slot, *pending.shape)[0].copy()
             self._free.put(reply.slot)
             pending.future.set_result(depth)
         else:
             self._free.put(reply.slot)
             pending.future.set_exception(InferenceFailed(WorkerEnd.ERROR, reply.text))
-        return None
 
     def _too_late(self, now: float) -> InferenceFailed | None:
         if not self.ready.done():
-            late = now > self._started + PREPARE_S
-            return InferenceFailed(WorkerEnd.DEADLINE, f"not ready after {PREPARE_S:.0f} s") if late else None
+            return _deadline(f"not ready after {PREPARE_S:.0f} s") if now > self._ready_by else None
         if self._preparing is not None:
-            late = now > self._preparing[1]
-            return InferenceFailed(WorkerEnd.DEADLINE, f"not compiled within {PREPARE_S:.0f} s") if late else None
+            return _deadline(f"not compiled within {PREPARE_S:.0f} s") if now > self._preparing[1] else None
         with self._lock:
             late = any(now > pending.deadline for pending in self._pending.values())
-        return InferenceFailed(WorkerEnd.DEADLINE, f"no answer within {self._deadline_s:g} s") if late else None
+        return _deadline(f"no answer within {self._deadline_s:g} s") if late else None
 
     def _too_big(self) -> InferenceFailed | None:
-        resident = self.resident_bytes()
-        if resident <= self._memory_limit_bytes:
+        resident, limit = self.resident_bytes(), self._memory_limit_bytes
+        if resident <= limit:
             return None
-        return InferenceFailed(
-            WorkerEnd.MEMORY, f"{resident / 1e6:.0f} MB resident, allowed are {self._memory_limit_bytes / 1e6:.0f}"
-        )
+        return InferenceFailed(WorkerEnd.MEMORY, f"{resident / 1e6:.0f} MB resident, allowed are {limit / 1e6:.0f}")
 
     def _end(self, failure: InferenceFailed) -> None:
         with self._lock:
@@ -230,23 +261,14 @@ class DepthWorker:
             lost, self._pending = list(self._pending.values()), {}
         if not self._closing:  # first of all: whoever tries again must not be sent here
             self._on_exit(failure)
-        self._process.kill()
-        self._process.wait()
-        self._channel.close()
+        self._child.process.kill()
+        self._child.process.wait()
+        self._child.channel.close()
         for pending in lost:
             pending.future.set_exception(failure)
         if not self.ready.done():
             self.ready.set_exception(failure)
 
-    def recycle(self) -> None:
-        """Ends soon, as one that has outgrown its limit. Any thread."""
-        self._memory_limit_bytes = 0
 
-    def close(self) -> None:
-        """Ends the process and waits for it. Inferences under way fail. Safe to repeat."""
-        self._closing = True
-        try:
-            self._channel.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self._reader.join()
+def _deadline(detail: str) -> InferenceFailed:
+    return InferenceFailed(WorkerEnd.DEADLINE, detail)

@@ -1,0 +1,86 @@
+"""The worker that answers now, or why none does: what the supervisor publishes and all others read."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from streamd.depth.estimator import ModelInfo
+from streamd.depth.launcher import Serving
+from streamd.errors import InferenceFailed, StreamdError
+from streamd.states import ModelState, WorkerEnd
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """The model, for page and API."""
+
+    state: ModelState
+    info: ModelInfo | None
+    wanted: str
+    message: str | None
+
+
+class Current:
+    """Any thread may call any method."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._closed = False
+        self.serving: Serving | None = None
+        self.failure: StreamdError | None = None
+        self.message: str | None = None
+        """What page and API say about the wanted model while it does not run."""
+
+    @property
+    def info(self) -> ModelInfo | None:
+        serving = self.serving
+        return serving.info if serving else None
+
+    def wait_ready(self, timeout_s: float | None) -> ModelInfo:
+        """Raises what went wrong when it cannot become ready, InferenceFailed on time-out."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.serving or self.failure or self._closed, timeout_s)
+            if self.serving:
+                return self.serving.info
+            raise self.failure or InferenceFailed(WorkerEnd.STOPPED, "no model is ready")
+
+    def is_ready(self, timeout_s: float) -> bool:
+        """Waits for a network to answer, whatever went wrong before."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.serving or self._closed, timeout_s)
+            return self.serving is not None
+
+    def publish(self, serving: Serving) -> None:
+        with self._changed:
+            self.serving, self.failure = serving, None
+            self._changed.notify_all()
+
+    def withdraw(self) -> Serving | None:
+        """The one that served until now: nobody is sent to it any more."""
+        with self._changed:
+            serving, self.serving = self.serving, None
+            return serving
+
+    def withdraw_failed(self) -> bool:
+        """Whether the one that serves has failed; it is withdrawn then."""
+        with self._changed:
+            if self.serving is None or self.serving.worker.failure is None:
+                return False
+            self.serving = None
+            return True
+
+    def fail(self, error: StreamdError) -> bool:
+        """For those who wait, unless something serves. Whether it is news."""
+        with self._changed:
+            news = str(error) != str(self.failure)
+            if self.serving is None:
+                self.failure = error
+            self._changed.notify_all()
+            return news
+
+    def close(self) -> None:
+        """Whoever waits learns that nothing more comes."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

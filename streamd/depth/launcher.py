@@ -1,0 +1,112 @@
+"""Starts the worker process of a model, and makes ready all that it needs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from streamd.config.sections import ModelConfig
+from streamd.depth.artefact import prepare
+from streamd.depth.estimator import ModelInfo
+from streamd.depth.files import one_line, sha256_of
+from streamd.depth.models import ModelSpec
+from streamd.depth.process import WorkerProcess
+from streamd.depth.protocol import WorkerJob
+from streamd.depth.store import ModelStore
+from streamd.errors import DepthError, InferenceFailed, ModelMissing
+from streamd.states import WorkerEnd
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A worker that answers, and the network that it runs."""
+
+    worker: WorkerProcess
+    info: ModelInfo
+
+
+class Launcher:
+    """Used by one thread at a time, which it blocks."""
+
+    def __init__(
+        self, config: ModelConfig, store: ModelStore, stop: threading.Event, *, parallel: int, slots: int
+    ) -> None:
+        """``stop`` ends whatever is under way. ``slots`` is the number of inferences that a worker may hold."""
+        self._config = config
+        self._store = store
+        self._stop = stop
+        self._slots = slots
+        self.parallel = parallel
+        """How many inferences the next worker runs side by side."""
+
+    def plan(self, spec: ModelSpec) -> tuple[WorkerJob, str]:
+        """All that a worker needs, and the sha256 of its weights. Makes the artefact when there is none.
+        Raises DepthError."""
+        weights, sha256 = self._weights(spec)
+        return self._job(spec, weights, sha256), sha256
+
+    def launch(self, spec: ModelSpec, on_exit: Callable[[InferenceFailed], None]) -> Serving:
+        """Returns when the worker is ready. Raises DepthError."""
+        job, sha256 = self.plan(spec)
+        worker = WorkerProcess(
+            job,
+            deadline_s=self._config.timeout_s,
+            memory_limit_bytes=self._config.memory_limit_mb * 1_000_000,
+            on_exit=on_exit,
+        )
+        try:
+            worker.ready.result()
+        except InferenceFailed:
+            worker.close()
+            raise
+        if self._stop.is_set():
+            worker.close()
+            raise InferenceFailed(WorkerEnd.STOPPED, "closing")
+        spec = replace(spec, preprocessing=replace(spec.preprocessing, input_size=self._config.input_size))
+        return Serving(worker, ModelInfo(spec, sha256, job.runtime, worker.precision))
+
+    def _weights(self, spec: ModelSpec) -> tuple[Path, str]:
+        own = self._config.weights
+        if own is not None and spec.name == self._config.name:
+            with one_line(own):
+                if not own.is_file():
+                    raise ModelMissing(spec.name, f"{own} is not a file")
+                return own, sha256_of(own)
+        return self._store.weights(spec.name)
+
+    def _job(self, spec: ModelSpec, weights: Path, sha256: str) -> WorkerJob:
+        config = self._config
+        runtime = "openvino" if config.runtime == "auto" else config.runtime
+        file, precision = weights, "fp32" if config.precision == "auto" else str(config.precision)
+        if runtime == "openvino":
+            file, precision = self._artefact(spec, weights, sha256)
+        cores = len(os.sched_getaffinity(0))
+        return WorkerJob(
+            model=spec.name,
+            runtime=runtime,
+            precision=precision,
+            weights=str(file),
+            cache=str(self._store.cache),
+            threads=cores if config.threads == "auto" else config.threads,
+            parallel=self.parallel,
+            slots=self._slots,
+            max_side=config.input_size,
+        )
+
+    def _artefact(self, spec: ModelSpec, weights: Path, sha256: str) -> tuple[Path, str]:
+        """OpenVINO's file, and the precision to run it in."""
+
+        def on_work() -> None:
+            log.warning("preparing %s for this CPU; this takes some seconds, once", spec.title)
+
+        artefact = prepare(spec, weights, sha256, self._store.cache, stop=self._stop, on_work=on_work)
+        precision = artefact.chosen if self._config.precision == "auto" else self._config.precision
+        if precision not in artefact.profile.precisions:
+            raise DepthError(f"precision {precision}: this CPU does not have it")
+        return artefact.xml, precision

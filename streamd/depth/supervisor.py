@@ -1,0 +1,250 @@
+"""Keeps a depth worker running while somebody needs one: starts, replaces, changes and rests it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from streamd.concurrency import threads
+from streamd.concurrency.backoff import Backoff
+from streamd.concurrency.turns import Turns
+from streamd.config.sections import ModelConfig
+from streamd.depth.current import Current
+from streamd.depth.demand import Demand
+from streamd.depth.estimator import ModelInfo
+from streamd.depth.fetcher import Fetcher
+from streamd.depth.launcher import Launcher, Serving
+from streamd.depth.models import ModelSpec, find_model
+from streamd.depth.store import ModelStore
+from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
+from streamd.states import WorkerEnd
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+RESTART_BACKOFF = Backoff(first_s=0.1, factor=2.0, cap_s=30.0, healthy_after_s=30.0)
+RETRY_WANTED_S = 60.0
+DRAIN_S = 2.0
+"""A worker that is changed for another has this long to answer what it holds."""
+
+
+class ServiceEvents:
+    """Called on changes, in the supervisor's or a worker's reader thread. Does nothing unless overridden."""
+
+    def model_running(self, info: ModelInfo) -> None: ...
+
+    def worker_lost(self, failure: InferenceFailed) -> None: ...
+
+
+class Supervisor:
+    """One thread, from ``start`` to ``close``. It alone starts workers."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        store: ModelStore,
+        current: Current,
+        turns: Turns,
+        *,
+        parallel: int,
+        max_parallel: int,
+        slots: int,
+        strict: bool,
+        events: ServiceEvents,
+        backoff: Backoff,
+    ) -> None:
+        self._config = config
+        self._current = current
+        self._turns = turns
+        self._strict = strict
+        self._backoff = backoff
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        """Set when there is something to do."""
+        self._change_wanted = threading.Event()
+        """The wanted weights have arrived, or it is time to try the wanted model again."""
+        self._retry_wanted = False
+        """The wanted model is here but did not start: try it again now and then."""
+        self._crashed = False
+        self._thread: threads.Worker | None = None
+        self.events = events
+        self.prepared = False
+        """The first launch went well, or was rehearsed: the next one only takes a moment."""
+        self._min_parallel = parallel
+        self.demand = Demand(max_parallel, self._wake.set)
+        self._launcher = Launcher(config, store, self._stop, parallel=parallel, slots=slots)
+        self._fetcher = Fetcher(
+            store,
+            find_model(config.name),
+            config.fallback,
+            self._stop,
+            on_message=self._show,
+            on_arrival=self._arrived,
+        )
+
+    def start(self) -> None:
+        self._thread = threads.start("depth-service", self._run)
+
+    def close(self) -> None:
+        """Ends everything and waits for it. Safe to repeat."""
+        self._stop.set()
+        self._wake.set()
+        self._current.close()
+        if self._thread is not None:
+            self._thread.join()
+        self._fetcher.join()
+        serving = self._current.withdraw()
+        if serving:
+            serving.worker.close()
+
+    # -- the supervisor's thread --------------------------------------------------------------
+
+    def _run(self) -> None:
+        delays, started = self._backoff.delays(), time.monotonic()
+        while not self._stop.is_set():
+            try:
+                self._wake.clear()
+                if self._step():
+                    started = time.monotonic()
+                if not self._wake.wait(self._patience_s()) and self._retry_wanted:
+                    self._change_wanted.set()
+                if not self._crashed:
+                    continue
+                if time.monotonic() - started > self._backoff.healthy_after_s:
+                    delays = self._backoff.delays()
+            except StreamdError as error:
+                if self._fail(error):
+                    return
+            except Exception as error:  # a fault of ours must not leave everyone waiting in silence
+                log.exception("depth service: internal error")
+                if self._fail(DepthError(f"internal error: {error}")):
+                    return
+            self._crashed = False
+            self._stop.wait(next(delays))
+
+    def _step(self) -> bool:
+        """Does what is due. Whether a worker was started where there was none."""
+        if self.demand.rest_in_s() == 0.0:
+            self._rest()
+        elif self._current.serving is None:
+            self._serve(self._with_fallback(self._launch))
+            return True
+        elif self._change_wanted.is_set():
+            self._change_over(find_model(self._config.name))
+        elif self.demand.resize_in_s(self._launcher.parallel) == 0.0:
+            self._change_over(find_model(self._current.serving.info.spec.name))
+        return False
+
+    def _patience_s(self) -> float | None:
+        """How long the thread may sleep when nothing happens."""
+        if self._current.serving is None:
+            return RETRY_WANTED_S if self._retry_wanted else None
+        waits = [self.demand.rest_in_s(), self.demand.resize_in_s(self._launcher.parallel)]
+        waits += [RETRY_WANTED_S] if self._retry_wanted else []
+        return min((wait_s for wait_s in waits if wait_s is not None), default=None)
+
+    def _rest(self) -> None:
+        """Ends the worker. The first time there is none yet, but the network is made ready for this CPU."""
+        serving = self._current.withdraw()
+        if serving is not None:
+            log.info("nobody needs depth: the %s model rests", serving.info.spec.name)
+            serving.worker.close()
+        if self._change_wanted.is_set() or not self.prepared:
+            self._change_wanted.clear()
+            self._with_fallback(self._launcher.plan)
+            self.prepared = True
+
+    def _launch(self, spec: ModelSpec) -> Serving:
+        self._launcher.parallel = max(self._min_parallel, self.demand.parallel)
+        return self._launcher.launch(spec, self._worker_lost)
+
+    def _with_fallback(self, begin: Callable[[ModelSpec], T]) -> T:
+        """With the wanted model, else with the fall-back."""
+        wanted = find_model(self._config.name)
+        try:
+            return begin(wanted)
+        except DepthError as error:
+            if self._strict or not self._config.fallback or self._config.fallback == wanted.name:
+                raise
+            if isinstance(error, InferenceFailed) and error.reason is WorkerEnd.STOPPED:
+                raise
+            downloads = self._downloads(wanted, error)
+            self._log_fallback(wanted, error, downloads=downloads)
+            self._retry_wanted = isinstance(error, InferenceFailed)
+        begun = begin(find_model(self._config.fallback))
+        if downloads:
+            self._fetcher.start()
+        return begun
+
+    def _log_fallback(self, wanted: ModelSpec, error: StreamdError, *, downloads: bool) -> None:
+        stand_in = find_model(self._config.fallback)
+        quality = ", whose depth is coarse" if stand_in.coarse else ""
+        if self._current.message is None and downloads:
+            log.info("%s is not here yet: fetching it, on the %s model meanwhile", wanted.title, stand_in.name)
+        elif self._current.message is None:
+            log.warning("%s; using the %s model%s", error, stand_in.name, quality)
+        self._current.message = f"{wanted.title} is not running: {error}"
+
+    def _downloads(self, wanted: ModelSpec, error: StreamdError) -> bool:
+        can = self._config.download and wanted.download is not None and self._config.weights is None
+        return can and isinstance(error, ModelMissing)
+
+    def _serve(self, serving: Serving) -> None:
+        if serving.info.spec.name == self._config.name:
+            self._current.message, self._retry_wanted = None, False
+            self._change_wanted.clear()
+        self.prepared = True
+        self._current.publish(serving)
+        self._turns.resize(self._launcher.parallel + 1)
+        info = serving.info
+        log.info("model %s runs on %s in %s", info.spec.name, info.runtime, info.precision)
+        self.events.model_running(info)
+        if serving.worker.failure is not None:  # it died before it was published
+            self._worker_lost(serving.worker.failure)
+
+    def _change_over(self, spec: ModelSpec) -> None:
+        """A second worker starts; then the first answers what it has, and goes."""
+        self._change_wanted.clear()
+        old = self._current.serving
+        try:
+            new = self._launch(spec)
+        except StreamdError as error:
+            running = old.info.spec.name if old else "no"
+            log.error("%s; staying on the %s model", error, running)
+            self._current.message = f"{spec.name}: {error}"
+            return
+        self._serve(new)
+        if old is not None:
+            self._stop.wait(DRAIN_S)
+            old.worker.close()
+
+    def _fail(self, error: StreamdError) -> bool:
+        """Whether to give up."""
+        if self._stop.is_set():
+            return True
+        if self._current.fail(error) and not self._strict:  # a command reports it itself
+            log.error("%s", error)
+        return self._strict
+
+    # -- other threads ------------------------------------------------------------------------
+
+    def _worker_lost(self, failure: InferenceFailed) -> None:
+        """A worker's reader thread."""
+        if not self._current.withdraw_failed():
+            return  # one that never served, or was replaced already
+        self._crashed = True
+        log.error("%s; starting another", failure)
+        self.events.worker_lost(failure)
+        self._wake.set()
+
+    def _show(self, message: str) -> None:
+        self._current.message = message
+
+    def _arrived(self) -> None:
+        """The fetch thread."""
+        self._change_wanted.set()
+        self._wake.set()
