@@ -19,10 +19,11 @@ from streamd.depth.models import find_model
 from streamd.errors import InferenceFailed, StreamdError
 from streamd.media.frames import FloatImage
 from streamd.sources.base import Source
+from streamd.states import ModelState, WorkerEnd
 from tests.support.clips import picture_of
 
 INFO = ModelInfo(find_model("embedded"), "ab", "openvino", "fp32")
-LOST = InferenceFailed("crashed", "test")
+LOST = InferenceFailed(WorkerEnd.CRASHED, "test")
 
 
 class PlayedService:
@@ -40,14 +41,14 @@ class PlayedService:
         self.submitted = threading.Semaphore(0)
 
     @contextmanager
-    def leased(self) -> Iterator[None]:
+    def leased(self, *, live: bool = False) -> Iterator[None]:
         self.leases += 1
         yield
         self.leases -= 1
 
     @property
     def status(self) -> SimpleNamespace:
-        state = "ready" if self.info else "failed" if self.failure else "starting"
+        state = ModelState.READY if self.info else ModelState.FAILED if self.failure else ModelState.STARTING
         return SimpleNamespace(state=state, message=str(self.failure) if self.failure else None)
 
     def is_ready(self, timeout_s: float) -> bool:
@@ -57,12 +58,12 @@ class PlayedService:
 
     def wait_ready(self, timeout_s: float | None = None) -> ModelInfo:
         if self.info is None:
-            raise self.failure or InferenceFailed("stopped", "no model is ready")
+            raise self.failure or InferenceFailed(WorkerEnd.STOPPED, "no model is ready")
         return self.info
 
-    def submit(self, info: ModelInfo, planes: FloatImage) -> Future[FloatImage]:
+    def submit(self, info: ModelInfo, planes: FloatImage, *, live: bool = True) -> Future[FloatImage]:
         if info != self.info:
-            raise InferenceFailed("changed", "another model runs now")
+            raise InferenceFailed(WorkerEnd.CHANGED, "another model runs now")
         future: Future[FloatImage] = Future()
         self.waiting.append((future, planes))
         if self.lost and self.lost.pop(0):
