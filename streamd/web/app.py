@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import errno
-import mimetypes
-from collections.abc import Awaitable, Callable
 from functools import partial
-from importlib import resources
-from pathlib import Path
-from typing import Protocol
 
 from aiohttp import web
 
 from streamd.errors import StreamdError
 from streamd.sinks.recording.library import Library
-from streamd.web import events, health, mjpeg, openapi, pictures, recordings, session, streams, whep
+from streamd.web import events, health, mjpeg, openapi, page, pictures, recordings, session, streams, whep
 from streamd.web.auth import ACCESS, Access, guard
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import json_errors
 from streamd.web.exposition import Exposition
+from streamd.web.routes import TABLE, RouteTable
 from streamd.web.tls import Tls
 
-STATIC = Path(str(resources.files("streamd") / "web" / "static"))
+MODULES = (page, health, session, streams, pictures, events, mjpeg, recordings, whep, openapi)
+ROUTES = RouteTable(route for module in MODULES for route in module.ROUTES)
 CLOSE_CONNECTIONS_S = 2.0
-REVALIDATE = {"Cache-Control": "no-cache"}
-"""Page and scripts of one version only."""
 SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-        "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-    ),
+    "Content-Security-Policy": f"{page.POLICY}'self'",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -45,11 +37,11 @@ def build_app(context: WebContext) -> web.Application:
     app[ACCESS] = Access(context.server)
     app[health.EXPOSITION] = Exposition(context.metrics.registry)
     _build_long_answers(app, context)
-    for module in (health, streams, pictures, events, mjpeg, openapi, recordings, session):
-        app.add_routes(module.routes())
-    app.add_routes(whep.routes(context.streams.get, context.viewers))
-    page = _page(_static_files())
-    app.add_routes([web.get("/", page), web.get("/static/{file}", page), web.get("/embed/{name}", _embed(page))])
+    app[whep.ENDPOINTS] = whep.Endpoints(context.streams.get, context.viewers)
+    app[page.FILES] = page.Files.read()
+    app[openapi.OPENAPI] = openapi.OpenApi(ROUTES)
+    app[TABLE] = ROUTES
+    app.add_routes(ROUTES.definitions())
     return app
 
 
@@ -61,12 +53,6 @@ def _build_long_answers(app: web.Application, context: WebContext) -> None:
     archive = app[recordings.ARCHIVE] = recordings.Archive(Library(directory) if directory else None)
     app.on_shutdown.extend([feeds.end, board.end])
     app.on_cleanup.extend([feeds.clean_up, archive.clean_up])
-
-
-class PageHandler(Protocol):
-    """A file of the page: the one in the address, or the one named."""
-
-    async def __call__(self, request: web.Request, name: str | None = None) -> web.Response: ...
 
 
 class Server:
@@ -108,35 +94,3 @@ async def secure(request: web.Request, response: web.StreamResponse) -> None:
     """Before the headers go out, of answers that go on too."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
-
-
-def _static_files() -> dict[str, tuple[bytes, str]]:
-    """Read once: the files are few and small, and aiohttp would read them in the default executor."""
-    return {
-        path.name: (path.read_bytes(), mimetypes.guess_type(path.name)[0] or "application/octet-stream")
-        for path in STATIC.iterdir()
-        if path.is_file()
-    }
-
-
-def _page(files: dict[str, tuple[bytes, str]]) -> PageHandler:
-    async def answer(request: web.Request, name: str | None = None) -> web.Response:
-        name = name or request.match_info.get("file", "index.html")
-        if name not in files:
-            raise web.HTTPNotFound
-        body, content_type = files[name]
-        return web.Response(body=body, content_type=content_type, charset="utf-8", headers=REVALIDATE)
-
-    return answer
-
-
-def _embed(page: PageHandler) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """One stream for a frame on any page, such as Home Assistant's or Grafana's."""
-
-    async def answer(request: web.Request) -> web.Response:
-        response = await page(request, "embed.html")
-        policy = SECURITY_HEADERS["Content-Security-Policy"]
-        response.headers["Content-Security-Policy"] = policy.replace("frame-ancestors 'self'", "frame-ancestors *")
-        return response
-
-    return answer

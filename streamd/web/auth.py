@@ -1,6 +1,6 @@
 """Who may ask for what.
 
-A route needs a scope (``SCOPES``); one that is not listed needs CONTROL. A request has the scope of,
+Each route needs a scope (see ``routes``). A request has the scope of,
 the first that is there:
 
 1. its bearer token (``Authorization: Bearer``): a wrong one is refused even if nobody needs one here;
@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from streamd.config.secret import read_secret
@@ -35,44 +35,10 @@ from streamd.config.sections import MIN_TOKEN, ServerConfig
 from streamd.errors import ConfigError, Problem
 from streamd.web.errors import Refusal
 from streamd.web.origin import is_foreign, is_of_this_machine
+from streamd.web.routes import TABLE, Route
 from streamd.web.tokens import Failures, Scope, Sessions, Tokens
-from streamd.web.whep import ENDPOINT, SESSION
 
-OPEN, VIEW, CONTROL = Scope.OPEN, Scope.VIEW, Scope.CONTROL
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-_STREAM = "/api/v1/streams/{name}"
-SCOPES: dict[tuple[str, str], Scope] = {
-    ("GET", "/"): OPEN,
-    ("GET", "/static/{file}"): OPEN,
-    ("GET", "/embed/{name}"): OPEN,
-    ("GET", "/healthz"): OPEN,
-    ("GET", "/readyz"): OPEN,
-    ("GET", "/api/v1/session"): OPEN,
-    ("POST", "/api/v1/session"): OPEN,
-    ("DELETE", "/api/v1/session"): OPEN,
-    ("GET", "/openapi.json"): VIEW,
-    ("GET", "/metrics"): VIEW,
-    ("GET", "/api/v1/devices"): VIEW,
-    ("GET", "/api/v1/events"): VIEW,
-    ("GET", "/api/v1/recordings"): VIEW,
-    ("GET", "/recordings/{path}"): VIEW,
-    ("POST", "/api/v1/depth"): VIEW,
-    ("GET", "/api/v1/streams"): VIEW,
-    ("GET", _STREAM): VIEW,
-    ("PUT", _STREAM): CONTROL,
-    ("PATCH", _STREAM): CONTROL,
-    ("DELETE", _STREAM): CONTROL,
-    ("GET", f"{_STREAM}/snapshot"): VIEW,
-    ("GET", f"{_STREAM}/mjpeg"): VIEW,
-    ("PUT", f"{_STREAM}/recording"): CONTROL,
-    ("DELETE", f"{_STREAM}/recording"): CONTROL,
-    ("POST", ENDPOINT): VIEW,
-    ("GET", ENDPOINT): VIEW,
-    ("GET", SESSION): VIEW,
-    ("PATCH", SESSION): VIEW,
-    ("DELETE", SESSION): VIEW,
-}
-"""By method and path; HEAD is as GET, and OPTIONS open."""
+OPEN = Scope.OPEN
 
 
 class Caller(NamedTuple):
@@ -94,8 +60,9 @@ class Access:
         self._is_private = config.loopback and not config.allow_anonymous
         """Whether nothing but the address keeps strangers out, as long as no token is asked for."""
 
-    def check(self, request: web.Request, needed: Scope) -> None:
+    def check(self, request: web.Request, route: Route) -> None:
         """Raises Refusal: 401, 403, 429."""
+        needed = route.scope
         if needed > OPEN:
             caller = self.who(request)
             if caller.scope < needed:
@@ -104,8 +71,8 @@ class Access:
                 return
             if self.tokens.anonymous >= needed and self._is_private:
                 self._check_host(request)
-        if request.method not in SAFE_METHODS and is_foreign(request.headers):
-            self._check_origin(request, needed)
+        if route.changes and is_foreign(request.headers):
+            self._check_origin(request, route)
 
     def who(self, request: web.Request) -> Caller:
         """Raises Refusal for a wrong bearer token."""
@@ -136,9 +103,9 @@ class Access:
                 f"host {host[:80]} is not this machine: set server.view_tokens, or server.allow_anonymous = true",
             )
 
-    def _check_origin(self, request: web.Request, needed: Scope) -> None:
+    def _check_origin(self, request: web.Request, route: Route) -> None:
         is_open = not self._is_private or is_of_this_machine(request.headers.get("Origin", ""))
-        if is_whep(request) and self.tokens.anonymous >= needed and is_open:
+        if route.cross_origin and self.tokens.anonymous >= route.scope and is_open:
             return
         raise Refusal(403, "foreign_origin", "a page of another origin asks: it has to show a bearer token")
 
@@ -162,23 +129,12 @@ def cookie_name(request: web.Request) -> str:
     return f"streamd_{port}" if port.isascii() and port.isdecimal() else "streamd"
 
 
-def is_whep(request: web.Request) -> bool:
-    """By what will answer, not by the address: this opens a door."""
-    resource = request.match_info.route.resource
-    return resource is not None and resource.canonical.startswith(ENDPOINT)
-
-
-def needed_scope(method: str, path: str) -> Scope:
-    """Of a route, by its canonical path. What nobody thought of is for those who may do all."""
-    return OPEN if method == hdrs.METH_OPTIONS else SCOPES.get(("GET" if method == "HEAD" else method, path), CONTROL)
-
-
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Raises Refusal before a handler hears of a request that it is not to answer."""
-    resource = request.match_info.route.resource
-    if resource is not None and request.match_info.http_exception is None:  # else it is a 404 or 405
-        request.app[ACCESS].check(request, needed_scope(request.method, resource.canonical))
+    route = request.app[TABLE].find(request)
+    if route is not None:  # else it is a 404 or 405
+        request.app[ACCESS].check(request, route)
     return await handler(request)
 
 

@@ -22,7 +22,9 @@ from aiohttp import web
 from streamd.streams.fleet import Change, Fleet
 from streamd.streams.stream import Stream
 from streamd.web.errors import RETRY_AFTER_S, Refusal
+from streamd.web.routes import Route
 from streamd.web.streaming import alive, keep_short, send
+from streamd.web.tokens import Scope
 
 PATH = "/api/v1/events"
 MAX_CLIENTS = 64
@@ -32,10 +34,6 @@ STATISTICS_S = 1.0
 HEARTBEAT_S = 10.0
 RETRY_MS = 2000
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-
-
-def routes() -> list[web.RouteDef]:
-    return [web.get(PATH, events)]
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -150,6 +148,17 @@ class Board:
 
 
 BOARD = web.AppKey("board", Board)
+ROUTES = (
+    Route(
+        "GET",
+        PATH,
+        events,
+        Scope.VIEW,
+        "State changes at once, statistics each second",
+        {200: {"text/event-stream": {}}},
+        errors=(503,),
+    ),
+)
 
 
 def _event(kind: str, data: dict[str, Any]) -> bytes:

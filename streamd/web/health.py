@@ -8,12 +8,12 @@ from streamd.states import ModelState
 from streamd.web.context import CONTEXT
 from streamd.web.errors import RETRY_AFTER_S
 from streamd.web.exposition import Exposition
+from streamd.web.routes import Route
+from streamd.web.schemas import TEXT, json_content, record, reference
+from streamd.web.tokens import Scope
 
 EXPOSITION = web.AppKey("exposition", Exposition)
-
-
-def routes() -> list[web.RouteDef]:
-    return [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+STATUS = json_content(record({"status": TEXT}))
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -44,3 +44,26 @@ async def metrics(request: web.Request) -> web.Response:
     context.refresh_metrics()
     body, content_type = request.app[EXPOSITION].answer(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+ROUTES = (
+    Route("GET", "/healthz", healthz, Scope.OPEN, "Whether it lives", {200: STATUS}),
+    Route(
+        "GET",
+        "/readyz",
+        readyz,
+        Scope.OPEN,
+        "Whether model and streams are ready",
+        {200: STATUS},
+        errors=(503,),
+        error_schemas={503: reference("NotReady")},
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        metrics,
+        Scope.VIEW,
+        "For Prometheus",
+        {200: {"text/plain": {}, "application/openmetrics-text": {}}},
+    ),
+)

@@ -22,12 +22,15 @@ from streamd.states import StreamState
 from streamd.streams.publisher import NOTICE_SIZE
 from streamd.streams.stream import Stream
 from streamd.web.errors import RETRY_AFTER_S, Refusal
-from streamd.web.requests import number_of, stream_of, view_of
+from streamd.web.parameters import VIEW, Whole
+from streamd.web.requests import stream_of
+from streamd.web.routes import Route
 from streamd.web.streaming import LOOK_S, alive, keep_short, send
+from streamd.web.tokens import Scope
 
 PATH = "/api/v1/streams/{name}/mjpeg"
 MAX_CLIENTS = 32
-FPS, MAX_FPS = 10, 30
+FPS = Whole("fps", default=10, minimum=1, maximum=30, description="At most so many a second")
 REPEAT_S = 3.0
 """A picture at least this often, though it is the same: proxies close what is silent, often after 5 s or more."""
 QUALITY = 80
@@ -39,12 +42,8 @@ _HEADERS = {
 }
 
 
-def routes() -> list[web.RouteDef]:
-    return [web.get(PATH, mjpeg)]
-
-
 async def mjpeg(request: web.Request) -> web.StreamResponse:
-    stream, view, fps = stream_of(request), view_of(request), number_of(request, "fps", FPS, 1, MAX_FPS)
+    stream, view, fps = stream_of(request), VIEW.read(request), FPS.read(request)
     if request.method == "HEAD":
         return web.Response(headers=_HEADERS)
     with request.app[FEEDS].join(stream, view, fps) as client:
@@ -121,7 +120,7 @@ class Feed:
                 while self._stream.state != "stopping":
                     began = loop.time()
                     self._show(await self._picture())
-                    pause_s = 1 / max((client.fps for client in self.clients), default=FPS)
+                    pause_s = 1 / max((client.fps for client in self.clients), default=FPS.default)
                     await asyncio.sleep(max(0.0, began + pause_s - loop.time()))
         finally:
             self.closed = True
@@ -211,6 +210,18 @@ class Feeds:
 
 
 FEEDS = web.AppKey("feeds", Feeds)
+ROUTES = (
+    Route(
+        "GET",
+        PATH,
+        mjpeg,
+        Scope.VIEW,
+        "Motion JPEG",
+        {200: {"multipart/x-mixed-replace": {}}},
+        errors=(404, 422, 503),
+        parameters=(VIEW, FPS),
+    ),
+)
 
 
 def jpeg_of(i420: ByteImage) -> bytes:

@@ -11,23 +11,25 @@ from typing import Any, TypeVar, cast
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from streamd.config.sections import FORMATS, PictureFormat
+from streamd.config.sections import PictureFormat
 from streamd.jobs.picture import depth_of_picture
 from streamd.render.pictures import CONTENT_TYPES
 from streamd.sources.v4l2 import cameras
 from streamd.web.context import CONTEXT
 from streamd.web.errors import Refusal
-from streamd.web.requests import UNSAID, UPLOADS, body_timeout, check_length, limited, view_of
+from streamd.web.parameters import VIEW, Text, picture_format
+from streamd.web.requests import BODY_ERRORS, UNSAID, UPLOADS, body_timeout, check_length, limited
+from streamd.web.routes import Body, Route
+from streamd.web.schemas import PICTURES, json_content, listing, record
+from streamd.web.tokens import Scope
 
 T = TypeVar("T")
 
 MAX_PICTURE_BYTES = 32 * 1024 * 1024
 MAX_FORM_BYTES = 64 * 1024
 """What a form may have around its picture."""
-
-
-def routes() -> list[web.RouteDef]:
-    return [web.get("/api/v1/devices", list_devices), web.post("/api/v1/depth", depth)]
+FORMAT = picture_format("png")
+MODEL = Text("model", "Refused when another one is running")
 
 
 async def list_devices(request: web.Request) -> web.Response:
@@ -39,8 +41,8 @@ async def list_devices(request: web.Request) -> web.Response:
 async def depth(request: web.Request) -> web.Response:
     """One picture, as the raw body or as the field ``image`` of a form."""
     context = request.app[CONTEXT]
-    view, format = view_of(request), format_of(request, default="png")
-    status, wanted = context.service.status, request.query.get("model")
+    view, format = VIEW.read(request), FORMAT.read(request)
+    status, wanted = context.service.status, MODEL.read(request)
     running = status.info.spec.name if status.info else status.wanted
     if wanted and wanted != running:
         raise Refusal(409, "not_running", f"model {wanted} is not running, {running} is")
@@ -73,13 +75,6 @@ async def finished(future: Future[T]) -> T:
         del future  # else an error would hold this frame, and this frame the error, until the next collection
 
 
-def format_of(request: web.Request, default: PictureFormat) -> PictureFormat:
-    format = request.query.get("format", default)
-    if format not in FORMATS:
-        raise Refusal(422, "bad_value", f"format {format}: unknown; there are: {', '.join(FORMATS)}")
-    return format
-
-
 def picture_answer(data: bytes, format: PictureFormat, stem: str) -> web.Response:
     extension = "png" if format == "png16" else format
     return web.Response(
@@ -87,3 +82,34 @@ def picture_answer(data: bytes, format: PictureFormat, stem: str) -> web.Respons
         content_type=CONTENT_TYPES[format],
         headers={"Content-Disposition": f'inline; filename="{stem}.{extension}"', "Cache-Control": "no-store"},
     )
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/api/v1/devices",
+        list_devices,
+        Scope.VIEW,
+        "The cameras of this machine",
+        {200: json_content(record({"devices": listing({"type": "object"})}))},
+        errors=(503,),
+    ),
+    Route(
+        "POST",
+        "/api/v1/depth",
+        depth,
+        Scope.VIEW,
+        "A picture in, its depth out",
+        {200: PICTURES},
+        errors=(409, 503),
+        parameters=(VIEW, FORMAT, MODEL),
+        body=Body(
+            {
+                "image/*": {},
+                "application/octet-stream": {},
+                "multipart/form-data": record({"image": {"type": "string", "contentMediaType": "image/*"}}),
+            },
+            BODY_ERRORS,
+        ),
+    ),
+)

@@ -18,9 +18,23 @@ from streamd.config.sections import View
 from streamd.sinks.recording.library import Key, Library, OpenFile, Segment, key_of
 from streamd.web.context import CONTEXT
 from streamd.web.errors import RETRY_AFTER_S, Refusal
+from streamd.web.parameters import VIEW, Header, Text, Whole
 from streamd.web.ranges import Part, parse_range
-from streamd.web.requests import json_object, known_view, number_of, stream_of
+from streamd.web.requests import BODY_ERRORS, json_object, stream_of
+from streamd.web.routes import Body, Route
+from streamd.web.schemas import (
+    NOTHING,
+    STREAM,
+    TEXT_OR_NULL,
+    VIDEO,
+    VIEW_NAME,
+    json_content,
+    listing,
+    record,
+    reference,
+)
 from streamd.web.streaming import cut_off, send
+from streamd.web.tokens import Scope
 from streamd.web.whep import NOT_RUNNING
 
 T = TypeVar("T")
@@ -28,22 +42,15 @@ T = TypeVar("T")
 RECORDING = "/api/v1/streams/{name}/recording"
 LIST = "/api/v1/recordings"
 FILE = "/recordings/{path:.+}"
-PAGE, LONGEST_PAGE = 100, 1000
+LIMIT = Whole("limit", default=100, minimum=1, maximum=1000, description="At most so many")
+BEFORE = Text("before", "Older than this path (next of the page before) or UTC time")
+OF_STREAM = Text("stream", "Of this stream only")
 MAX_DOWNLOADS = 16
 CHUNK_BYTES = 256 * 1024
 STALLED_S = 60.0
 """A paused player takes nothing for long; it asks for the rest again when it was let go."""
 WRITTEN_S = 10.0
 """A file that is being written was written to this lately: a recorder does so each second, or ends it."""
-
-
-def routes() -> list[web.RouteDef]:
-    return [
-        web.put(RECORDING, start),
-        web.delete(RECORDING, stop),
-        web.get(LIST, list_recordings),
-        web.get(FILE, download),
-    ]
 
 
 async def start(request: web.Request) -> web.Response:
@@ -71,18 +78,18 @@ def _views(body: dict[str, Any]) -> list[View]:
         raise Refusal(422, "bad_value", f"{', '.join(sorted(body))}: unknown key; there is: views")
     if not isinstance(views, list):
         raise Refusal(422, "bad_value", "views: should be a list")
-    return [known_view(view) for view in views]
+    return [VIEW.parse(view) for view in views]
 
 
 async def list_recordings(request: web.Request) -> web.Response:
-    limit = number_of(request, "limit", PAGE, 1, LONGEST_PAGE)
-    before, archive = request.query.get("before"), request.app[ARCHIVE]
+    limit = LIMIT.read(request)
+    before, archive = BEFORE.read(request), request.app[ARCHIVE]
     try:
         key = key_of(before) if before else None
     except ValueError:
         message = "before: should be the path of a recording, or a UTC time such as 2026-11-25T03:41:23Z"
         raise Refusal(422, "bad_value", message) from None
-    found, more = await archive.page(limit, key, request.query.get("stream"))
+    found, more = await archive.page(limit, key, OF_STREAM.read(request))
     streams = request.app[CONTEXT].streams
     recorded: set[tuple[str, str]] = {(name, view) for name in streams for view in streams[name].recorded_views}
     described = [_described(segment, _is_written(segment, recorded)) for segment in found]
@@ -218,3 +225,40 @@ class Archive:
 
 
 ARCHIVE = web.AppKey("archive", Archive)
+ROUTES = (
+    Route(
+        "PUT",
+        RECORDING,
+        start,
+        Scope.CONTROL,
+        "Record these views too; none named: those of its settings",
+        {200: STREAM},
+        errors=(404, 409),
+        body=Body(
+            json_content({**record({}, views=listing(VIEW_NAME)), "additionalProperties": False}),
+            BODY_ERRORS,
+            required=False,
+        ),
+    ),
+    Route("DELETE", RECORDING, stop, Scope.CONTROL, "Stop recording", {200: STREAM}, errors=(404,)),
+    Route(
+        "GET",
+        LIST,
+        list_recordings,
+        Scope.VIEW,
+        "Recorded files, the newest first",
+        {200: json_content(record({"recordings": listing(reference("Recording")), "next": TEXT_OR_NULL}))},
+        errors=(422,),
+        parameters=(LIMIT, BEFORE, OF_STREAM),
+    ),
+    Route(
+        "GET",
+        FILE,
+        download,
+        Scope.VIEW,
+        "A recorded file, or a part of it",
+        {200: VIDEO, 206: VIDEO, 304: NOTHING},
+        errors=(404, 416, 503),
+        parameters=(Header("Range", "The part: one span of bytes"),),
+    ),
+)

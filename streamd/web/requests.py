@@ -10,10 +10,10 @@ from typing import Any
 
 from aiohttp import web
 
-from streamd.config.sections import VIEWS, View
 from streamd.streams.stream import Stream
 from streamd.web.context import CONTEXT
 from streamd.web.errors import RETRY_AFTER_S, Refusal
+from streamd.web.parameters import shortened
 
 UNSAID = ("application/octet-stream", "application/x-www-form-urlencoded")
 """What clients say of a body when nobody told them what it is; the second is curl's."""
@@ -21,32 +21,20 @@ MAX_JSON_BYTES = 64 * 1024
 MAX_UPLOADED_BYTES = 128 * 1024 * 1024
 """What the pictures that are arriving, wait or are worked on may take together."""
 BODY_TIMEOUT_S = 60.0
+BODY_ERRORS = (400, 408, 413, 415, 422)
+"""How a body is refused."""
 
 
 def stream_of(request: web.Request) -> Stream:
     name = request.match_info["name"]
     stream = request.app[CONTEXT].streams.get(name)
     if stream is None:
-        raise Refusal(404, "unknown_stream", f"no stream is called {name}")
+        raise unknown_stream(name)
     return stream
 
 
-def view_of(request: web.Request) -> View:
-    return known_view(request.query.get("view", "depth"))
-
-
-def known_view(view: object) -> View:
-    found = next((known for known in VIEWS if known == view), None)
-    if found is None:
-        raise Refusal(422, "bad_value", f"view {view}: unknown; there are: {', '.join(VIEWS)}")
-    return found
-
-
-def number_of(request: web.Request, key: str, default: int, least: int, most: int) -> int:
-    text = request.query.get(key, str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and least <= int(text) <= most):
-        raise Refusal(422, "bad_value", f"{key} {text}: should be a whole number from {least} to {most}")
-    return int(text)
+def unknown_stream(name: str) -> Refusal:
+    return Refusal(404, "unknown_stream", f"no stream is called {shortened(name)}")
 
 
 class Room:

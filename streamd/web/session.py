@@ -6,15 +6,14 @@ from aiohttp import web
 
 from streamd.web.auth import ACCESS, Caller, cookie_name
 from streamd.web.errors import Refusal
-from streamd.web.requests import json_object
+from streamd.web.requests import BODY_ERRORS, json_object
+from streamd.web.routes import Body, Route
+from streamd.web.schemas import ACCESS as ACCESS_CONTENT
+from streamd.web.schemas import TEXT, json_content, record
 from streamd.web.tokens import Scope
 
 PATH = "/api/v1/session"
 MAX_BYTES = 4096
-
-
-def routes() -> list[web.RouteDef]:
-    return [web.get(PATH, show), web.post(PATH, log_in), web.delete(PATH, log_out)]
 
 
 async def show(request: web.Request) -> web.Response:
@@ -54,3 +53,19 @@ def _answer(request: web.Request, caller: Caller) -> web.Response:
     scope = None if caller.scope == Scope.OPEN else caller.scope.name.lower()
     known = {"access": scope, "by": caller.by, "tokens": request.app[ACCESS].tokens.configured}
     return web.json_response(known, headers={"Cache-Control": "no-store"})
+
+
+ROUTES = (
+    Route("GET", PATH, show, Scope.OPEN, "What you may do", {200: ACCESS_CONTENT}, errors=(401, 429)),
+    Route(
+        "POST",
+        PATH,
+        log_in,
+        Scope.OPEN,
+        "Log in: a cookie for a token",
+        {200: ACCESS_CONTENT},
+        errors=(401, 429),
+        body=Body(json_content(record({"token": TEXT})), BODY_ERRORS),
+    ),
+    Route("DELETE", PATH, log_out, Scope.OPEN, "Log out", {200: ACCESS_CONTENT}),
+)

@@ -14,23 +14,17 @@ from streamd.config.load import parse
 from streamd.errors import PictureError
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import RETRY_AFTER_S, Refusal
-from streamd.web.pictures import format_of, picture_answer
-from streamd.web.requests import json_object, stream_of, view_of
+from streamd.web.parameters import VIEW, picture_format
+from streamd.web.pictures import picture_answer
+from streamd.web.requests import BODY_ERRORS, json_object, stream_of
+from streamd.web.routes import Body, Route
+from streamd.web.schemas import PICTURES, STREAM, json_content, reference
+from streamd.web.tokens import Scope
 
 SNAPSHOT_TIMEOUT_S = 10.0
 SETTINGS = "with the keys of a stream, such as source"
-STREAM = "/api/v1/streams/{name}"
-
-
-def routes() -> list[web.RouteDef]:
-    return [
-        web.get("/api/v1/streams", list_streams),
-        web.get(STREAM, show_stream),
-        web.put(STREAM, put_stream),
-        web.patch(STREAM, patch_stream),
-        web.delete(STREAM, delete_stream),
-        web.get(f"{STREAM}/snapshot", snapshot),
-    ]
+PATH = "/api/v1/streams/{name}"
+FORMAT = picture_format("jpg")
 
 
 async def list_streams(request: web.Request) -> web.Response:
@@ -79,7 +73,7 @@ async def delete_stream(request: web.Request) -> web.Response:
 
 async def snapshot(request: web.Request) -> web.Response:
     stream = stream_of(request)
-    view, format = view_of(request), format_of(request, default="jpg")
+    view, format = VIEW.read(request), FORMAT.read(request)
     try:
         data = await asyncio.wait_for(stream.snapshot(view, format), SNAPSHOT_TIMEOUT_S)
     except (PictureError, TimeoutError) as error:
@@ -105,3 +99,39 @@ def _model(context: WebContext) -> dict[str, Any]:
         "precision": info.precision,
         "sha256": info.sha256,
     }
+
+
+ROUTES = (
+    Route("GET", "/api/v1/streams", list_streams, Scope.VIEW, "All streams", {200: json_content(reference("Streams"))}),
+    Route("GET", PATH, show_stream, Scope.VIEW, "One stream", {200: STREAM}, errors=(404,)),
+    Route(
+        "PUT",
+        PATH,
+        put_stream,
+        Scope.CONTROL,
+        "Add a stream, or give it these settings",
+        {200: STREAM, 201: STREAM},
+        body=Body(json_content(reference("StreamConfig")), BODY_ERRORS),
+    ),
+    Route(
+        "PATCH",
+        PATH,
+        patch_stream,
+        Scope.CONTROL,
+        "Change some settings",
+        {200: STREAM},
+        errors=(404,),
+        body=Body(json_content(reference("StreamChange")), BODY_ERRORS, required=False),
+    ),
+    Route("DELETE", PATH, delete_stream, Scope.CONTROL, "Remove a stream", {200: STREAM}, errors=(404,)),
+    Route(
+        "GET",
+        f"{PATH}/snapshot",
+        snapshot,
+        Scope.VIEW,
+        "The newest frame",
+        {200: PICTURES},
+        errors=(404, 422, 503),
+        parameters=(VIEW, FORMAT),
+    ),
+)

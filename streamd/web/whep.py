@@ -5,9 +5,9 @@ The handlers hold no state: sessions live in the WebRtcSink, streams with the da
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from aiohttp import web
 
@@ -17,14 +17,17 @@ from streamd.sinks.webrtc import Session, WebRtcSink
 from streamd.states import StreamState
 from streamd.telemetry.metrics import StreamMetrics
 from streamd.web.errors import RETRY_AFTER_S, Refusal
-from streamd.web.requests import check_length, limited
+from streamd.web.parameters import VIEW
+from streamd.web.requests import BODY_ERRORS, check_length, limited, unknown_stream
+from streamd.web.routes import Body, Route
+from streamd.web.schemas import NOTHING, TEXT
+from streamd.web.tokens import Scope
 
 ROOT = "/whep/"
 ENDPOINT = f"{ROOT}{{name}}"
 SESSION = f"{ENDPOINT}/{{session}}"
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
-DEFAULT_VIEW = "depth"
 NOT_RUNNING = (StreamState.ENDED, StreamState.FAILED, StreamState.STOPPING)
 """The other states have a picture, or will: NO SIGNAL while a source is away, and looking wakes an idle stream."""
 
@@ -44,6 +47,9 @@ PREFLIGHT = {
 }
 
 
+PREFLIGHT_SUMMARY = "WHEP: what can be asked"
+
+
 class WatchableStream(Protocol):
     """What WHEP needs of a stream."""
 
@@ -60,86 +66,84 @@ class WatchableStream(Protocol):
         """Raises UsageError for a view that does not exist."""
 
 
-def routes(streams: Callable[[str], WatchableStream | None], sink: WebRtcSink) -> list[web.RouteDef]:
-    """``streams`` finds a stream by its name."""
-    whep = _Whep(streams, sink)
-    table: list[tuple[str, str, Callable[[web.Request], Awaitable[web.Response]]]] = [
-        ("POST", ENDPOINT, whep.open),
-        ("GET", ENDPOINT, whep.describe),  # aiohttp adds HEAD
-        ("OPTIONS", ENDPOINT, whep.options),
-        ("PATCH", SESSION, whep.trickle),
-        ("DELETE", SESSION, whep.close),
-        ("GET", SESSION, whep.describe),
-        ("OPTIONS", SESSION, whep.options),
-    ]
-    return [web.route(*each) for each in table]
-
-
 async def for_any_page(request: web.Request, response: web.StreamResponse) -> None:
     """Before headers go out: lets players on pages of other origins read the answer, errors too."""
     if request.path.startswith(ROOT):
         response.headers.update(CORS)
 
 
-class _Whep:
-    def __init__(self, streams: Callable[[str], WatchableStream | None], sink: WebRtcSink) -> None:
-        self._streams = streams
-        self._sink = sink
+class Endpoints(NamedTuple):
+    """What the handlers reach."""
 
-    async def open(self, request: web.Request) -> web.Response:
-        stream = self._stream(request)
-        offer = await _body(request, SDP)
-        view = request.query.get("view", DEFAULT_VIEW)
-        stream.hub(view)  # says what is wrong with the view
-        if stream.state in NOT_RUNNING:
-            wait = {"Retry-After": str(RETRY_AFTER_S)}
-            raise Refusal(409, "not_running", f"stream {stream.name} is not running: {stream.state}", wait)
-        hubs = partial(_rendition, stream, view)
-        session = await self._sink.open(offer, hubs, stream.metrics, stream=stream.name, view=view)
-        location = request.rel_url.with_query(None) / session.id
-        response = web.Response(
-            status=201, body=session.answer.encode(), content_type=SDP, headers={"Location": str(location)}
-        )
-        return self._with_links(response)
+    find_stream: Callable[[str], WatchableStream | None]
+    sink: WebRtcSink
 
-    async def trickle(self, request: web.Request) -> web.Response:
-        fragment = await _body(request, FRAGMENT)
-        await self._sink.trickle(self._session(request).id, fragment)
-        return web.Response(status=204)
 
-    async def close(self, request: web.Request) -> web.Response:
-        await self._sink.close(self._session(request).id, "DELETE")
-        return web.Response(status=200)
+ENDPOINTS = web.AppKey("whep", Endpoints)
 
-    async def describe(self, request: web.Request) -> web.Response:
-        """By the draft GET has no content, and HEAD tells players that this is WHEP."""
-        if "session" in request.match_info:
-            self._session(request)
-        else:
-            self._stream(request)
-        return self._with_links(web.Response(status=200, content_type=SDP))
 
-    def _with_links(self, response: web.Response) -> web.Response:
-        """The STUN and TURN servers. Not on OPTIONS: that needs no token, and these have passwords."""
-        for link in self._sink.reach.links:
-            response.headers.add("Link", link)
-        return response
+async def open_session(request: web.Request) -> web.Response:
+    stream, sink = _stream(request), request.app[ENDPOINTS].sink
+    offer = await _body(request, SDP)
+    view = VIEW.read(request)
+    if stream.state in NOT_RUNNING:
+        wait = {"Retry-After": str(RETRY_AFTER_S)}
+        raise Refusal(409, "not_running", f"stream {stream.name} is not running: {stream.state}", wait)
+    hubs = partial(_rendition, stream, view)
+    session = await sink.open(offer, hubs, stream.metrics, stream=stream.name, view=view)
+    location = request.rel_url.with_query(None) / session.id
+    response = web.Response(
+        status=201, body=session.answer.encode(), content_type=SDP, headers={"Location": str(location)}
+    )
+    return _with_links(response, sink)
 
-    async def options(self, request: web.Request) -> web.Response:
-        return web.Response(status=200, headers=PREFLIGHT)
 
-    def _stream(self, request: web.Request) -> WatchableStream:
-        name = request.match_info["name"]
-        stream = self._streams(name)
-        if stream is None:
-            raise Refusal(404, "unknown_stream", f"no stream is called {name}")
-        return stream
+async def trickle(request: web.Request) -> web.Response:
+    fragment = await _body(request, FRAGMENT)
+    await request.app[ENDPOINTS].sink.trickle(_session(request).id, fragment)
+    return web.Response(status=204)
 
-    def _session(self, request: web.Request) -> Session:
-        session = self._sink.session(request.match_info["session"])
-        if session is None or session.stream != request.match_info["name"]:
-            raise Refusal(404, "unknown_session", "no such session: it has ended, or never was")
-        return session
+
+async def close_session(request: web.Request) -> web.Response:
+    await request.app[ENDPOINTS].sink.close(_session(request).id, "DELETE")
+    return web.Response(status=200)
+
+
+async def describe_endpoint(request: web.Request) -> web.Response:
+    """By the draft GET has no content, and HEAD tells players that this is WHEP."""
+    _stream(request)
+    return _with_links(web.Response(status=200, content_type=SDP), request.app[ENDPOINTS].sink)
+
+
+async def describe_session(request: web.Request) -> web.Response:
+    _session(request)
+    return _with_links(web.Response(status=200, content_type=SDP), request.app[ENDPOINTS].sink)
+
+
+async def preflight(request: web.Request) -> web.Response:
+    return web.Response(status=200, headers=PREFLIGHT)
+
+
+def _with_links(response: web.Response, sink: WebRtcSink) -> web.Response:
+    """The STUN and TURN servers. Not on OPTIONS: that needs no token, and these have passwords."""
+    for link in sink.reach.links:
+        response.headers.add("Link", link)
+    return response
+
+
+def _stream(request: web.Request) -> WatchableStream:
+    name = request.match_info["name"]
+    stream = request.app[ENDPOINTS].find_stream(name)
+    if stream is None:
+        raise unknown_stream(name)
+    return stream
+
+
+def _session(request: web.Request) -> Session:
+    session = request.app[ENDPOINTS].sink.session(request.match_info["session"])
+    if session is None or session.stream != request.match_info["name"]:
+        raise Refusal(404, "unknown_session", "no such session: it has ended, or never was")
+    return session
 
 
 def _rendition(stream: WatchableStream, view: str, codec: Codec, light: bool) -> PacketHub:
@@ -155,3 +159,62 @@ async def _body(request: web.Request, media_type: str) -> str:
         return body.decode()
     except UnicodeDecodeError:
         raise Refusal(400, "bad_offer", "not UTF-8 text") from None
+
+
+ROUTES = (
+    Route(
+        "POST",
+        ENDPOINT,
+        open_session,
+        Scope.VIEW,
+        "WHEP: offer in, answer out",
+        {201: {SDP: TEXT}},
+        errors=(404, 409, 503),
+        parameters=(VIEW,),
+        body=Body({SDP: TEXT}, BODY_ERRORS),
+        cross_origin=True,
+    ),
+    Route(
+        "GET",
+        ENDPOINT,
+        describe_endpoint,
+        Scope.VIEW,
+        "WHEP: whether there is such an endpoint",
+        {200: NOTHING},
+        errors=(404,),
+        cross_origin=True,
+    ),
+    Route("OPTIONS", ENDPOINT, preflight, Scope.OPEN, PREFLIGHT_SUMMARY, {200: NOTHING}, cross_origin=True),
+    Route(
+        "PATCH",
+        SESSION,
+        trickle,
+        Scope.VIEW,
+        "WHEP: candidates",
+        {204: NOTHING},
+        errors=(404,),
+        body=Body({FRAGMENT: TEXT}, BODY_ERRORS),
+        cross_origin=True,
+    ),
+    Route(
+        "DELETE",
+        SESSION,
+        close_session,
+        Scope.VIEW,
+        "WHEP: end the session",
+        {200: NOTHING},
+        errors=(404,),
+        cross_origin=True,
+    ),
+    Route(
+        "GET",
+        SESSION,
+        describe_session,
+        Scope.VIEW,
+        "WHEP: whether there is such a session",
+        {200: NOTHING},
+        errors=(404,),
+        cross_origin=True,
+    ),
+    Route("OPTIONS", SESSION, preflight, Scope.OPEN, PREFLIGHT_SUMMARY, {200: NOTHING}, cross_origin=True),
+)

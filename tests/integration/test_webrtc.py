@@ -36,6 +36,7 @@ from streamd.sinks.webrtc import session as session_module
 from streamd.telemetry.metrics import Metrics
 from streamd.web import whep
 from streamd.web.errors import json_errors
+from streamd.web.routes import RouteTable
 
 pytestmark = pytest.mark.timeout(40)
 
@@ -210,7 +211,8 @@ class Site:
 async def served(camera: Camera, sink: WebRtcSink) -> AsyncIterator[Site]:
     app = web.Application(middlewares=[json_errors])
     app.on_response_prepare.append(whep.for_any_page)
-    app.add_routes(whep.routes({"porch": camera}.get, sink))
+    app[whep.ENDPOINTS] = whep.Endpoints({"porch": camera}.get, sink)
+    app.add_routes(RouteTable(whep.ROUTES).definitions())
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -25,6 +25,7 @@ from streamd.sinks.webrtc import WebRtcSink
 from streamd.telemetry.metrics import Metrics
 from streamd.web import whep
 from streamd.web.errors import json_errors
+from streamd.web.routes import RouteTable
 
 pytestmark = pytest.mark.timeout(110)
 
@@ -62,7 +63,8 @@ class Site:
         self = cls()
         app = web.Application(middlewares=[json_errors])
         app.on_response_prepare.append(whep.for_any_page)
-        app.add_routes(whep.routes({"porch": self.porch}.get, self.sink))
+        app[whep.ENDPOINTS] = whep.Endpoints({"porch": self.porch}.get, self.sink)
+        app.add_routes(RouteTable(whep.ROUTES).definitions())
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()

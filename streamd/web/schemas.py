@@ -1,0 +1,103 @@
+"""The shapes of what is asked and answered, as OpenAPI names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streamd.config.sections import VIEWS, StreamConfig
+from streamd.render.pictures import CONTENT_TYPES
+from streamd.states import StreamState
+
+Schema = Mapping[str, Any]
+Content = Mapping[str, Schema]
+"""By media type."""
+
+
+def reference(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def record(required: Mapping[str, Schema], **optional: Schema) -> Schema:
+    return {"type": "object", "required": [*required], "properties": {**required, **optional}}
+
+
+def listing(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def json_content(schema: Schema) -> Content:
+    return {"application/json": schema}
+
+
+TEXT: dict[str, Any] = {"type": "string"}
+NUMBER: dict[str, Any] = {"type": "number"}
+COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
+BOOLEAN: dict[str, Any] = {"type": "boolean"}
+TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+NUMBER_OR_NULL: Schema = {"type": ["number", "null"]}
+COUNT_OR_NULL: Schema = {"type": ["integer", "null"]}
+VIEW_NAME: Schema = {"type": "string", "enum": [*VIEWS]}
+
+NOTHING: Content = {}
+HTML: Content = {"text/html": {}}
+VIDEO: Content = {"video/mp4": {}}
+PICTURES: Content = {kind: {} for kind in dict.fromkeys(CONTENT_TYPES.values())}
+STREAM: Content = json_content(reference("Stream"))
+ACCESS: Content = json_content(reference("Access"))
+
+_ERROR = record({"code": TEXT, "message": TEXT})
+_COMPONENTS: dict[str, Schema] = {
+    "Error": record({"error": _ERROR}),
+    "NotReady": record({"error": _ERROR, "reasons": listing(TEXT)}),
+    "Stream": record(
+        {
+            "name": TEXT,
+            "state": {"enum": [*StreamState]},
+            "reason": TEXT_OR_NULL,
+            "mode": {"enum": ["always", "on_demand"]},
+            "source": TEXT,
+            "width": COUNT_OR_NULL,
+            "height": COUNT_OR_NULL,
+            "fps_in": NUMBER,
+            "fps_out": NUMBER,
+            "skipped": {"type": "object", "additionalProperties": COUNT},
+            "latency_ms": record({"p50": NUMBER_OR_NULL, "p95": NUMBER_OR_NULL}),
+            "viewers": COUNT,
+            "recording": BOOLEAN,
+            "recording_views": listing(VIEW_NAME),
+            "recording_error": TEXT_OR_NULL,
+            "flicker": NUMBER,
+            "views": listing(VIEW_NAME),
+        }
+    ),
+    "Model": record({"state": TEXT, "wanted": TEXT, "message": TEXT_OR_NULL, "name": TEXT_OR_NULL}),
+    "Streams": record(
+        {
+            "time": NUMBER | {"description": "The server's clock, Unix seconds"},
+            "streams": listing(reference("Stream")),
+            "model": reference("Model"),
+            "version": TEXT,
+        }
+    ),
+    "Recording": record(
+        {
+            "path": TEXT | {"description": "Below /recordings/"},
+            "stream": TEXT,
+            "view": VIEW_NAME,
+            "started": TEXT | {"format": "date-time"},
+            "size_bytes": COUNT,
+            "complete": BOOLEAN | {"description": "False while it is being written"},
+            "cut_short": BOOLEAN | {"description": "It ended without its end, as in a power cut; it can be played"},
+        }
+    ),
+    "Access": record({"access": {"enum": ["view", "control", None]}, "by": TEXT, "tokens": BOOLEAN}),
+}
+
+
+def components() -> dict[str, Schema]:
+    """By name. The settings of a stream are those of the configuration file."""
+    settings = StreamConfig.model_json_schema(ref_template="#/components/schemas/{model}")
+    settings.pop("$defs", None)
+    change = {key: value for key, value in settings.items() if key != "required"} | {"title": "StreamChange"}
+    return {**_COMPONENTS, "StreamConfig": settings, "StreamChange": change}
