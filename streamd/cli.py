@@ -150,9 +150,9 @@ def _run(options: argparse.Namespace) -> None:
     config = read()
     _look_at_files(config, overrides["streams"])
     allocator.configure()
-    asyncio.run(_serve(config, read))
-    if threads.any_abandoned():  # one that a camera holds which does not answer: all that matters is done
-        logging.shutdown()
+    with logs.in_background():
+        asyncio.run(_serve(config, read))
+    if threads.any_abandoned():  # one that a camera or a disk holds: all that matters is done
         os._exit(0)
 
 

@@ -8,16 +8,22 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from logging.handlers import QueueHandler
+from queue import SimpleQueue
 from typing import Any
 
+from streamd.concurrency import threads
 from streamd.config.redact import redact
 
 BURST = 5
 WINDOW_S = 60.0
 MAX_KINDS = 256
+QUEUE_LINES = 1000
+CLOSE_S = 1.0
 # syslog(3) priorities: journald takes them from the beginning of a line (sd-daemon(3)).
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
@@ -41,21 +47,21 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: time (RFC 3339), level, logger, message, and stream and traceback where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said: dict[str, Any] = {
+        content: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": redact(record.getMessage()),
         }
         if stream := getattr(record, "stream", None):
-            said["stream"] = stream
+            content["stream"] = stream
         if record.exc_info:
-            said["traceback"] = redact(self.formatException(record.exc_info))
-        return json.dumps(said, ensure_ascii=False)
+            content["traceback"] = redact(self.formatException(record.exc_info))
+        return json.dumps(content, ensure_ascii=False)
 
 
 class StreamLog(logging.LoggerAdapter[logging.Logger]):
-    """Says which stream each line is about."""
+    """Puts the name of a stream before each line."""
 
     def __init__(self, logger: logging.Logger, stream: str) -> None:
         super().__init__(logger, {"stream": stream})
@@ -99,14 +105,70 @@ class Collapse(logging.Filter):
         return kind.count <= BURST
 
 
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Not what aiohttp tells of clients that speak no HTTP: each port scan would be ten lines of traceback."""
+class BackgroundHandler(QueueHandler):
+    """Hands lines to a thread, which redacts and writes them: what reads our stderr may stop reading, and neither the
+    event loop nor the path of a frame may wait for it. When ``QUEUE_LINES`` wait, more are dropped and counted."""
+
+    def __init__(self, handlers: Sequence[logging.Handler]) -> None:
+        self._lines: SimpleQueue[logging.LogRecord | None] = SimpleQueue()
+        super().__init__(self._lines)
+        self._handlers = handlers
+        self._dropped = 0
+        self._thread = threads.start("log", self._write)
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record  # the filters and formatters of the thread want it whole
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self._lines.qsize() < QUEUE_LINES:
+            self._lines.put(record)
+        else:
+            self._dropped += 1
+
+    def _write(self) -> None:
+        while record := self._lines.get():
+            self._handle(record)
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                text = "%d lines dropped: their reader is too slow"
+                self._handle(logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (dropped,), None))
+
+    def _handle(self, record: logging.LogRecord) -> None:
+        for handler in self._handlers:
+            if record.levelno >= handler.level:
+                handler.handle(record)
+
+    def close(self) -> None:
+        """Writes what waits, for ``CLOSE_S`` at most."""
+        self._lines.put(None)
+        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            threads.abandon(self._thread)
+        super().close()
+
+
+@contextmanager
+def in_background() -> Iterator[None]:
+    """Until the end of the block a thread writes what is logged."""
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    background = BackgroundHandler(handlers)
+    root.handlers[:] = [background]
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        background.close()
+
+
+def _is_no_bad_request(record: logging.LogRecord) -> bool:
+    """aiohttp logs clients that speak no HTTP: each port scan would be ten lines of traceback."""
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or (kind.__module__ != "aiohttp.http_exceptions" and kind.__name__ != "RequestPayloadError")
 
 
 def set_up(*, debug: bool = False, plain: bool = False, as_json: bool = False) -> None:
-    """Log to stderr. ``debug``: tracebacks and what libraries say too. ``plain``: warnings only, for
+    """Log to stderr. ``debug``: tracebacks and the lines of libraries too. ``plain``: warnings only, for
     commands that end soon. ``as_json``: for machines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(plain=plain, as_json=as_json))
@@ -116,7 +178,7 @@ def set_up(*, debug: bool = False, plain: bool = False, as_json: bool = False) -
         handler.addFilter(Collapse())
         for name in ("aioice", "aiortc", "aiohttp.access", "libav", "asyncio"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger("aiohttp.server").addFilter(_is_ours)
+        logging.getLogger("aiohttp.server").addFilter(_is_no_bad_request)
 
 
 def _formatter(*, plain: bool, as_json: bool) -> logging.Formatter:

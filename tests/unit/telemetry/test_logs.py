@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
+import time
 from datetime import datetime
 
 import pytest
 
+from streamd.concurrency import threads
 from streamd.telemetry import logs
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
@@ -105,3 +108,52 @@ class TestCollapse:
         for number in range(5 * logs.MAX_KINDS):
             collapse.filter(logging.LogRecord("x", logging.ERROR, "", 0, f"fault {number}", None, None))
         assert len(collapse._kinds) <= logs.MAX_KINDS
+
+
+class TestInBackground:
+    def test_all_is_written_in_order_by_the_end(self, capsys: pytest.CaptureFixture[str]) -> None:
+        logs.set_up(plain=True)
+        with logs.in_background():
+            for number in range(logs.BURST):
+                logging.getLogger("streamd").warning("line %d of rtsp://u:hunter2@h/x", number)
+        assert capsys.readouterr().err.splitlines() == [
+            f"streamd: line {number} of rtsp://***@h/x" for number in range(logs.BURST)
+        ]
+
+    def test_a_reader_that_stopped_reading_keeps_nobody_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        written: list[str] = []
+        reads = threading.Event()
+
+        class Stuck(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                reads.wait(20)
+                written.append(record.getMessage())
+
+        monkeypatch.setattr(logs, "QUEUE_LINES", 3)
+        root = logging.getLogger()
+        root.handlers[:] = [Stuck()]
+        with logs.in_background():
+            for number in range(100):  # returns, for whoever logs
+                root.warning("line %d", number)
+            reads.set()
+        lines = [line for line in written if line.startswith("line ")]
+        assert lines == [f"line {number}" for number in range(len(lines))]
+        assert f"{100 - len(lines)} lines dropped: their reader is too slow" in written
+        assert len(lines) <= 4
+
+    def test_the_end_does_not_wait_for_such_a_reader_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        reads = threading.Event()
+
+        class Stuck(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                reads.wait(20)
+
+        monkeypatch.setattr(logs, "CLOSE_S", 0.01)
+        root = logging.getLogger()
+        root.handlers[:] = [Stuck()]
+        with logs.in_background():
+            root.warning("a line")
+        assert threads.any_abandoned()
+        reads.set()
+        while threads.any_abandoned():
+            time.sleep(0.001)
