@@ -28,6 +28,7 @@ from streamd.host.systemd import Look, StreamLook, SystemdLink
 from streamd.sinks.recording.library import Library
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.streams.fleet import Fleet
+from streamd.streams.stills import NICENESS, Stills
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics, resident_bytes
 from streamd.telemetry.statistics import Worst
@@ -42,6 +43,8 @@ LOOK_EVERY_S = 2.0
 TIDY_EVERY_S = 10.0
 RETAIN_EVERY_S = 60.0
 LAG_WINDOW_S = 30.0
+MAX_UPLOADS, MAX_UPLOADS_PER_CLIENT = 8, 4
+"""That wait or are worked on."""
 SLOTS = 32
 """Of the worker's shared memory: streams come at run time, and more than this take turns."""
 
@@ -56,7 +59,8 @@ class Daemon:
         self.service = build_service(config, store, self.metrics)
         self.streams = build_fleet(config, self.service, self.metrics)
         self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback)
-        self.stills = SerialExecutor("stills", capacity=4)
+        self.stills = Stills()
+        self.uploads = SerialExecutor("uploads", MAX_UPLOADS, max_per_owner=MAX_UPLOADS_PER_CLIENT, niceness=NICENESS)
         self.systemd = SystemdLink(self._look)
         self._reload = reload
         self._server: Server | None = None
@@ -78,6 +82,7 @@ class Daemon:
             self.metrics,
             self.viewers,
             self.stills,
+            self.uploads,
             self.config.server,
             self.config.recording,
         )
@@ -85,7 +90,7 @@ class Daemon:
             tls = tls_of(self.config.server)
             server = self._server = await listen(build_app(context), self.config.server.address, tls)
         except StreamdError:
-            self.stills.close()
+            self._close_executors()
             raise
         allocator.freeze_modules()
         on_listening(server.url)
@@ -118,7 +123,11 @@ class Daemon:
 
     def _close(self) -> None:
         self.service.close()
+        self._close_executors()
+
+    def _close_executors(self) -> None:
         self.stills.close()
+        self.uploads.close()
 
     def _tell_cpu_budget(self) -> None:
         inference = _cores() if self.config.model.threads == "auto" else self.config.model.threads

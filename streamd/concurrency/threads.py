@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
-from streamd.concurrency.mailbox import Closed, Mailbox
 from streamd.errors import Busy
 
 T = TypeVar("T")
@@ -44,41 +46,110 @@ def start(name: str, run: Callable[[], None]) -> Worker:
 
 class SerialExecutor:
     """Runs calls one after the other in one named thread: for short blocking work asked for by
-    the event loop. Bounded: ``submit`` raises Busy when ``capacity`` calls wait."""
+    the event loop.
 
-    def __init__(self, name: str, capacity: int = 8) -> None:
-        self._calls: Mailbox[tuple[Future[object], Callable[[], object]]] = Mailbox(every=True, capacity=capacity)
-        self._free = threading.BoundedSemaphore(capacity)
+    Owners take turns, so that one with many calls does not keep the others waiting. Bounded:
+    ``submit`` raises Busy when ``capacity`` calls, or ``max_per_owner`` of their owner, wait or run.
+    """
+
+    def __init__(self, name: str, capacity: int = 8, *, max_per_owner: int | None = None, niceness: int = 0) -> None:
+        self._capacity = capacity
+        self._max_per_owner = max_per_owner or capacity
+        self._niceness = niceness
+        self._changed = threading.Condition()
+        self._waiting: dict[Hashable, deque[tuple[Future[Any], Callable[[], Any]]]] = {}
+        """By owner; whose turn is next is first."""
+        self._pending: Counter[Hashable] = Counter()
+        """Calls that wait or run, by owner."""
+        self._closed = False
         self._worker = start(name, self._run)
 
-    def submit(self, call: Callable[[], T]) -> Future[T]:
-        if not self._free.acquire(blocking=False):
-            raise Busy
+    def submit(self, call: Callable[[], T], owner: Hashable = None) -> Future[T]:
+        """Any thread."""
         future: Future[T] = Future()
-        self._calls.put((future, call))  # type: ignore[arg-type]
+        with self._changed:
+            is_full = self._pending.total() >= self._capacity or self._pending[owner] >= self._max_per_owner
+            if is_full or self._closed:
+                raise Busy
+            self._pending[owner] += 1
+            self._waiting.setdefault(owner, deque()).append((future, call))
+            self._changed.notify()
         return future
 
+    def close(self) -> None:
+        """Returns when all that waits is done."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._worker.join()
+
     def _run(self) -> None:
-        while True:
-            try:
-                item = self._calls.get()
-            except Closed:
-                return
-            if item is None:
-                continue
-            future, call = item
-            try:
-                if future.set_running_or_notify_cancel():
-                    future.set_result(call())
-            except Exception as error:
-                future.set_exception(error)
-            finally:
-                self._free.release()
-            del item, future, call  # they hold the result, tens of megabytes of a picture, until the next one
+        _be_nice(self._niceness)
+        owner: Hashable = None
+        while self._is_more(owner):
+            owner = self._run_next()
+
+    def _is_more(self, last_owner: Hashable) -> bool:
+        """Waits for a call. False when closed. It is the turn of the others before the last owner's."""
+        with self._changed:
+            if last_owner in self._waiting:
+                self._waiting[last_owner] = self._waiting.pop(last_owner)
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            return bool(self._waiting)
+
+    def _run_next(self) -> Hashable:
+        """Whose call it was. Keeps neither call nor result: a picture has tens of megabytes."""
+        with self._changed:
+            owner, queue = next(iter(self._waiting.items()))
+            future, call = queue.popleft()
+            if not queue:
+                del self._waiting[owner]
+        try:
+            if future.set_running_or_notify_cancel():
+                future.set_result(call())
+        except Exception as error:
+            future.set_exception(error)
+        finally:
+            with self._changed:
+                self._pending[owner] -= 1
+                self._pending += Counter()  # forgets who has none
+            del future, call  # an error would hold this frame, and this frame the error, until the next collection
+        return owner
+
+
+class SharedCall(Generic[T]):
+    """A call that may take long, made in a thread of its own: who asks while it runs shares its result."""
+
+    def __init__(self, name: str, call: Callable[[], T]) -> None:
+        self._name = name
+        self._call = call
+        self._worker: Worker | None = None
+        self._result: Future[T] = Future()
+
+    def start(self) -> Future[T]:
+        """From one thread only. Cannot be cancelled."""
+        if self._worker is None or not self._worker.is_alive():
+            self._result = Future()
+            self._result.set_running_or_notify_cancel()
+            self._worker = start(self._name, self._run)
+        return self._result
 
     def close(self) -> None:
-        self._calls.close()
-        self._worker.join()
+        """Does not wait: what the call waits for may never come."""
+        if self._worker is not None:
+            abandon(self._worker)
+
+    def _run(self) -> None:
+        try:
+            self._result.set_result(self._call())
+        except Exception as error:
+            self._result.set_exception(error)
+
+
+def _be_nice(niceness: int) -> None:
+    """Lowers the priority of this thread. Elsewhere than on Linux it would be that of the process."""
+    if niceness and sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 _abandoned: weakref.WeakSet[Worker] = weakref.WeakSet()

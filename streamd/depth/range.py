@@ -1,4 +1,4 @@
-"""From relative inverse depth to shares of a range that does not flicker.
+"""From relative inverse depth to values of a range that does not flicker.
 
 Scale and shift of the network's output differ per frame; normalising each frame by its own
 minimum and maximum makes the brightness pump (MiDaS#174, Depth-Anything-V2#85).
@@ -39,11 +39,11 @@ class DepthRange:
     def normalise(self, inverse_depth: FloatImage, time_s: float, model: str = "") -> FloatImage:
         """(h, w) inverse depth at ``time_s`` to (h, w) float32 in [0, 1], 1 nearest."""
         low, high = self._range(inverse_depth, time_s, model)
-        share = (inverse_depth - np.float32(low)) * np.float32(1 / (high - low))
-        np.clip(share, 0.0, 1.0, out=share)
+        normalised = (inverse_depth - np.float32(low)) * np.float32(1 / (high - low))
+        np.clip(normalised, 0.0, 1.0, out=normalised)
         if self._compress == "log":
-            share = np.log1p(LOG_STRENGTH * share) / np.float32(math.log1p(LOG_STRENGTH))
-        return share
+            normalised = np.log1p(LOG_STRENGTH * normalised) / np.float32(math.log1p(LOG_STRENGTH))
+        return normalised
 
     def _range(self, depth: FloatImage, time_s: float, model: str) -> tuple[float, float]:
         if isinstance(self._mode, tuple):
@@ -89,8 +89,8 @@ def _gain(elapsed_s: float, *, opens: bool) -> float:
 
 def _apart(low: float, high: float) -> tuple[float, float]:
     """A flat picture has no range; do not divide by nothing."""
-    least = max(1e-6, 1e-3 * abs(high))
-    return (low, high) if high - low >= least else (low, low + least)
+    min_span = max(1e-6, 1e-3 * abs(high))
+    return (low, high) if high - low >= min_span else (low, low + min_span)
 
 
 def _correlation(a: FloatImage, b: FloatImage) -> float:
@@ -100,22 +100,22 @@ def _correlation(a: FloatImage, b: FloatImage) -> float:
 
 
 class FlickerMeter:
-    """Mean change of the shown depth where the picture did not change, as a share of the range."""
+    """Mean change of the shown depth where the picture did not change, as a fraction of the range."""
 
     def __init__(self, smoothing: float = 0.05) -> None:
         self._smoothing = smoothing
-        self._share: FloatImage | None = None
+        self._normalised: FloatImage | None = None
         self._luma: ByteImage | None = None
         self.ratio = 0.0
 
-    def update(self, share: FloatImage, luma: ByteImage) -> float:
+    def update(self, normalised: FloatImage, luma: ByteImage) -> float:
         """Takes (h, w) of what was shown and of what was seen; returns the smoothed ratio."""
-        before, self._share = self._share, share
+        before, self._normalised = self._normalised, normalised
         seen, self._luma = self._luma, luma
-        if before is None or seen is None or before.shape != share.shape:
+        if before is None or seen is None or before.shape != normalised.shape:
             return self.ratio
         still = np.maximum(luma, seen) - np.minimum(luma, seen) < STILL_LUMA  # uint8 would wrap below zero
         if still.any():
-            change = float(np.abs(share - before)[still].mean())
+            change = float(np.abs(normalised - before)[still].mean())
             self.ratio += self._smoothing * (change - self.ratio)
         return self.ratio

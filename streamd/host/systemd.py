@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 START_S = 30.0
 SILENT_S = 15.0
+MIN_FPS = 1 / 3
+"""Of a source that delivers: the pauses of a slower one look like silence."""
 STATUS_S = 5.0
 EXTEND_S = 30.0
 """What is asked for at a time while the network is prepared."""
@@ -140,7 +142,7 @@ class _Silence:
         suspects = {
             stream.name: stream
             for stream in look.streams
-            if look.model_state is ModelState.READY and stream.fps_in > 0 and not stream.publishes
+            if look.model_state is ModelState.READY and stream.fps_in >= MIN_FPS and not stream.publishes
         }
         self._since = {name: self._since.get(name, now) for name in suspects}
         lasted = {name: now - since for name, since in self._since.items()}

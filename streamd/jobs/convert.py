@@ -131,8 +131,8 @@ class _Job:
 
     def take(self, frame: DepthFrame) -> None:
         started = time.monotonic()
-        share = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.provenance.model)
-        self._renderer.begin(share, frame.picture, None)
+        normalised = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.provenance.model)
+        self._renderer.begin(normalised, frame.picture, None)
         picture = self._renderer.draw(self._view)
         drawn = time.monotonic()
         self._observe("render", drawn - started)

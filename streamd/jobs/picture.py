@@ -10,14 +10,14 @@ from streamd.depth.preprocess import still_input
 from streamd.depth.service import DepthService
 from streamd.errors import InferenceFailed, PictureError, StreamdError
 from streamd.media.frames import ByteImage, FloatImage
-from streamd.render.pictures import Still, encode_share, encode_still, read_picture, share_of
+from streamd.render.pictures import Still, encode_depth, encode_view, normalise, read_picture
 
 READY_TIMEOUT_S = 60.0
 TRIES = 2
 """The network may change, or its worker be lost, just now."""
 
 
-def depth_of_picture(data: bytes, service: DepthService, view: View, format: PictureFormat) -> bytes:
+def depth_of_picture(data: bytes, service: DepthService, view: View, format: PictureFormat) -> memoryview:
     """The bytes of a picture file to those of a depth file. Blocks: not for the event loop.
 
     Preprocessing and enlarging are the reference's (MiDaS ``run.py``): both cubic with a = -0.75.
@@ -31,7 +31,7 @@ def depth_of_picture(data: bytes, service: DepthService, view: View, format: Pic
         raise error.with_traceback(None) from None
 
 
-def _depth_of_picture(data: bytes, service: DepthService, view: View, format: PictureFormat) -> bytes:
+def _depth_of_picture(data: bytes, service: DepthService, view: View, format: PictureFormat) -> memoryview:
     rgb = read_picture(data)
     height, width = rgb.shape[:2]
     if min(width, height) < 2:
@@ -39,9 +39,9 @@ def _depth_of_picture(data: bytes, service: DepthService, view: View, format: Pi
     with service.leased():
         info, output = _infer(rgb, service)
     depth = cv2.resize(as_inverse_depth(output, info.spec), (width, height), interpolation=cv2.INTER_CUBIC)
-    if format in ("npz", "ply"):
-        return encode_still(Still(rgb, depth, depth, output, info.provenance), view, format)
-    return encode_share(view, format, share_of(depth, out=depth), rgb)  # a large picture has no room for both
+    if format in ("jpg", "png"):
+        return encode_view(view, format, normalise(depth, out=depth), rgb)  # a large picture has no room for both
+    return encode_depth(format, Still(rgb, depth, output, info.provenance))
 
 
 def _infer(rgb: ByteImage, service: DepthService) -> tuple[ModelInfo, FloatImage]:

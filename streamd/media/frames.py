@@ -79,7 +79,7 @@ class CapturedFrame:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which network made a depth map, and how: what an npz tells of it."""
+    """Which network made a depth map, and how: as written into an npz."""
 
     model: str
     sha256: str
@@ -102,6 +102,15 @@ class DepthFrame:
     network_output: FloatImage
     """The same as the network gave it, in its own polarity."""
     provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NormalisedFrame:
+    """What every view of a frame is drawn from. Nobody changes it: any thread may read it."""
+
+    frame: DepthFrame
+    normalised: FloatImage
+    """(h, w) in [0, 1] at the network's size: the inverse depth within the range shown, 1 is nearest."""
 
 
 @dataclass(frozen=True, slots=True)

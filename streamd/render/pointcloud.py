@@ -12,7 +12,22 @@ NEAREST, FARTHEST = 1.0, 10.0
 """Made-up units: the network knows no metres, so the range is mapped to a pleasant one."""
 
 
-def ply(inverse_depth: FloatImage, rgb: ByteImage, horizontal_fov_degrees: float) -> bytes:
+_HEADER = """ply
+format binary_little_endian 1.0
+comment relative depth, no metres
+element vertex {count}
+property float x
+property float y
+property float z
+property uchar red
+property uchar green
+property uchar blue
+end_header
+"""
+_POINT = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
+
+
+def ply(inverse_depth: FloatImage, rgb: ByteImage, horizontal_fov_degrees: float) -> memoryview:
     """(h, w) and (h, w, 3) to a file of h * w points: x right, y up, z towards the viewer.
 
     Pinhole camera. Distance is 1 / inverse depth after the range of the picture is mapped to
@@ -20,18 +35,15 @@ def ply(inverse_depth: FloatImage, rgb: ByteImage, horizontal_fov_degrees: float
     """
     height, width = inverse_depth.shape
     low, high = float(inverse_depth.min()), float(inverse_depth.max())
-    share = (inverse_depth - low) / max(high - low, 1e-12)
-    distance = 1.0 / (1 / FARTHEST + share * (1 / NEAREST - 1 / FARTHEST))
+    normalised = (inverse_depth - low) / max(high - low, 1e-12)
+    distance = 1.0 / (1 / FARTHEST + normalised * (1 / NEAREST - 1 / FARTHEST))
     focal_px = width / 2 / math.tan(math.radians(horizontal_fov_degrees) / 2)
     x = (np.arange(width, dtype=np.float32) - (width - 1) / 2) / focal_px
     y = (np.arange(height, dtype=np.float32) - (height - 1) / 2) / focal_px
-    points = np.empty(height * width, [("xyz", "<f4", 3), ("rgb", "u1", 3)])
-    points["xyz"] = np.stack([x[None, :] * distance, -y[:, None] * distance, -distance], axis=-1).reshape(-1, 3)
-    points["rgb"] = rgb.reshape(-1, 3)
-    header = (
-        "ply\nformat binary_little_endian 1.0\ncomment relative depth, no metres\n"
-        f"element vertex {points.size}\n"
-        "property float x\nproperty float y\nproperty float z\n"
-        "property uchar red\nproperty uchar green\nproperty uchar blue\nend_header\n"
-    )
-    return b"".join((header.encode(), points.data))
+    header = _HEADER.format(count=height * width).encode()
+    file = np.empty(len(header) + height * width * _POINT.itemsize, np.uint8)  # joining would copy it once more
+    file[: len(header)] = np.frombuffer(header, np.uint8)
+    points = file[len(header) :].view(_POINT).reshape(height, width)
+    points["xyz"] = np.stack([x[None, :] * distance, -y[:, None] * distance, -distance], axis=-1)
+    points["rgb"] = rgb
+    return file.data

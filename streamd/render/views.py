@@ -27,23 +27,24 @@ def light_size(width: int, height: int) -> tuple[int, int]:
 class Renderer:
     """Draws the views of one stream. One thread; a canvas is drawn over at the next frame."""
 
-    def __init__(self, overlay_alpha: float = 0.5) -> None:
+    def __init__(self, overlay_alpha: float = 0.5, scaler: Scaler | None = None) -> None:
+        """``scaler``: that of the thread, when it has several renderers."""
         self._alpha = overlay_alpha
-        self._scaler = Scaler()
+        self._scaler = scaler or Scaler()
         self._canvases: dict[tuple[View, bool], Picture] = {}
         self._drawn: set[tuple[View, bool]] = set()
         """What has been drawn of this frame: several encoders may want the same."""
+        self._size = (0, 0)
         self._codes: ByteImage = np.zeros((1, 1), np.uint8)
         self._half_codes = self._codes
         self._picture: Picture | None = None
 
-    def begin(self, share: FloatImage, picture: Picture, max_height: int | None) -> None:
-        """The frame to draw: (h, w) float32 in [0, 1] at the network's size, and its picture."""
+    def begin(self, normalised: FloatImage, picture: Picture, max_height: int | None) -> None:
+        """The frame to draw: (h, w) float32 in [0, 1] at the network's size, and its picture, which is only read."""
         self._picture = picture
         self._drawn.clear()
-        self._size = published_size(picture.width, picture.height, max_height)
-        small = cv2.convertScaleAbs(share, alpha=255.0)
-        width, height = self._size
+        self._size = width, height = published_size(picture.width, picture.height, max_height)
+        small = cv2.convertScaleAbs(normalised, alpha=255.0)
         self._codes = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
         self._half_codes = cv2.resize(small, (width // 2, height // 2), interpolation=cv2.INTER_LINEAR)
 
@@ -98,11 +99,6 @@ class Renderer:
         assert self._picture is not None
         return planes_of(self._scaler.yuv420(self._picture, *self._size))
 
-    def rgb(self) -> ByteImage:
-        """The picture at its own size, (h, w, 3)."""
-        assert self._picture is not None
-        return self._scaler.rgb(self._picture)
-
 
 def _halves(planes: Planes) -> tuple[Planes, Planes]:
     halves = [(plane[:, : plane.shape[1] // 2], plane[:, plane.shape[1] // 2 :]) for plane in planes]
@@ -114,12 +110,12 @@ def _copy(source: Planes, target: Planes) -> None:
         b[:] = a
 
 
-def still_view(view: View, share: FloatImage, rgb: ByteImage, overlay_alpha: float = 0.5) -> ByteImage:
-    """One picture in full colour: (h, w) share and (h, w, 3) RGB of one size to (h, w or 2w, 3) RGB."""
-    codes = cv2.convertScaleAbs(share, alpha=255.0)
+def still_view(view: View, normalised: FloatImage, rgb: ByteImage, overlay_alpha: float = 0.5) -> ByteImage:
+    """One picture in full colour: (h, w) in [0, 1] and (h, w, 3) RGB of one size to (h, w or 2w, 3) RGB."""
     if view == "source":
         return rgb
-    depth = np.repeat(codes[..., None], 3, axis=2) if view in ("gray", "rgbd") else INFERNO_RGB[codes]
+    codes = cv2.convertScaleAbs(normalised, alpha=255.0)
+    depth = cv2.cvtColor(codes, cv2.COLOR_GRAY2RGB) if view in ("gray", "rgbd") else INFERNO_RGB[codes]
     if view == "overlay":
         return np.asarray(cv2.addWeighted(depth, overlay_alpha, rgb, 1 - overlay_alpha, 0))
-    return np.hstack([rgb, depth]) if view in WIDE_VIEWS else depth
+    return np.hstack([rgb, depth]) if view in WIDE_VIEWS else np.asarray(depth)

@@ -31,6 +31,7 @@ class Pipeline:
         service: DepthService,
         metrics: StreamMetrics,
         clock: StampClock,
+        hubs: Mapping[Rendition, PacketHub],
         *,
         every: bool,
         on_first_frame: Callable[[], None],
@@ -49,12 +50,11 @@ class Pipeline:
             observe=lambda stage, seconds: metrics.stages[stage].observe(seconds),
             on_error=lambda _: metrics.skipped(SkipReason.ERROR),
         )
-        self.publisher = Publisher(name, config, depths, metrics, clock, on_first_frame)
+        self.publisher = Publisher(name, config, depths, hubs, metrics, clock, on_first_frame)
         self._parts: list[asyncio.Future[None]] = []
 
-    def start(self, hubs: Mapping[Rendition, PacketHub], on_end: Callable[[], None]) -> None:
+    def start(self, on_end: Callable[[], None]) -> None:
         """``on_end`` is called on the event loop when a thread ends, for whatever reason."""
-        self.publisher.hubs = hubs
         for kind, body in (("infer", self._inference.run), ("publish", self.publisher.run)):
             part = asyncio.wrap_future(threads.start(f"{kind}-{self._name}", body).finished)
             part.add_done_callback(lambda _: on_end())

@@ -13,10 +13,10 @@ from typing import Any
 
 from streamd.concurrency.backoff import Backoff
 from streamd.config.redact import redact_source
-from streamd.config.sections import VIEWS, PictureFormat, RecordingConfig, StreamConfig, View
+from streamd.config.sections import VIEWS, RecordingConfig, StreamConfig, View
 from streamd.depth.service import DepthService
 from streamd.errors import PictureError, SourceError, SourceStalled, SourceUnsupported, UsageError
-from streamd.media.frames import ByteImage, Codec, Stamp, StampClock
+from streamd.media.frames import Codec, NormalisedFrame, StampClock
 from streamd.media.hub import RENDITIONS, PacketHub, Rendition
 from streamd.render.notice import Notice
 from streamd.sources import Source, open_source
@@ -95,21 +95,21 @@ class Stream:
             raise UsageError(f"view {view}: unknown; there are: {', '.join(VIEWS)}")
         return self._hubs[Rendition(view, codec, light)]
 
-    async def snapshot(self, view: View, format: PictureFormat) -> bytes:
-        """The newest frame as a still; a stream on demand wakes for it. Raises Busy and PictureError."""
-        with self.looking():
-            while self.config.mode == "on_demand" and self.state in (StreamState.IDLE, StreamState.STARTING):
-                await self._entered.wait()
-            if self._pipeline is None:
-                raise PictureError("the stream has stopped" if self._stopping else "no frame yet")
-            return await asyncio.wrap_future(self._pipeline.publisher.snapshot(view, format))
+    @property
+    def newest(self) -> NormalisedFrame | None:
+        """What stills and Motion JPEG are made from. None while there is no frame. Any thread."""
+        pipeline = self._pipeline
+        return pipeline.publisher.newest if pipeline is not None else None
 
-    async def shown(self, view: View, known: Stamp | None = None) -> tuple[Stamp, ByteImage] | None:
-        """What viewers see of the newest frame, as (h * 3/2, w) I420; None when it is that of ``known``.
-        For those who are ``looking``. Raises Busy and PictureError."""
-        if self._pipeline is None:
-            raise PictureError("no frame yet")
-        return await asyncio.wrap_future(self._pipeline.publisher.shown(view, known))
+    async def frame(self) -> NormalisedFrame:
+        """The newest, once a stream on demand is awake: for those who are ``looking``.
+        Raises PictureError when there is none."""
+        while self.config.mode == "on_demand" and self.state in (StreamState.IDLE, StreamState.STARTING):
+            await self._entered.wait()
+        newest = self.newest
+        if newest is None:
+            raise PictureError("the stream has stopped" if self._stopping else "no frame yet")
+        return newest
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -148,12 +148,12 @@ class Stream:
             "source": redact_source(self.config.source),
             "width": width,
             "height": height,
-            "fps_in": round(self.metrics.capture_rate.per_second(), 2) if publisher else 0.0,
-            "fps_out": round(publisher.fps.per_second(), 2) if publisher else 0.0,
+            "fps_in": round(self.metrics.capture_rate.per_second(), 3) if publisher else 0.0,
+            "fps_out": round(publisher.fps.per_second(), 3) if publisher else 0.0,
             "skipped": dict(self.metrics.skips),
             "latency_ms": {
-                name: publisher.latencies.percentile_ms(share) if publisher else None
-                for name, share in (("p50", 0.5), ("p95", 0.95))
+                name: publisher.latencies.percentile_ms(fraction) if publisher else None
+                for name, fraction in (("p50", 0.5), ("p95", 0.95))
             },
             "viewers": sum(len(hub) for hub in self._hubs.values()) - len(self._recordings),
             "recording": len(self._recordings) > 0,
@@ -248,10 +248,11 @@ class Stream:
             self._service,
             self.metrics,
             self._clock,
+            self._hubs,
             every=not self.config.realtime and not self._source_is_live(),
             on_first_frame=self._threadsafe(self._delivers),
         )
-        pipeline.start(self._hubs, self._attention.set)
+        pipeline.start(self._attention.set)
         self._show_notice()
         try:
             with self._service.leased(live=True):
@@ -368,11 +369,7 @@ class Stream:
             self._enter(StreamState.RUNNING)
 
     def _source_delivers(self) -> None:
-        if (
-            self.state is StreamState.RECONNECTING
-            and self._pipeline is not None
-            and self._pipeline.publisher.has_picture
-        ):
+        if self.state is StreamState.RECONNECTING and self.newest is not None:
             self._enter(StreamState.RUNNING)
 
     # -- any thread ---------------------------------------------------------------------------

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import deque
 
 WINDOW_S = 3.0
 
 
 class Rate:
-    """Events per second. One writer thread; anyone may read."""
+    """Events per second, over the last ``window_s`` or, where events are rarer, between the last two.
 
-    def __init__(self, window_s: float = WINDOW_S, most: int = 1000) -> None:
+    One writer thread; anyone may read.
+    """
+
+    def __init__(self, window_s: float = WINDOW_S, max_events: int = 1000) -> None:
         self._window_s = window_s
-        self._times: deque[float] = deque(maxlen=most)
+        self._times: deque[float] = deque(maxlen=max_events)
 
     def tick(self) -> None:
         self._times.append(time.monotonic())
 
     def per_second(self) -> float:
-        since = time.monotonic() - self._window_s
-        times = [moment for moment in tuple(self._times) if moment >= since]
+        """0 before the second event. Falls towards 0 once the next event is later than the mean interval."""
+        now, times = time.monotonic(), tuple(self._times)
         if len(times) < 2:
             return 0.0
-        return (len(times) - 1) / max(times[-1] - times[0], 1e-9)
+        first = min(bisect_left(times, now - self._window_s), len(times) - 2)
+        intervals = len(times) - 1 - first
+        elapsed_s, silent_s = times[-1] - times[first], now - times[-1]
+        if silent_s * intervals > elapsed_s:
+            intervals, elapsed_s = intervals + 1, elapsed_s + silent_s
+        return intervals / max(elapsed_s, 1e-9)
 
 
 class ByteRate:
@@ -37,20 +46,20 @@ class ByteRate:
     def add(self, size: int) -> None:
         self._sent.append((time.monotonic(), size))
         self._total += size
-        self._forget()
+        self._drop_old()
 
     def per_second(self) -> float:
-        self._forget()
+        self._drop_old()
         return self._total / self._window_s
 
-    def _forget(self) -> None:
+    def _drop_old(self) -> None:
         since = time.monotonic() - self._window_s
         while self._sent and self._sent[0][0] < since:
             self._total -= self._sent.popleft()[1]
 
 
 class Worst:
-    """The largest value of the last ``window_s``: for what is looked at less often than it happens. One thread."""
+    """The largest value of the last ``window_s``: for what is read less often than it happens. One thread."""
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
@@ -58,7 +67,7 @@ class Worst:
         """(when, value): each is larger than all that came after it."""
 
     def add(self, value: float) -> float:
-        """The largest so far."""
+        """The largest value within the window."""
         now = time.monotonic()
         while self._falling and self._falling[-1][1] <= value:
             self._falling.pop()
@@ -71,14 +80,14 @@ class Worst:
 class Latencies:
     """The values of the last moments, in seconds. One writer thread; anyone may read."""
 
-    def __init__(self, window_s: float = 4 * WINDOW_S, most: int = 600) -> None:
+    def __init__(self, window_s: float = 4 * WINDOW_S, max_values: int = 600) -> None:
         self._window_s = window_s
-        self._values: deque[tuple[float, float]] = deque(maxlen=most)
+        self._values: deque[tuple[float, float]] = deque(maxlen=max_values)
 
     def add(self, seconds: float) -> None:
         self._values.append((time.monotonic(), seconds))
 
-    def percentile_ms(self, share: float) -> float | None:
+    def percentile_ms(self, fraction: float) -> float | None:
         since = time.monotonic() - self._window_s
         values = sorted(value for moment, value in tuple(self._values) if moment >= since)
-        return 1000 * values[min(len(values) - 1, int(share * len(values)))] if values else None
+        return 1000 * values[min(len(values) - 1, int(fraction * len(values)))] if values else None

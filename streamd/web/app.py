@@ -51,8 +51,9 @@ def _build_long_answers(app: web.Application, context: WebContext) -> None:
     board = app[events.BOARD] = events.Board(context.streams, partial(streams.describe, context))
     directory = context.recording.directory
     archive = app[recordings.ARCHIVE] = recordings.Archive(Library(directory) if directory else None)
+    app[pictures.DEVICES] = pictures.device_list()
     app.on_shutdown.extend([feeds.end, board.end])
-    app.on_cleanup.extend([feeds.clean_up, archive.clean_up])
+    app.on_cleanup.extend([feeds.clean_up, archive.clean_up, pictures.clean_up])
 
 
 class Server:

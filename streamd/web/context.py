@@ -11,6 +11,7 @@ from streamd.config.sections import RecordingConfig, ServerConfig
 from streamd.depth.service import DepthService
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.streams.fleet import Fleet
+from streamd.streams.stills import Stills
 from streamd.telemetry.metrics import Metrics
 
 
@@ -22,7 +23,9 @@ class WebContext:
     service: DepthService
     metrics: Metrics
     viewers: WebRtcSink
-    stills: SerialExecutor
+    stills: Stills
+    uploads: SerialExecutor
+    """Works on the pictures that clients send."""
     server: ServerConfig = field(default_factory=ServerConfig)
     recording: RecordingConfig = field(default_factory=RecordingConfig)
 

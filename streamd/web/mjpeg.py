@@ -1,7 +1,7 @@
 """Motion JPEG: for what cannot do WebRTC. A picture is made once for all who watch the same view.
 
 Each client gets the newest picture when it has taken the one before: a slow one skips, and nobody
-waits for it. JPEGs are made in a thread of our own, so that the video is not late for them.
+waits for it. Pictures are drawn and encoded in a thread of their own, never in a stream's.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import cv2
 from aiohttp import web
 
-from streamd.concurrency import threads
-from streamd.config.sections import View
+from streamd.concurrency.threads import SerialExecutor
+from streamd.config.sections import StreamConfig, View
 from streamd.errors import Busy, PictureError
-from streamd.media.frames import ByteImage, Stamp, i420_of
+from streamd.media.frames import NormalisedFrame, Picture, Scaler, i420_of
 from streamd.render.notice import Notice, draw_notice
+from streamd.render.views import Renderer
 from streamd.states import StreamState
-from streamd.streams.publisher import NOTICE_SIZE
+from streamd.streams.notices import NOTICE_SIZE
+from streamd.streams.stills import NICENESS
 from streamd.streams.stream import Stream
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, Whole
@@ -82,22 +85,21 @@ class Client:
 class Feed:
     """The pictures of one view of one stream, while somebody watches."""
 
-    def __init__(self, stream: Stream, view: View, encoder: threads.SerialExecutor) -> None:
+    def __init__(self, stream: Stream, view: View, maker: JpegMaker) -> None:
         self.clients: set[Client] = set()
         self.part = b""
+        """The newest picture, as a part of the answer."""
         self.number = 0
         """Counts the pictures."""
         self.closed = False
         self._stream = stream
         self._view: View = view
-        self._encoder = encoder
-        self._came = asyncio.Event()
+        self._maker = maker
+        self._changed = asyncio.Event()
         """Set, and replaced, at the next picture or the end."""
-        self._newest = b""
-        self._stamp: Stamp | None = None
-        """Of the frame that is shown."""
-        self._notice: Notice | None = None
-        """The one that is shown."""
+        self._jpeg = b""
+        self._shown: NormalisedFrame | Notice | None = None
+        """What the newest picture shows."""
         self._task = asyncio.create_task(self._run(), name=f"mjpeg-{stream.name}")
 
     async def after(self, number: int, timeout_s: float) -> None:
@@ -105,64 +107,73 @@ class Feed:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self.number <= number and not self.closed:
-                    await self._came.wait()
+                    await self._changed.wait()
 
     def close(self) -> None:
         """Safe to repeat."""
         self.closed = True
         self._task.cancel()
-        self._tell()
+        self._wake_clients()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             with self._stream.looking():
-                while self._stream.state != "stopping":
+                while self._stream.state != StreamState.STOPPING:
                     began = loop.time()
-                    self._show(await self._picture())
+                    await self._update()
                     pause_s = 1 / max((client.fps for client in self.clients), default=FPS.default)
                     await asyncio.sleep(max(0.0, began + pause_s - loop.time()))
         finally:
             self.closed = True
-            self._tell()
+            self._wake_clients()
 
-    def _show(self, jpeg: bytes | None) -> None:
-        if jpeg is None or jpeg == self._newest:
+    async def _update(self) -> None:
+        """A new picture, if there is anything new to show."""
+        newest: NormalisedFrame | Notice | None = self._stream.notice
+        if newest is None and self._stream.state is StreamState.RUNNING:
+            newest = self._stream.newest
+        if newest is None or newest == self._shown:
+            return
+        with suppress(Busy, PictureError):  # the next time, then
+            jpeg = await self._maker.jpeg(newest, self._view, self._stream)
+            self._shown = newest
+            self._publish(jpeg)
+
+    def _publish(self, jpeg: bytes) -> None:
+        if jpeg == self._jpeg:
             return
         head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-        self._newest, self.part = jpeg, head.encode() + jpeg + b"\r\n"
+        self._jpeg, self.part = jpeg, head.encode() + jpeg + b"\r\n"
         self.number += 1
-        self._tell()
+        self._wake_clients()
 
-    def _tell(self) -> None:
-        self._came.set()
-        self._came = asyncio.Event()
+    def _wake_clients(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
-    async def _picture(self) -> bytes | None:
-        """None when there is nothing new."""
-        notice = self._stream.notice
-        before, self._notice = self._notice, notice
-        try:
-            if notice is None:
-                return await self._frame() if self._stream.state is StreamState.RUNNING else None
-            if notice == before:
-                return None
-            self._stamp = None
-            return await self._jpeg(i420_of(draw_notice(notice, *NOTICE_SIZE)))
-        except (Busy, PictureError):  # no frame yet, or too much to do: the next time
-            self._notice = before
-            return None
 
-    async def _frame(self) -> bytes | None:
-        shown = await self._stream.shown(self._view, self._stamp)
-        if shown is None:
-            return None
-        jpeg = await self._jpeg(shown[1])
-        self._stamp = shown[0]
-        return jpeg
+class JpegMaker:
+    """Draws and encodes in a thread of its own, which starts with the first picture."""
 
-    async def _jpeg(self, i420: ByteImage) -> bytes:
-        return await asyncio.wrap_future(self._encoder.submit(lambda: jpeg_of(i420)))
+    def __init__(self) -> None:
+        self._scaler = Scaler()
+        """Used in that thread only."""
+        self._executor: SerialExecutor | None = None
+
+    async def jpeg(self, newest: NormalisedFrame | Notice, view: View, stream: Stream) -> bytes:
+        """Raises Busy."""
+        if self._executor is None:
+            self._executor = SerialExecutor("mjpeg", capacity=MAX_CLIENTS, niceness=NICENESS)
+        if isinstance(newest, Notice):
+            draw = partial(draw_notice, newest, *NOTICE_SIZE)
+        else:
+            draw = partial(draw_frame, newest, view, stream.config, self._scaler)
+        return await asyncio.wrap_future(self._executor.submit(lambda: encode_jpeg(draw()), owner=stream))
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.close()
 
 
 class Feeds:
@@ -170,8 +181,7 @@ class Feeds:
 
     def __init__(self) -> None:
         self._feeds: dict[tuple[Stream, View], Feed] = {}
-        self._encoder: threads.SerialExecutor | None = None
-        """Started for the first client."""
+        self._maker = JpegMaker()
         self.clients = 0
         self._closed = False
 
@@ -183,8 +193,7 @@ class Feeds:
             raise Refusal(503, "full", message, {"Retry-After": str(RETRY_AFTER_S)})
         feed = self._feeds.get((stream, view))
         if feed is None or feed.closed:
-            self._encoder = self._encoder or threads.SerialExecutor("mjpeg", capacity=16)
-            feed = self._feeds[stream, view] = Feed(stream, view, self._encoder)
+            feed = self._feeds[stream, view] = Feed(stream, view, self._maker)
         client = Client(feed, fps)
         feed.clients.add(client)
         self.clients += 1
@@ -205,8 +214,7 @@ class Feeds:
             feed.close()
 
     async def clean_up(self, app: web.Application) -> None:
-        if self._encoder is not None:
-            self._encoder.close()
+        self._maker.close()
 
 
 FEEDS = web.AppKey("feeds", Feeds)
@@ -224,7 +232,14 @@ ROUTES = (
 )
 
 
-def jpeg_of(i420: ByteImage) -> bytes:
-    """(h * 3/2, w), as ``i420_of`` gives it."""
-    bgr = cv2.cvtColor(i420, cv2.COLOR_YUV2BGR_I420)
+def draw_frame(frame: NormalisedFrame, view: View, config: StreamConfig, scaler: Scaler) -> Picture:
+    """What viewers of the video see of it."""
+    renderer = Renderer(config.overlay_alpha, scaler)
+    renderer.begin(frame.normalised, frame.frame.picture, config.height)
+    return renderer.draw(view)
+
+
+def encode_jpeg(picture: Picture) -> bytes:
+    """Of a yuv420p picture."""
+    bgr = cv2.cvtColor(i420_of(picture), cv2.COLOR_YUV2BGR_I420)
     return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])

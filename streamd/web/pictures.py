@@ -11,34 +11,49 @@ from typing import Any, TypeVar, cast
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from streamd.concurrency.threads import SharedCall
 from streamd.config.sections import PictureFormat
 from streamd.jobs.picture import depth_of_picture
 from streamd.render.pictures import CONTENT_TYPES
-from streamd.sources.v4l2 import cameras
+from streamd.sources.v4l2 import Camera, cameras
 from streamd.web.context import CONTEXT
 from streamd.web.errors import Refusal
 from streamd.web.parameters import VIEW, Text, picture_format
-from streamd.web.requests import BODY_ERRORS, UNSAID, UPLOADS, body_timeout, check_length, limited
+from streamd.web.requests import BODY_ERRORS, UNSAID, UPLOADS, Room, body_timeout, check_length, limited
 from streamd.web.routes import Body, Route
 from streamd.web.schemas import PICTURES, json_content, listing, record
+from streamd.web.streaming import send
 from streamd.web.tokens import Scope
 
 T = TypeVar("T")
 
 MAX_PICTURE_BYTES = 32 * 1024 * 1024
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+"""Of all pictures together that are being sent."""
+PIECE_BYTES = 256 * 1024
 MAX_FORM_BYTES = 64 * 1024
 """What a form may have around its picture."""
+ANSWERS = Room(MAX_ANSWER_BYTES)
+DEVICES = web.AppKey("devices", SharedCall[list[Camera]])
 FORMAT = picture_format("png")
 MODEL = Text("model", "Refused when another one is running")
 
 
 async def list_devices(request: web.Request) -> web.Response:
-    """The cameras of this machine. Asked for in a thread: a driver may take its time."""
-    found = await finished(request.app[CONTEXT].stills.submit(cameras))
+    """The cameras of this machine. A driver may take its time: all who ask meanwhile get the same answer."""
+    found = await asyncio.shield(asyncio.wrap_future(request.app[DEVICES].start()))
     return web.json_response({"devices": [camera.describe() for camera in found]})
 
 
-async def depth(request: web.Request) -> web.Response:
+def device_list() -> SharedCall[list[Camera]]:
+    return SharedCall("devices", cameras)
+
+
+async def clean_up(app: web.Application) -> None:
+    app[DEVICES].close()
+
+
+async def depth(request: web.Request) -> web.StreamResponse:
     """One picture, as the raw body or as the field ``image`` of a form."""
     context = request.app[CONTEXT]
     view, format = VIEW.read(request), FORMAT.read(request)
@@ -49,7 +64,8 @@ async def depth(request: web.Request) -> web.Response:
     with UPLOADS.share() as take:
         data = await _image(request, take)
         work = partial(depth_of_picture, data, context.service, view, format)
-        return picture_answer(await finished(context.stills.submit(work)), format, f"depth-{view}")
+        made = await finished(context.uploads.submit(work, owner=request.remote))
+    return await send_picture(request, made, format, f"depth-{view}")
 
 
 async def _image(request: web.Request, take: Callable[[int], None]) -> bytes:
@@ -75,13 +91,21 @@ async def finished(future: Future[T]) -> T:
         del future  # else an error would hold this frame, and this frame the error, until the next collection
 
 
-def picture_answer(data: bytes, format: PictureFormat, stem: str) -> web.Response:
+async def send_picture(request: web.Request, data: memoryview, format: PictureFormat, stem: str) -> web.StreamResponse:
+    """Piece by piece: at once, a large picture would be copied on the event loop, and wait there for its reader.
+    One who does not read is cut off."""
     extension = "png" if format == "png16" else format
-    return web.Response(
-        body=data,
-        content_type=CONTENT_TYPES[format],
-        headers={"Content-Disposition": f'inline; filename="{stem}.{extension}"', "Cache-Control": "no-store"},
-    )
+    headers = {"Content-Disposition": f'inline; filename="{stem}.{extension}"', "Cache-Control": "no-store"}
+    response = web.StreamResponse(headers=headers)
+    response.content_type, response.content_length = CONTENT_TYPES[format], len(data)
+    with ANSWERS.share() as take:
+        take(len(data))
+        await response.prepare(request)
+        if request.method != "HEAD":
+            for start in range(0, len(data), PIECE_BYTES):
+                if not await send(request, response, data[start : start + PIECE_BYTES]):
+                    break
+    return response
 
 
 ROUTES = (

@@ -51,7 +51,7 @@ class Room:
         def take(count: int) -> None:
             nonlocal taken
             if count > self._left:
-                message = "too many pictures arrive at once; try again"
+                message = "too many pictures at once; try again"
                 raise Refusal(503, "busy", message, {"Retry-After": str(RETRY_AFTER_S)})
             self._left -= count
             taken += count

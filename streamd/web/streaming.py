@@ -27,7 +27,9 @@ def keep_short(request: web.Request) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
 
 
-async def send(request: web.Request, response: web.StreamResponse, data: bytes, stalled_s: float = STALLED_S) -> bool:
+async def send(
+    request: web.Request, response: web.StreamResponse, data: bytes | memoryview, stalled_s: float = STALLED_S
+) -> bool:
     """Whether it went, and there is room for more. One who does not read is cut off."""
     try:
         async with asyncio.timeout(stalled_s):

@@ -15,7 +15,7 @@ from streamd.errors import PictureError
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, picture_format
-from streamd.web.pictures import picture_answer
+from streamd.web.pictures import send_picture
 from streamd.web.requests import BODY_ERRORS, json_object, stream_of
 from streamd.web.routes import Body, Route
 from streamd.web.schemas import PICTURES, STREAM, json_content, reference
@@ -71,17 +71,17 @@ async def delete_stream(request: web.Request) -> web.Response:
     return web.json_response(stream.describe())
 
 
-async def snapshot(request: web.Request) -> web.Response:
-    stream = stream_of(request)
+async def snapshot(request: web.Request) -> web.StreamResponse:
+    stream, context = stream_of(request), request.app[CONTEXT]
     view, format = VIEW.read(request), FORMAT.read(request)
     try:
-        data = await asyncio.wait_for(stream.snapshot(view, format), SNAPSHOT_TIMEOUT_S)
+        data = await asyncio.wait_for(context.stills.make(stream, view, format), SNAPSHOT_TIMEOUT_S)
     except (PictureError, TimeoutError) as error:
         reason = str(error) or f"no frame within {SNAPSHOT_TIMEOUT_S:.0f} s"
         raise Refusal(
             503, "not_ready", f"stream {stream.name}: {reason}", {"Retry-After": str(RETRY_AFTER_S)}
         ) from None
-    return picture_answer(data, format, f"{stream.name}-{view}")
+    return await send_picture(request, data, format, f"{stream.name}-{view}")
 
 
 def _model(context: WebContext) -> dict[str, Any]:

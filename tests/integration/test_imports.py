@@ -31,7 +31,7 @@ async def main():
     async with asyncio.timeout(40):
         while daemon.streams["test"].state != "running":
             await asyncio.sleep(0.05)
-    await daemon.streams["test"].snapshot("depth", "png")
+    await daemon.stills.make(daemon.streams["test"], "depth", "png")
     daemon.stop()
     await running
 

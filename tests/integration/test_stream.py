@@ -6,9 +6,9 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,10 @@ from streamd.errors import (
 from streamd.media.frames import TIME_BASE, EncodedPacket
 from streamd.media.hub import Subscription
 from streamd.sinks.recording import recorder
-from streamd.streams import capture, publisher
+from streamd.streams import capture, notices
 from streamd.streams.capture import Pacer
+from streamd.streams.publisher import Publisher
+from streamd.streams.stills import Stills
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
 from tests.support.clips import frames_of, number_in
@@ -114,6 +116,13 @@ async def playing(
         await asyncio.wait_for(running, 5)
 
 
+@pytest.fixture
+def stills() -> Iterator[Stills]:
+    stills = Stills()
+    yield stills
+    stills.close()
+
+
 async def watch(bench: Bench, view: str = "depth") -> Subscription:
     return Subscription(bench.stream.hub(view), on_drop=lambda count: None)
 
@@ -190,9 +199,9 @@ class TestStates:
                 bench.camera.end(SourceStalled(NAME, "went silent"))
             await bench.film_one()
             got = await packets(seat, 5)
-            newest = bench.stream._pipeline.publisher._newest  # type: ignore[union-attr]
+            newest = bench.stream.newest
             assert newest is not None
-            assert (newest[0].stamp.epoch, newest[0].stamp.sequence) == (2, 4)
+            assert (newest.frame.stamp.epoch, newest.frame.stamp.sequence) == (2, 4)
             seat.close()
         assert [packet.is_keyframe for packet in got] == [True, False, False, False, False]
         assert all(a.pts < b.pts for a, b in pairwise(got))
@@ -238,12 +247,12 @@ class TestStates:
 
         async with playing() as bench:
             await bench.film_one()
-            monkeypatch.setattr(publisher.Publisher, part, fail)
+            monkeypatch.setattr(Publisher, part, fail)
             bench.camera.film()
             await bench.state("failed")
             assert bench.stream.reason == "internal error: test"
             with pytest.raises(PictureError):
-                await bench.stream.snapshot("depth", "jpg")
+                await bench.stream.frame()
 
     async def test_a_fault_in_a_source_fails_this_stream_too(self) -> None:
         async with playing() as bench:
@@ -365,15 +374,38 @@ class TestDescription:
         assert 0 < full["latency_ms"]["p50"] <= full["latency_ms"]["p95"] < 2000
         assert set(full) >= {"name", "reason", "skipped", "viewers", "recording", "flicker", "views"}
 
-    async def test_a_snapshot_is_the_newest_frame(self) -> None:
+    async def test_the_newest_frame(self, stills: Stills) -> None:
         async with playing() as bench:
             with pytest.raises(PictureError, match="no frame yet"):
-                await bench.stream.snapshot("depth", "jpg")
+                await bench.stream.frame()
             await bench.film_one()
             await bench.film_one()
-            data = await bench.stream.snapshot("source", "png")
+            data = await stills.make(bench.stream, "source", "png")
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
             assert number_in(av.VideoFrame.from_ndarray(pixels, format="bgr24")) == 1
+
+    async def test_frames_do_not_wait_for_a_still(self, stills: Stills, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nor does the end of the stream."""
+        began, go_on = threading.Event(), threading.Event()
+
+        def block(*_: object) -> memoryview:
+            began.set()
+            go_on.wait(10)
+            return memoryview(b"still")
+
+        monkeypatch.setattr("streamd.streams.stills.make_still", block)
+        async with playing() as bench:
+            await bench.film_one()
+            asked = [
+                asyncio.create_task(stills.make(bench.stream, view, format))
+                for view, format in product(("depth", "side-by-side"), ("jpg", "png", "npz", "ply"))
+            ]
+            await bench.until(began.is_set)
+            for _ in range(5):
+                await bench.film_one()
+        assert bench.stream.state == "stopping"
+        go_on.set()
+        assert {bytes(data) for data in await asyncio.gather(*asked)} == {b"still"}
 
 
 class TestRecording:
@@ -432,7 +464,7 @@ class TestRecording:
 
 @pytest.fixture
 def quick_notices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publisher, "NOTICE_EVERY_S", 0.02)
+    monkeypatch.setattr(notices, "NOTICE_EVERY_S", 0.02)
 
 
 STALLED = SourceStalled(NAME, "went silent")
@@ -568,10 +600,10 @@ class TestOnDemand:
             await bench.film_one()
             assert bench.camera.opened == 1
 
-    async def test_a_snapshot_wakes_it_and_waits_for_its_picture(self) -> None:
+    async def test_a_snapshot_wakes_it_and_waits_for_its_picture(self, stills: Stills) -> None:
         async with playing(mode="on_demand", linger_s=0) as bench:
             await bench.state("idle")
-            asked = asyncio.create_task(bench.stream.snapshot("source", "png"))
+            asked = asyncio.create_task(stills.make(bench.stream, "source", "png"))
             await bench.until(lambda: bench.camera.opened)
             bench.camera.film()
             pixels = cv2.imdecode(np.frombuffer(await asyncio.wait_for(asked, 5), np.uint8), cv2.IMREAD_COLOR)

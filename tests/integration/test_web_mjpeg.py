@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import aiohttp
 import cv2
 import numpy as np
 import pytest
 
-from streamd.config.sections import View
 from streamd.errors import SourceEnded
-from streamd.media.frames import ByteImage
+from streamd.media.frames import ByteImage, Picture
 from streamd.streams.stream import Stream
 from streamd.web import mjpeg, streaming
 from streamd.web.mjpeg import FEEDS
@@ -88,13 +89,13 @@ async def test_pictures_of_the_view(site: Site) -> None:
 
 async def test_each_frame_is_made_once_for_all(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[bytes] = []
-    jpeg_of = mjpeg.jpeg_of
+    encode = mjpeg.encode_jpeg
 
-    def noted(i420: ByteImage) -> bytes:
-        made.append(jpeg_of(i420))
+    def noted(picture: Picture) -> bytes:
+        made.append(encode(picture))
         return made[-1]
 
-    monkeypatch.setattr(mjpeg, "jpeg_of", noted)
+    monkeypatch.setattr(mjpeg, "encode_jpeg", noted)
     async with watching(site, "?fps=30") as one, watching(site, "?fps=30") as other, watching(site, "?view=gray"):
         assert len(site.app[FEEDS]._feeds) == 2
         seen: list[tuple[bytes, bytes]] = []
@@ -107,17 +108,31 @@ async def test_each_frame_is_made_once_for_all(site: Site, monkeypatch: pytest.M
         assert len({a for a, _ in seen}) == 4, "a picture is not repeated while there are new ones"
 
 
+async def test_frames_do_not_wait_for_a_picture(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def block(picture: Picture) -> bytes:
+        began.set()
+        go_on.wait(10)
+        return b"jpeg"
+
+    monkeypatch.setattr(mjpeg, "encode_jpeg", block)
+    async with watching(site, "?fps=30") as watcher:
+        await site.until(began.is_set)
+        await site.film(count=5)
+        go_on.set()
+        assert await watcher.jpeg() == b"jpeg"
+
+
 async def test_a_slow_one_keeps_nobody_waiting(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads nothing at all, and is let go in the end."""
     monkeypatch.setattr(streaming, "STALLED_S", 0.5)
     monkeypatch.setattr(mjpeg, "send", lambda *arguments: streaming.send(*arguments, stalled_s=0.5))
     big, count = bytes(500_000), itertools.count()
-    monkeypatch.setattr(mjpeg, "jpeg_of", lambda i420: b"%d" % next(count) + big)
-
-    async def shown(stream: Stream, view: View, known: object) -> tuple[object, None]:
-        return object(), None
-
-    monkeypatch.setattr(Stream, "shown", shown)
+    monkeypatch.setattr(mjpeg, "encode_jpeg", lambda picture: b"%d" % next(count) + big)
+    newest = site.stream().newest
+    assert newest is not None
+    monkeypatch.setattr(Stream, "newest", property(lambda stream: replace(newest)))
     address = site.url.removeprefix("http://").split(":")
     _, lazy = await asyncio.open_connection(address[0], int(address[1]), limit=1024)
     lazy.write(f"GET {PATH}?fps=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

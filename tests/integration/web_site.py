@@ -17,6 +17,7 @@ from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import RecordingConfig, ServerConfig, StreamConfig, WebRtcConfig
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.streams.fleet import Fleet
+from streamd.streams.stills import Stills
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
 from streamd.web.app import build_app, listen
@@ -104,11 +105,12 @@ async def served(
 ) -> AsyncIterator[Site]:
     """By default with one stream, porch. Keyword arguments are of [server]."""
     site = Site(ServerConfig(**server), recording or RecordingConfig())
-    sink, stills, stop = WebRtcSink(WebRtcConfig(), loopback=True), SerialExecutor("stills"), asyncio.Event()
+    sink, stop = WebRtcSink(WebRtcConfig(), loopback=True), asyncio.Event()
+    stills, uploads = Stills(), SerialExecutor("uploads")
     given = {"porch": {}} if streams is None else streams
     await site.fleet.apply({name: StreamConfig(source="rtsp://h/live", **more) for name, more in given.items()})
     service: Any = Service()
-    context = WebContext(site.fleet, service, site.metrics, sink, stills, site.server, site.recording)
+    context = WebContext(site.fleet, service, site.metrics, sink, stills, uploads, site.server, site.recording)
     site.app = build_app(context)
     running = asyncio.create_task(site.fleet.run(stop))
     server_ = await listen(site.app, ("127.0.0.1", 0))
@@ -122,3 +124,4 @@ async def served(
         await sink.shutdown()
         await server_.close()
         stills.close()
+        uploads.close()

@@ -76,10 +76,10 @@ def test_another_model_or_size_starts_anew() -> None:
 
 
 def settle(shown: DepthRange, depth: FloatImage, seconds: float, start: float = 0.0) -> FloatImage:
-    share = depth
+    normalised = depth
     for number in range(int(seconds * FPS) + 1):
-        share = shown.normalise(depth, start + number / FPS)
-    return share
+        normalised = shown.normalise(depth, start + number / FPS)
+    return normalised
 
 
 def test_the_range_opens_fast_and_closes_slowly() -> None:
@@ -115,8 +115,8 @@ def test_a_fixed_range_never_moves(bounds: tuple[float, float]) -> None:
 def test_frame_by_frame_takes_each_ones_extremes() -> None:
     shown = DepthRange("frame")
     for depth in (scene(), 7 * scene(1) - 3):
-        share = shown.normalise(depth, 0.0)
-        np.testing.assert_allclose(share, (depth - depth.min()) / (depth.max() - depth.min()), atol=1e-5)
+        normalised = shown.normalise(depth, 0.0)
+        np.testing.assert_allclose(normalised, (depth - depth.min()) / (depth.max() - depth.min()), atol=1e-5)
 
 
 def test_log_gives_more_colours_to_what_is_far() -> None:
@@ -134,8 +134,8 @@ def test_log_gives_more_colours_to_what_is_far() -> None:
 def test_a_flat_picture_has_a_finite_colour(mode: Mode, compress: str, level: float) -> None:
     shown = DepthRange(mode, compress)  # type: ignore[arg-type]
     for number in range(3):
-        share = shown.normalise(np.full((32, 64), level, np.float32), number / FPS)
-        assert np.isfinite(share).all()
+        normalised = shown.normalise(np.full((32, 64), level, np.float32), number / FPS)
+        assert np.isfinite(normalised).all()
 
 
 @given(
@@ -146,9 +146,9 @@ def test_a_flat_picture_has_a_finite_colour(mode: Mode, compress: str, level: fl
 def test_every_share_is_between_0_and_1(depth: FloatImage, mode: Mode, compress: str) -> None:
     shown = DepthRange(mode, compress)  # type: ignore[arg-type]
     for number in range(2):
-        share = shown.normalise(depth, number / FPS)
-        assert share.dtype == np.float32
-        assert ((share >= 0) & (share <= 1 + 1e-6)).all()
+        normalised = shown.normalise(depth, number / FPS)
+        assert normalised.dtype == np.float32
+        assert ((normalised >= 0) & (normalised <= 1 + 1e-6)).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -176,12 +176,12 @@ def test_a_few_wild_pixels_do_not_count() -> None:
 class TestFlickerMeter:
     def test_measures_the_change_where_the_picture_stood_still(self) -> None:
         meter = FlickerMeter(smoothing=1.0)
-        share, luma = np.zeros((4, 4), np.float32), np.full((4, 4), 9, np.uint8)
-        assert meter.update(share, luma) == 0
-        share, luma = share.copy(), luma.copy()
-        share[0], share[1] = 0.5, 1.0
+        normalised, luma = np.zeros((4, 4), np.float32), np.full((4, 4), 9, np.uint8)
+        assert meter.update(normalised, luma) == 0
+        normalised, luma = normalised.copy(), luma.copy()
+        normalised[0], normalised[1] = 0.5, 1.0
         luma[0] = 200
-        assert meter.update(share, luma) == pytest.approx(4 / 12)
+        assert meter.update(normalised, luma) == pytest.approx(4 / 12)
 
     @pytest.mark.parametrize(
         ("before", "after", "counts"), [(0, 255, False), (255, 0, False), (7, 8, True), (8, 7, True)]

@@ -9,20 +9,20 @@ from itertools import pairwise
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 import pytest
 
 from streamd.concurrency import threads
 from streamd.concurrency.mailbox import Mailbox
-from streamd.config.sections import StreamConfig
-from streamd.errors import Busy, EncodeError, PictureError
+from streamd.config.sections import StreamConfig, View
+from streamd.errors import EncodeError
 from streamd.media import encode
 from streamd.media.frames import CLOCK_RATE, DepthFrame, EncodedPacket, Provenance, Stamp, StampClock, planes_of
 from streamd.media.hub import Rendition
 from streamd.render.notice import Notice
-from streamd.streams import publisher
-from streamd.streams.publisher import MAX_SNAPSHOTS, Publisher
+from streamd.streams import notices, publisher, renditions
+from streamd.streams.publisher import Publisher
+from streamd.streams.renditions import RenditionOutput
 from streamd.telemetry.metrics import Metrics
 
 pytestmark = pytest.mark.timeout(10)
@@ -53,19 +53,19 @@ class Bench:
         self.metrics = Metrics()
         self.started: list[float] = []
         self.inbox: Mailbox[DepthFrame] = Mailbox(every=True)
+        self.hubs = {view: Hub() for view in ("depth", "source", "side-by-side")}
+        self.light, self.vp8 = Hub(), Hub()
+        hubs = {Rendition(view): hub for view, hub in self.hubs.items()}  # type: ignore[arg-type]
+        hubs |= {LIGHT: self.light, VP8: self.vp8}
         self.publisher = Publisher(
             "porch",
             StreamConfig(source="demo:", **config),
             self.inbox,
+            hubs,  # type: ignore[arg-type]
             self.metrics.of_stream("porch"),
             StampClock(),
             lambda: self.started.append(time.monotonic()),
         )
-        self.hubs = {view: Hub() for view in ("depth", "source", "side-by-side")}
-        self.light, self.vp8 = Hub(), Hub()
-        renditions = {Rendition(view): hub for view, hub in self.hubs.items()}  # type: ignore[arg-type]
-        renditions |= {LIGHT: self.light, VP8: self.vp8}
-        self.publisher.hubs = renditions  # type: ignore[assignment]
         self.worker = threads.start("publish", self.publisher.run)
         self._began = time.monotonic()
         self._count = 0
@@ -75,6 +75,9 @@ class Bench:
         hub.watched = True
         self.publisher.request_keyframe(Rendition(view), "join")  # type: ignore[arg-type]
         return hub
+
+    def output(self, view: View) -> RenditionOutput:
+        return self.publisher._outputs[Rendition(view)]
 
     def put(self, count: int = 1, size: tuple[int, int] = (64, 48)) -> None:
         for _ in range(count):
@@ -88,9 +91,11 @@ class Bench:
             self.inbox.put(DepthFrame(stamp, picture, depth, np.zeros((32, 64), np.uint8), depth, PROVENANCE))
 
     def settle(self) -> None:
-        """Returns when all that was put has been published: a snapshot is answered before that."""
-        for _ in range(2):
-            self.publisher.snapshot("depth", "jpg").result(3)
+        """Returns when all that was put has been published."""
+        give_up_at = time.monotonic() + 3
+        while self.metric("streamd_capture_to_publish_seconds_count") < self._count:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.001)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, {"stream": "porch", **labels}) or 0
@@ -105,7 +110,7 @@ def bench() -> Iterator[Bench]:
 
 
 def test_nobody_watches_nothing_is_encoded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publisher, "LiveEncoder", None)
+    monkeypatch.setattr(renditions, "LiveEncoder", None)
     bench.put(3)
     bench.settle()
     assert all(hub.packets == [] for hub in bench.hubs.values())
@@ -133,7 +138,7 @@ def test_the_encoder_goes_when_the_last_viewer_does(bench: Bench) -> None:
     bench.put()
     bench.settle()
     assert len(hub.packets) == 2
-    assert bench.publisher._encoders == {}
+    assert bench.output("depth")._encoder is None
     hub.watched = True
     bench.put()
     assert hub.wait_for(3)[2].is_keyframe, "who comes back can begin at once"
@@ -187,92 +192,27 @@ def test_a_new_size_gets_a_new_encoder_and_a_keyframe(bench: Bench) -> None:
     assert bench.publisher.size == (96, 64)
 
 
-def test_an_encoder_that_fails_is_replaced(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    hub = bench.watch("depth")
-    bench.put()
-    hub.wait_for(1)
-
-    def fail(*_: object, **__: object) -> None:
-        raise EncodeError("test")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(encode.LiveEncoder, "encode", fail)
-        bench.put()
-        bench.settle()
-    bench.put()
-    assert hub.wait_for(2)[1].is_keyframe
-    assert caplog.messages == ["stream porch: view depth: test"]
+def test_the_newest_frame_is_what_all_views_are_drawn_from(bench: Bench) -> None:
+    assert bench.publisher.newest is None
+    bench.put(2, size=(96, 64))
+    bench.settle()
+    newest = bench.publisher.newest
+    assert newest is not None
+    assert newest.frame.stamp.sequence == 1
+    assert (newest.normalised.min(), newest.normalised.max()) == (0, 1)
+    assert bench.publisher.size == (96, 64)
 
 
-def test_a_snapshot_is_the_newest_frame(bench: Bench) -> None:
-    bench.put(size=(96, 64))
-    data = bench.publisher.snapshot("side-by-side", "png").result(3)
-    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (64, 192, 3)
-
-
-def test_what_is_shown_is_a_copy_of_the_newest_frame_once(bench: Bench) -> None:
-    with pytest.raises(PictureError, match=r"^no frame yet$"):
-        bench.publisher.shown("depth").result(3)
-    bench.put(size=(96, 62))
-    shown = bench.publisher.shown("side-by-side").result(3)
-    assert shown is not None
-    stamp, i420 = shown
-    assert i420.shape == (93, 192)
-    assert bench.publisher.shown("side-by-side", stamp).result(3) is None
-    before = i420.copy()
-    bench.put(size=(96, 62))
-    newer = bench.publisher.shown("side-by-side", stamp).result(3)
-    assert newer is not None
-    assert newer[0].sequence == stamp.sequence + 1
-    assert (i420 == before).all()
-
-
-def test_there_is_no_snapshot_before_the_first_frame(bench: Bench) -> None:
-    with pytest.raises(PictureError, match=r"^no frame yet$"):
-        bench.publisher.snapshot("depth", "jpg").result(3)
-
-
-def test_snapshots_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = threading.Event()
-    monkeypatch.setattr(publisher, "encode_still", lambda *_: b"x" if gate.wait(3) else b"")
-    bench.put()
-    first = bench.publisher.snapshot("depth", "jpg")
-    give_up_at = time.monotonic() + 3
-    while not first.running() and time.monotonic() < give_up_at:
-        time.sleep(0.001)
-    futures = [bench.publisher.snapshot("depth", "jpg") for _ in range(MAX_SNAPSHOTS)]
-    with pytest.raises(Busy):
-        bench.publisher.snapshot("depth", "jpg")
-    futures[0].cancel()
-    gate.set()
-    assert [future.result(3) for future in [first, *futures[1:]]] == [b"x"] * MAX_SNAPSHOTS
-
-
-def test_who_asks_for_a_snapshot_of_what_has_stopped_is_told() -> None:
+def test_a_fault_ends_the_thread_and_closes_its_inbox(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
-    bench.inbox.close()
-    bench.worker.join()
-    with pytest.raises(PictureError, match=r"^the stream has stopped$"):
-        bench.publisher.snapshot("depth", "jpg").result(1)
-
-
-def test_who_waits_for_a_snapshot_when_it_breaks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One who gave up waiting does not stand in the way of the others."""
-    bench, asked = Bench(), threading.Event()
 
     def fail(*_: object) -> None:
-        asked.wait(3)
         raise RuntimeError("test")
 
     monkeypatch.setattr(bench.publisher, "_take", fail)
     bench.put()
-    futures = [bench.publisher.snapshot("depth", "jpg") for _ in range(3)]
-    futures[0].cancel()
-    asked.set()
-    assert [str(future.exception(3)) for future in futures[1:]] == ["the stream has stopped"] * 2
     assert str(bench.worker.finished.exception(3)) == "test"
+    assert bench.inbox.closed
 
 
 def test_flicker_is_measured(bench: Bench) -> None:
@@ -286,7 +226,7 @@ class TestNotices:
 
     @pytest.fixture(autouse=True)
     def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(publisher, "NOTICE_EVERY_S", 0.02)
+        monkeypatch.setattr(notices, "NOTICE_EVERY_S", 0.02)
 
     def test_come_again_and_again_until_there_is_a_picture(self, bench: Bench) -> None:
         hub = bench.watch("depth")
@@ -350,3 +290,25 @@ class TestRenditions:
         bench.put()
         assert [packet.is_keyframe for packet in bench.vp8.wait_for(2)] == [True, True]
         assert [packet.is_keyframe for packet in hub.wait_for(2)] == [True, False]
+
+    def test_one_that_is_refused_leaves_the_thread_asleep(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No frame comes, and the encoder has refused the size that is there: nothing to wake up for."""
+
+        def refuse(*_: object, **__: object) -> None:
+            raise EncodeError("test")
+
+        monkeypatch.setattr(renditions, "LiveEncoder", refuse)
+        bench = Bench()
+        bench.put()
+        bench.settle()
+        hub = bench.watch("depth")
+        output = bench.output("depth")
+        give_up_at = time.monotonic() + 3
+        while output.keyframe_wanted and time.monotonic() < give_up_at:
+            time.sleep(0.001)
+        assert bench.publisher._wait_s() is None
+        monkeypatch.undo()
+        bench.put(size=(96, 64))
+        assert hub.wait_for(1)[0].size == (96, 64), "tried again when the size is another"
+        bench.inbox.close()
+        bench.worker.finished.result(3)

@@ -30,8 +30,33 @@ def test_a_rate_forgets_what_is_long_ago(now: list[float]) -> None:
         now[0] += 0.5
         rate.tick()
     assert rate.per_second() == pytest.approx(2)
-    now[0] += 10
-    assert rate.per_second() == 0
+
+
+@pytest.mark.parametrize("fps", [2, 0.5, 0.2, 1 / 60])
+def test_a_slow_rate_is_the_true_one_at_any_moment(now: list[float], fps: float) -> None:
+    rate = Rate()
+    for _ in range(4):
+        rate.tick()
+        for _ in range(10):
+            now[0] += 0.0999 / fps
+            assert rate.per_second() == 0 or rate.per_second() == pytest.approx(fps, rel=0.01)
+    assert rate.per_second() > 0
+
+
+@pytest.mark.parametrize("fps", [30, 0.2])
+def test_a_rate_falls_towards_nothing_when_nothing_comes(now: list[float], fps: float) -> None:
+    rate = Rate()
+    for _ in range(100):
+        now[0] += 1 / fps
+        rate.tick()
+    seen = []
+    for _ in range(100):
+        now[0] += 1 / fps
+        seen.append(rate.per_second())
+    assert seen == sorted(seen, reverse=True)
+    assert seen[0] == pytest.approx(fps, rel=0.05)
+    now[0] += 3600
+    assert rate.per_second() < 0.001
 
 
 def test_one_event_is_no_rate(now: list[float]) -> None:
@@ -42,7 +67,7 @@ def test_one_event_is_no_rate(now: list[float]) -> None:
 
 
 def test_a_rate_never_grows(now: list[float]) -> None:
-    rate = Rate(most=10)
+    rate = Rate(max_events=10)
     for _ in range(1000):
         rate.tick()
         now[0] += 0.01
@@ -50,16 +75,16 @@ def test_a_rate_never_grows(now: list[float]) -> None:
     assert rate.per_second() == pytest.approx(100)
 
 
-@pytest.mark.parametrize(("share", "ms"), [(0.5, 51), (0.95, 96), (0, 1), (1, 100)])
-def test_percentiles(share: float, ms: float) -> None:
+@pytest.mark.parametrize(("fraction", "ms"), [(0.5, 51), (0.95, 96), (0, 1), (1, 100)])
+def test_percentiles(fraction: float, ms: float) -> None:
     latencies = Latencies()
     for value in reversed(range(1, 101)):
         latencies.add(value / 1000)
-    assert latencies.percentile_ms(share) == pytest.approx(ms)
+    assert latencies.percentile_ms(fraction) == pytest.approx(ms)
 
 
 def test_the_newest_latencies_count_and_no_more_are_kept() -> None:
-    latencies = Latencies(most=10)
+    latencies = Latencies(max_values=10)
     assert latencies.percentile_ms(0.5) is None
     for value in [9.0] * 50 + [0.001] * 10:
         latencies.add(value)

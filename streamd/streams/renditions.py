@@ -1,0 +1,98 @@
+"""One rendition of a stream: encoded once, while somebody watches, for all who do."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from streamd.errors import EncodeError
+from streamd.media.encode import LIGHT_BITRATE, LiveEncoder
+from streamd.media.frames import EncodedPacket, Picture, Stamp
+from streamd.media.hub import PacketHub, Rendition
+from streamd.telemetry.logs import StreamLog
+from streamd.telemetry.statistics import Rate
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 30.0
+"""A size that the encoder refused is tried again: it may have been for want of memory."""
+USUAL_FPS, MIN_FPS = 30.0, 1.0
+
+
+class RenditionOutput:
+    """Encodes the pictures of one rendition and hands the packets to its hub.
+
+    ``keyframe_wanted`` may be set by any thread; all else is for the publish thread only.
+    """
+
+    def __init__(self, name: str, rendition: Rendition, hub: PacketHub, kbps: int | None, rate: Rate) -> None:
+        """``name`` is the stream's; ``kbps`` the cap of the full rendition; ``rate`` that of its frames."""
+        self.rendition = rendition
+        self.keyframe_wanted = False
+        self._log = StreamLog(log, name)
+        self._hub = hub
+        self._kbps = round(kbps * LIGHT_BITRATE) if kbps and rendition.light else kbps
+        self._rate = rate
+        self._encoder: LiveEncoder | None = None
+        self._has_encoded = False
+        """Whether this encoder has: one that fails later is replaced at once."""
+        self._last_pts = -1
+        self._refused_size: tuple[int, int] | None = None
+        self._retry_at = 0.0
+
+    @property
+    def watched(self) -> bool:
+        return self._hub.watched
+
+    def release(self) -> None:
+        """Nobody watches: it costs nothing, not even its encoder."""
+        self.keyframe_wanted = False
+        self._encoder = self._refused_size = None
+
+    def publish(self, picture: Picture, stamp: Stamp, *, only_keyframe: bool = False, is_notice: bool = False) -> bool:
+        """Whether a packet went to the hub. With ``only_keyframe`` none goes before a keyframe is due."""
+        size = (picture.width, picture.height)
+        if size == self._refused_size and time.monotonic() < self._retry_at:
+            self.keyframe_wanted = False
+            return False
+        try:
+            packets = self._encode(picture, stamp, only_keyframe, is_notice)
+        except EncodeError as error:
+            self._fail(size, error)
+            return False
+        if packets:
+            self._hub.publish_threadsafe(packets)
+        return bool(packets)
+
+    def _encode(self, picture: Picture, stamp: Stamp, only_keyframe: bool, is_notice: bool) -> list[EncodedPacket]:
+        encoder = self._fitting_encoder(picture.width, picture.height)
+        if self.keyframe_wanted:
+            encoder.request_keyframe()
+        if encoder.keyframe_due:
+            self.keyframe_wanted = False
+        elif only_keyframe:
+            return []
+        packets = encoder.encode(picture, stamp, is_notice=is_notice)
+        self._has_encoded, self._last_pts = True, encoder.last_pts
+        return packets
+
+    def _fitting_encoder(self, width: int, height: int) -> LiveEncoder:
+        """Raises EncodeError."""
+        if self._encoder is None or self._encoder.size != (width, height):
+            self._encoder, self._has_encoded = None, False
+            self._encoder = LiveEncoder(
+                width,
+                height,
+                codec=self.rendition.codec,
+                kbps=self._kbps,
+                fps=max(MIN_FPS, self._rate.per_second() or USUAL_FPS),
+                after_pts=self._last_pts,
+            )
+        return self._encoder
+
+    def _fail(self, size: tuple[int, int], error: EncodeError) -> None:
+        self._log.error("view %s: %s", self.rendition.view, error)
+        self._encoder = None
+        if not self._has_encoded:
+            self._refused_size, self._retry_at = size, time.monotonic() + RETRY_S
+            self.keyframe_wanted = False

@@ -1,0 +1,172 @@
+"""One rendition: its encoder, and what happens when the encoder will not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import av
+import pytest
+
+from streamd.errors import EncodeError
+from streamd.media.encode import LIGHT_BITRATE, LiveEncoder
+from streamd.media.frames import EncodedPacket, Stamp
+from streamd.media.hub import Rendition
+from streamd.streams import renditions
+from streamd.streams.renditions import MIN_FPS, RETRY_S, USUAL_FPS, RenditionOutput
+from streamd.telemetry.statistics import Rate
+
+DEPTH = Rendition("depth")
+
+
+class Hub:
+    watched = True
+
+    def __init__(self) -> None:
+        self.packets: list[EncodedPacket] = []
+
+    def publish_threadsafe(self, packets: list[EncodedPacket]) -> None:
+        self.packets += packets
+
+
+class Encoders:
+    """Those that were made, and whether they work."""
+
+    def __init__(self) -> None:
+        self.made: list[dict[str, Any]] = []
+        self.refuses = self.fails = False
+
+    def __call__(self, width: int, height: int, **options: Any) -> LiveEncoder:
+        if self.refuses:
+            raise EncodeError("refused")
+        self.made.append(options)
+        encoder = LiveEncoder(width, height, **options)
+        encode = encoder.encode
+
+        def maybe(*arguments: Any, **more: Any) -> list[EncodedPacket]:
+            if self.fails:
+                raise EncodeError("failed")
+            return encode(*arguments, **more)
+
+        encoder.encode = maybe  # type: ignore[method-assign]
+        return encoder
+
+
+class Bench:
+    def __init__(self, rendition: Rendition = DEPTH, kbps: int | None = None) -> None:
+        self.hub, self.rate = Hub(), Rate()
+        self.output = RenditionOutput("porch", rendition, self.hub, kbps, self.rate)  # type: ignore[arg-type]
+        self._pts = 0
+
+    def publish(self, size: tuple[int, int] = (64, 48), *, only_keyframe: bool = False) -> bool:
+        self._pts += 3000
+        stamp = Stamp(self._pts, self._pts, self._pts / 90_000)
+        return self.output.publish(av.VideoFrame(*size, "yuv420p"), stamp, only_keyframe=only_keyframe)
+
+
+@pytest.fixture
+def encoders(monkeypatch: pytest.MonkeyPatch) -> Encoders:
+    encoders = Encoders()
+    monkeypatch.setattr(renditions, "LiveEncoder", encoders)
+    return encoders
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    moment = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: moment[0])
+    yield moment
+    monkeypatch.undo()
+
+
+def test_one_encoder_for_one_size(encoders: Encoders) -> None:
+    bench = Bench()
+    assert all(bench.publish() for _ in range(3))
+    assert bench.publish((96, 64))
+    assert [packet.is_keyframe for packet in bench.hub.packets] == [True, False, False, True]
+    assert len(encoders.made) == 2
+    assert encoders.made[1]["after_pts"] == bench.hub.packets[2].pts
+
+
+def test_nothing_but_a_keyframe_that_is_wanted_and_due(encoders: Encoders, now: list[float]) -> None:
+    bench = Bench()
+    bench.publish()
+    assert not bench.publish(only_keyframe=True), "none is wanted"
+    bench.output.keyframe_wanted = True
+    assert not bench.publish(only_keyframe=True), "the last was just now"
+    assert bench.output.keyframe_wanted, "it is not forgotten"
+    now[0] += 1
+    assert bench.publish(only_keyframe=True)
+    assert not bench.output.keyframe_wanted
+    assert [packet.is_keyframe for packet in bench.hub.packets] == [True, True]
+
+
+def test_an_encoder_that_fails_is_replaced(encoders: Encoders, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.publish()
+    encoders.fails = True
+    assert not bench.publish()
+    encoders.fails = False
+    assert bench.publish()
+    assert [packet.is_keyframe for packet in bench.hub.packets] == [True, True]
+    assert bench.hub.packets[1].pts > bench.hub.packets[0].pts
+    assert caplog.messages == ["stream porch: view depth: failed"]
+
+
+@pytest.mark.parametrize("fault", ["refuses", "fails"])
+def test_a_size_that_is_refused_is_not_tried_at_every_frame(
+    encoders: Encoders, now: list[float], caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    """By an encoder that does not open, or that does and never encodes."""
+    bench = Bench()
+    setattr(encoders, fault, True)
+    bench.output.keyframe_wanted = True
+    assert not any(bench.publish() for _ in range(10))
+    assert not bench.output.keyframe_wanted, "the thread shall not wake up for it again and again"
+    assert len(caplog.messages) == 1
+    setattr(encoders, fault, False)
+    assert not bench.publish()
+    assert bench.publish((96, 64)), "another size is tried at once"
+
+
+def test_a_size_that_is_refused_is_tried_again_in_time(encoders: Encoders, now: list[float]) -> None:
+    bench = Bench()
+    encoders.refuses = True
+    bench.publish()
+    encoders.refuses = False
+    now[0] += RETRY_S - 0.1
+    assert not bench.publish()
+    now[0] += 0.2
+    assert bench.publish()
+
+
+def test_a_size_that_is_refused_is_tried_again_for_the_next_viewer(encoders: Encoders) -> None:
+    bench = Bench()
+    encoders.refuses = True
+    bench.publish()
+    encoders.refuses = False
+    bench.output.release()
+    assert bench.publish()
+
+
+@pytest.mark.parametrize(("rendition", "kbps"), [(DEPTH, 1000), (Rendition("depth", light=True), 250)])
+def test_the_cap_on_the_bitrate(encoders: Encoders, rendition: Rendition, kbps: int) -> None:
+    assert LIGHT_BITRATE == 0.25
+    bench = Bench(rendition, 1000)
+    bench.publish()
+    assert encoders.made[0]["kbps"] == kbps
+
+
+@pytest.mark.parametrize(
+    ("pauses_s", "fps"), [([], USUAL_FPS), ([0.1] * 10, 10), ([5, 5], MIN_FPS), ([0.1, 7200], MIN_FPS)]
+)
+def test_the_frame_rate_that_the_encoder_reckons_with(
+    encoders: Encoders, now: list[float], pauses_s: list[float], fps: float
+) -> None:
+    """x264 takes no rate of 0: neither a slow camera nor a long silence shall make one."""
+    bench = Bench()
+    for pause_s in pauses_s:
+        bench.rate.tick()
+        now[0] += pause_s
+    assert bench.publish()
+    assert encoders.made[0]["fps"] == pytest.approx(fps)
