@@ -135,7 +135,9 @@ async def test_no_still_is_kept(maker: Stills, seam: Seam) -> None:
     seam.go_on.release(2)
     await asks(maker, porch)
     await asyncio.gather(asks(maker, porch, format="jpg"))
-    assert len(maker._jobs) == 0
+    async with asyncio.timeout(5):
+        while len(maker._jobs):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)  # the executor's thread lets go of it a moment later
 
 
 async def test_a_stream_has_room_for_some_and_leaves_room_for_the_others(maker: Stills, seam: Seam) -> None:
