@@ -16,7 +16,7 @@ from streamd.config.sections import PictureFormat, View
 from streamd.errors import PictureError
 from streamd.media.frames import ByteImage, FloatImage, Provenance
 from streamd.render.pointcloud import ply
-from streamd.render.views import still_view
+from streamd.render.views import draw_still
 
 CONTENT_TYPES: dict[PictureFormat, str] = {
     "jpg": "image/jpeg",
@@ -82,11 +82,7 @@ def encode_view(
     view: View, format: PictureFormat, normalised: FloatImage, rgb: ByteImage, overlay_alpha: float = 0.5
 ) -> memoryview:
     """The bytes of a jpg or png: (h, w) in [0, 1] and (h, w, 3) of one size."""
-    pixels = still_view(view, normalised, rgb, overlay_alpha)
-    if pixels is rgb:
-        pixels = rgb.copy()
-    _swap(pixels)
-    return _encode(f".{format}", pixels)
+    return _encode(f".{format}", draw_still(view, normalised, rgb, overlay_alpha))
 
 
 def encode_depth(format: PictureFormat, still: Still) -> memoryview:
@@ -103,7 +99,7 @@ def encode_depth(format: PictureFormat, still: Still) -> memoryview:
 
 
 def _swap(pixels: ByteImage) -> None:
-    """RGB to OpenCV's BGR and back, in place: of a large picture a second copy would be too much."""
+    """OpenCV's BGR to RGB, in place: of a large picture a second copy would be too much."""
     first = pixels[..., 0].copy()
     pixels[..., 0] = pixels[..., 2]
     pixels[..., 2] = first

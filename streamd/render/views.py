@@ -7,7 +7,7 @@ import numpy as np
 
 from streamd.config.sections import View
 from streamd.media.frames import ByteImage, FloatImage, Picture, Planes, Scaler, canvas, planes_of
-from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y, NEUTRAL
+from streamd.render.colormap import GRAY_Y, INFERNO_U, INFERNO_V, INFERNO_Y, NEUTRAL
 
 WIDE_VIEWS = ("side-by-side", "rgbd")
 
@@ -110,12 +110,20 @@ def _copy(source: Planes, target: Planes) -> None:
         b[:] = a
 
 
-def still_view(view: View, normalised: FloatImage, rgb: ByteImage, overlay_alpha: float = 0.5) -> ByteImage:
-    """One picture in full colour: (h, w) in [0, 1] and (h, w, 3) RGB of one size to (h, w or 2w, 3) RGB."""
-    if view == "source":
-        return rgb
+def draw_still(view: View, normalised: FloatImage, rgb: ByteImage, overlay_alpha: float = 0.5) -> ByteImage:
+    """One picture in full colour, in the order that OpenCV writes: (h, w) in [0, 1] and (h, w, 3) RGB of one size
+    to (h, w or 2w, 3) BGR. Each part is drawn where it belongs: a large picture has no room for copies."""
+    height, width = normalised.shape
+    pixels = np.empty((height, 2 * width if view in WIDE_VIEWS else width, 3), np.uint8)
+    source, depth = pixels[:, :width], pixels[:, -width:]
     codes = cv2.convertScaleAbs(normalised, alpha=255.0)
-    depth = cv2.cvtColor(codes, cv2.COLOR_GRAY2RGB) if view in ("gray", "rgbd") else INFERNO_RGB[codes]
+    if view in ("gray", "rgbd"):
+        cv2.cvtColor(codes, cv2.COLOR_GRAY2BGR, dst=depth)
+    elif view != "source":
+        cv2.applyColorMap(codes, cv2.COLORMAP_INFERNO, dst=depth)
     if view == "overlay":
-        return np.asarray(cv2.addWeighted(depth, overlay_alpha, rgb, 1 - overlay_alpha, 0))
-    return np.hstack([rgb, depth]) if view in WIDE_VIEWS else np.asarray(depth)
+        bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+        cv2.addWeighted(depth, overlay_alpha, bgr, 1 - overlay_alpha, 0, dst=depth)
+    elif view == "source" or view in WIDE_VIEWS:
+        cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR, dst=source)
+    return pixels

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from streamd.config.sections import VIEWS
 from streamd.media.frames import ByteImage, FloatImage, Picture, planes_of
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y
-from streamd.render.views import Renderer, published_size, still_view
+from streamd.render.views import Renderer, draw_still, published_size
 
 WIDTH, HEIGHT = 160, 96
 INFERNO = np.stack([INFERNO_Y, INFERNO_U, INFERNO_V], axis=1).astype(int)
@@ -141,12 +141,12 @@ def test_published_sizes(width: int, height: int, most: int | None) -> None:
         assert w / h == pytest.approx(width / height, rel=0.05)
 
 
-class TestStillView:
+class TestDrawStill:
     rgb = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     normalised = ramp(60, 40)
 
     def view(self, name: str) -> ByteImage:
-        return still_view(name, self.normalised, self.rgb)  # type: ignore[arg-type]
+        return draw_still(name, self.normalised, self.rgb)[..., ::-1]  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("name", VIEWS)
     def test_size(self, name: str) -> None:
@@ -163,6 +163,6 @@ class TestStillView:
 
     @pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0])
     def test_overlay_blends(self, alpha: float) -> None:
-        found = still_view("overlay", self.normalised, self.rgb, alpha)
+        found = draw_still("overlay", self.normalised, self.rgb, alpha)[..., ::-1]
         expected = alpha * self.view("depth") + (1 - alpha) * self.rgb.astype(float)
         np.testing.assert_allclose(found, expected, atol=1)
