@@ -10,6 +10,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from streamd.errors import Busy
@@ -104,17 +105,23 @@ class SerialExecutor:
             future, call = queue.popleft()
             if not queue:
                 del self._waiting[owner]
-        try:
-            if future.set_running_or_notify_cancel():
-                future.set_result(call())
-        except Exception as error:
-            future.set_exception(error)
-        finally:
-            with self._changed:
-                self._pending[owner] -= 1
-                self._pending += Counter()  # forgets who has none
-            del future, call  # an error would hold this frame, and this frame the error, until the next collection
+        settle = _outcome(future, call) if future.set_running_or_notify_cancel() else None
+        with self._changed:  # before anyone hears of the result, and asks for the next
+            self._pending[owner] -= 1
+            self._pending += Counter()  # forgets who has none
+        if settle is not None:
+            settle()
         return owner
+
+
+def _outcome(future: Future[T], call: Callable[[], T]) -> Callable[[], None]:
+    """Makes the call; what it gives settles the future."""
+    try:
+        return partial(future.set_result, call())
+    except Exception as error:
+        return partial(future.set_exception, error)
+    finally:
+        del future, call  # an error would hold this frame, and this frame the error, until the next collection
 
 
 class SharedCall(Generic[T]):
@@ -149,7 +156,8 @@ class SharedCall(Generic[T]):
 def _be_nice(niceness: int) -> None:
     """Lowers the priority of this thread. Elsewhere than on Linux it would be that of the process."""
     if niceness and sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + niceness)
 
 
 _abandoned: weakref.WeakSet[Worker] = weakref.WeakSet()

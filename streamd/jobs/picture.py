@@ -17,7 +17,7 @@ TRIES = 2
 """The network may change, or its worker be lost, just now."""
 
 
-def depth_of_picture(data: bytes, service: DepthService, view: View, format: PictureFormat) -> memoryview:
+def depth_of_picture(data: bytes | bytearray, service: DepthService, view: View, format: PictureFormat) -> memoryview:
     """The bytes of a picture file to those of a depth file. Blocks: not for the event loop.
 
     Preprocessing and enlarging are the reference's (MiDaS ``run.py``): both cubic with a = -0.75.
@@ -31,7 +31,7 @@ def depth_of_picture(data: bytes, service: DepthService, view: View, format: Pic
         raise error.with_traceback(None) from None
 
 
-def _depth_of_picture(data: bytes, service: DepthService, view: View, format: PictureFormat) -> memoryview:
+def _depth_of_picture(data: bytes | bytearray, service: DepthService, view: View, format: PictureFormat) -> memoryview:
     rgb = read_picture(data)
     height, width = rgb.shape[:2]
     if min(width, height) < 2:

@@ -51,7 +51,7 @@ class Still:
     horizontal_fov_degrees: float = 60.0
 
 
-def read_picture(data: bytes) -> ByteImage:
+def read_picture(data: bytes | bytearray) -> ByteImage:
     """A JPEG, PNG, WebP, BMP, TIFF or GIF file to (h, w, 3) RGB, upright as its EXIF says. Raises PictureError.
 
     OpenCV's other decoders (JPEG 2000, AVIF, HDR ...) are out of reach: less for strangers to try, and the

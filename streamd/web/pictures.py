@@ -68,7 +68,7 @@ async def depth(request: web.Request) -> web.StreamResponse:
     return await send_picture(request, made, format, f"depth-{view}")
 
 
-async def _image(request: web.Request, take: Callable[[int], None]) -> bytes:
+async def _image(request: web.Request, take: Callable[[int], None]) -> bytearray:
     check_length(request, MAX_PICTURE_BYTES + MAX_FORM_BYTES)
     if request.content_type == "multipart/form-data":
         try:

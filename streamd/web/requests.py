@@ -92,7 +92,7 @@ async def limited(
     most: int,
     take: Callable[[int], None] | None = None,
     timeout_s: float | None = None,
-) -> bytes:
+) -> bytearray:
     """All that ``read`` gives, until it gives nothing. ``take`` hears of each piece before it is kept."""
     data = bytearray()
     async with body_timeout(timeout_s):
@@ -102,7 +102,7 @@ async def limited(
             if take is not None:
                 take(len(chunk))
             data += chunk
-    return bytes(data)
+    return data
 
 
 @asynccontextmanager

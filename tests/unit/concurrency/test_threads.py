@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
+from functools import partial
 
 import pytest
 
 from streamd.concurrency import threads
-from streamd.concurrency.threads import SerialExecutor
+from streamd.concurrency.threads import SerialExecutor, SharedCall
 from streamd.errors import Busy
 
 pytestmark = pytest.mark.timeout(10)
@@ -60,9 +63,97 @@ def test_a_caller_refuses_more_than_its_capacity() -> None:
         caller.submit(gate.wait)
     gate.set()
     assert [future.result(1) for future in futures] == [True, True]
-    for _ in range(20):
-        caller.submit(int).result(1)  # room again
+    for _ in range(200):  # there is room again once the result is there
+        assert [future.result(1) for future in [caller.submit(int) for _ in range(2)]] == [0, 0]
     caller.close()
+
+
+def test_an_owner_has_a_bound_of_its_own() -> None:
+    caller, gate = SerialExecutor("caller", capacity=8, max_per_owner=2), threading.Event()
+    futures = [caller.submit(gate.wait, owner="greedy") for _ in range(2)]
+    with pytest.raises(Busy):
+        caller.submit(gate.wait, owner="greedy")
+    futures.append(caller.submit(gate.wait, owner="modest"))
+    gate.set()
+    assert [future.result(1) for future in futures] == [True] * 3
+    caller.close()
+    assert not caller._pending, "who has no calls is forgotten"
+
+
+def test_owners_take_turns() -> None:
+    caller, began, gate = SerialExecutor("caller"), threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def first() -> None:
+        began.set()
+        gate.wait(3)
+
+    caller.submit(first, owner="a")
+    assert began.wait(3)
+    for owner in "aaabbc":
+        caller.submit(partial(order.append, owner), owner=owner)
+    gate.set()
+    caller.close()
+    assert "".join(order) == "bcabaa"
+
+
+def test_a_closed_executor_takes_nothing_more() -> None:
+    caller = SerialExecutor("caller")
+    caller.close()
+    with pytest.raises(Busy):
+        caller.submit(int)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_a_nice_executor_leaves_the_other_threads_as_they_are() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before, caller = niceness(), SerialExecutor("caller", niceness=3)
+    assert caller.submit(niceness).result(1) == min(19, before + 3)
+    caller.close()
+    assert niceness() == before
+
+
+class TestSharedCall:
+    def test_who_asks_while_it_runs_shares_the_result(self) -> None:
+        gate, calls = threading.Event(), []
+
+        def call() -> int:
+            gate.wait(3)
+            calls.append(1)
+            return len(calls)
+
+        shared = SharedCall("devices", call)
+        first = shared.start()
+        assert shared.start() is first
+        gate.set()
+        assert first.result(1) == 1
+        shared._worker.join()  # type: ignore[union-attr]
+        assert shared.start().result(1) == 2, "the next one asks anew"
+        shared.close()
+
+    def test_one_who_gives_up_does_not_cancel_it(self) -> None:
+        gate = threading.Event()
+        shared = SharedCall("devices", gate.wait)
+        assert not shared.start().cancel()
+        gate.set()
+        assert shared.start().result(1)
+
+    def test_a_failure_is_for_those_who_asked(self) -> None:
+        def fail() -> None:
+            raise OSError("test")
+
+        assert str(SharedCall("devices", fail).start().exception(1)) == "test"
+
+    def test_close_does_not_wait_for_what_hangs(self) -> None:
+        gate = threading.Event()
+        shared = SharedCall("devices", gate.wait)
+        future = shared.start()
+        shared.close()
+        assert threads.any_abandoned()
+        gate.set()
+        assert future.result(1)
 
 
 def test_a_cancelled_call_is_not_made() -> None:
