@@ -123,6 +123,9 @@ def test_a_size_that_is_refused_is_not_tried_at_every_frame(
     bench.output.keyframe_wanted = True
     assert not any(bench.publish() for _ in range(10))
     assert not bench.output.keyframe_wanted, "the thread shall not wake up for it again and again"
+    bench.output.keyframe_wanted = True
+    bench.publish()
+    assert not bench.output.keyframe_wanted, "nor for the next who asks for a keyframe"
     assert len(caplog.messages) == 1
     setattr(encoders, fault, False)
     assert not bench.publish()
