@@ -106,7 +106,7 @@ class SerialExecutor:
             if not queue:
                 del self._waiting[owner]
         settle = _outcome(future, call) if future.set_running_or_notify_cancel() else None
-        with self._changed:  # before anyone hears of the result, and asks for the next
+        with self._changed:  # before the result is there: who gets it may ask for the next at once
             self._pending[owner] -= 1
             self._pending += Counter()  # forgets who has none
         if settle is not None:

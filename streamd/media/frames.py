@@ -172,7 +172,7 @@ def planes_of(picture: Picture) -> Planes:
     return y, u, v
 
 
-def i420_of(picture: Picture) -> ByteImage:
+def to_i420(picture: Picture) -> ByteImage:
     """(h * 3/2, w): the planes of a yuv420p picture one behind the other, a copy."""
     planes = [plane.ravel() for plane in planes_of(picture)]
     return np.concatenate(planes).reshape(-1, picture.width)

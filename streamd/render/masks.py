@@ -1,4 +1,4 @@
-"""Areas that nobody shall see, blacked out before anything looks at them."""
+"""Masked areas, blacked out before anything else gets the picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _BLACK, _BLACK_FULL, _NEUTRAL = 16, 0, 128
 _SUBPIXEL_BITS = 8
-_FARTHEST_PX = 1e5
+_MAX_PX = 1e5
 """Points beyond it are drawn there: OpenCV's numbers have an end."""
 
 
@@ -30,8 +30,8 @@ class _Cover:
 
 
 class Masks:
-    """Blacks out polygons of (x, y): shares of width and height when all values of a polygon are at
-    most 1, else pixels. One per stream and thread."""
+    """Blacks out polygons of (x, y): fractions of width and height when no value of a polygon
+    is above 1, else pixels. One per stream and thread."""
 
     def __init__(self, polygons: Sequence[Polygon]) -> None:
         self._polygons = [np.array(polygon, np.float64) for polygon in polygons]
@@ -72,7 +72,7 @@ class Masks:
         for polygon in self._polygons:
             points = polygon * (width, height) if polygon.max() <= 1 else polygon
             # Our pixels reach from x to x + 1, OpenCV's from x - 1/2 to x + 1/2.
-            fixed = np.round((points.clip(-_FARTHEST_PX, _FARTHEST_PX) - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+            fixed = np.round((points.clip(-_MAX_PX, _MAX_PX) - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
             cv2.fillPoly(drawn, [fixed], 255, shift=_SUBPIXEL_BITS)
         # fillPoly goes by the middles of pixels: one more all round, so that no corner shows.
         return np.asarray(cv2.dilate(drawn, np.ones((3, 3), np.uint8)))

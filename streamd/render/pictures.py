@@ -54,8 +54,8 @@ class Still:
 def read_picture(data: bytes | bytearray) -> ByteImage:
     """A JPEG, PNG, WebP, BMP, TIFF or GIF file to (h, w, 3) RGB, upright as its EXIF says. Raises PictureError.
 
-    OpenCV's other decoders (JPEG 2000, AVIF, HDR ...) are out of reach: less for strangers to try, and the
-    first takes three times the memory. It looks at the size in the header before it decodes anything.
+    OpenCV's other decoders (JPEG 2000, AVIF, HDR ...) are out of reach: fewer to attack, and the
+    first takes three times the memory. The size in the header is checked before anything is decoded.
     """
     if _SIGNATURES.match(data) is None:
         raise PictureError("is not a picture that can be read")

@@ -9,7 +9,7 @@ import numpy as np
 from streamd.media.frames import ByteImage, FloatImage
 
 NEAREST, FARTHEST = 1.0, 10.0
-"""Made-up units: the network knows no metres, so the range is mapped to a pleasant one."""
+"""Arbitrary units: the network knows no metres."""
 
 
 _HEADER = """ply

@@ -23,11 +23,11 @@ NETWORK_S = 30.0
 TRIES = 3
 
 Observe = Callable[[str, float], None]
-"""Told (stage, seconds)."""
+"""Takes a stage and the seconds that it took."""
 
 
 @dataclass(frozen=True, slots=True)
-class _UnderWay:
+class _Request:
     frame: CapturedFrame
     info: ModelInfo
     luma: ByteImage
@@ -38,10 +38,10 @@ class _UnderWay:
 class Inference:
     """Takes from ``inbox``, puts to ``outbox``, in order; ends when the inbox is closed.
 
-    Live, one frame is under way at a time and a frame that fails is skipped. Streams take turns, and
+    Live, one frame is in flight at a time and a frame that fails is skipped. Streams take turns, and
     the frame is chosen when the turn has come: the newest, not one that grew old in a queue. With
     ``every``, ``in_flight`` frames are, and one that fails (its worker was replaced) is tried again.
-    ``mask`` blackens what nobody may see; whatever comes behind has only the masked picture.
+    ``mask`` blackens the masked areas; everything behind this thread gets the masked picture only.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Inference:
         self._observe = observe
         self._on_error = on_error
         self._preprocess = VideoPreprocessor()
-        self._under_way: deque[_UnderWay] = deque()
+        self._requests: deque[_Request] = deque()
 
     def run(self) -> None:
         """The thread's body. Raises, with ``every``, what makes a frame impossible."""
@@ -79,8 +79,8 @@ class Inference:
                     with self._service.turns.one(lambda: self._inbox.discarded):
                         self._take(self._inbox.get(0.0))
         except Closed:
-            while self._under_way:
-                self._finish(self._under_way.popleft())
+            while self._requests:
+                self._finish(self._requests.popleft())
         finally:
             self._inbox.close(discard=True)
             self._outbox.close()
@@ -91,14 +91,14 @@ class Inference:
         if not self._every:  # a file's own times are no capture times
             self._observe("wait", frame.stamp.age_s())
         self._begin(frame)
-        while len(self._under_way) >= self._in_flight:
-            self._finish(self._under_way.popleft())
+        while len(self._requests) >= self._in_flight:
+            self._finish(self._requests.popleft())
 
     def _begin(self, frame: CapturedFrame) -> None:
         """Tries again when the network changed or was replaced just now."""
         for left in reversed(range(TRIES)):
             try:
-                self._under_way.append(self._submit(frame))
+                self._requests.append(self._submit(frame))
                 return
             except StreamdError:
                 if self._every and not left:
@@ -121,16 +121,16 @@ class Inference:
                     if time.monotonic() > until:
                         raise
 
-    def _submit(self, frame: CapturedFrame) -> _UnderWay:
+    def _submit(self, frame: CapturedFrame) -> _Request:
         info = self._service.wait_ready(0.0)
         started = time.monotonic()
         frame = replace(frame, picture=self._mask(frame.picture))
         planes, luma = self._preprocess(frame.picture, info.spec.preprocessing)
         self._observe("preprocess", time.monotonic() - started)
         started = time.monotonic()
-        return _UnderWay(frame, info, luma, self._service.submit(info, planes), started)
+        return _Request(frame, info, luma, self._service.submit(info, planes), started)
 
-    def _finish(self, item: _UnderWay) -> None:
+    def _finish(self, item: _Request) -> None:
         try:
             output = item.future.result()
         except InferenceFailed:
@@ -145,7 +145,7 @@ class Inference:
             DepthFrame(item.frame.stamp, item.frame.picture, depth, item.luma, output, item.info.provenance)
         )
 
-    def _again(self, frame: CapturedFrame) -> _UnderWay:
+    def _again(self, frame: CapturedFrame) -> _Request:
         """After the worker was replaced. A second loss of the same frame is given up on."""
         self._begin(frame)
-        return self._under_way.pop()
+        return self._requests.pop()

@@ -17,7 +17,7 @@ from aiohttp import web
 from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import StreamConfig, View
 from streamd.errors import Busy, PictureError
-from streamd.media.frames import NormalisedFrame, Picture, Scaler, i420_of
+from streamd.media.frames import NormalisedFrame, Picture, Scaler, to_i420
 from streamd.render.notice import Notice, draw_notice
 from streamd.render.views import Renderer
 from streamd.states import StreamState
@@ -28,7 +28,7 @@ from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, Whole
 from streamd.web.requests import stream_of
 from streamd.web.routes import Route
-from streamd.web.streaming import LOOK_S, alive, keep_short, send
+from streamd.web.streaming import CHECK_S, alive, keep_short, send
 from streamd.web.tokens import Scope
 
 PATH = "/api/v1/streams/{name}/mjpeg"
@@ -61,7 +61,7 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
 
 
 class Client:
-    """One who watches a feed, at its own pace."""
+    """A reader of a feed, at its own pace."""
 
     def __init__(self, feed: Feed, fps: int) -> None:
         self.feed = feed
@@ -71,10 +71,10 @@ class Client:
         """By the loop's clock."""
 
     async def next(self) -> bytes | None:
-        """The newest picture as a part of the answer, when one is due; None: look whether to go on."""
+        """The newest picture as a part of the answer; None when none is due yet."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._sent_s + 0.9 / self.fps - loop.time()))
-        await self.feed.after(self._seen, LOOK_S)
+        await self.feed.after(self._seen, CHECK_S)
         is_due = self.feed.number > self._seen or loop.time() - self._sent_s > REPEAT_S
         if self.feed.closed or not self.feed.number or not is_due:
             return None
@@ -241,5 +241,5 @@ def draw_frame(frame: NormalisedFrame, view: View, config: StreamConfig, scaler:
 
 def encode_jpeg(picture: Picture) -> bytes:
     """Of a yuv420p picture."""
-    bgr = cv2.cvtColor(i420_of(picture), cv2.COLOR_YUV2BGR_I420)
+    bgr = cv2.cvtColor(to_i420(picture), cv2.COLOR_YUV2BGR_I420)
     return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])

@@ -8,9 +8,9 @@ import socket
 from aiohttp import web
 
 STALLED_S = 15.0
-"""Who takes nothing for this long is let go."""
-LOOK_S = 1.0
-"""How often to look whether there is still somebody, while there is nothing to send."""
+"""A client that takes nothing for this long is cut off."""
+CHECK_S = 1.0
+"""How often to check that the client is still there, while there is nothing to send."""
 UNSENT_BYTES = 128 * 1024
 """What may wait in the system for one connection: the rest would be old when it arrives."""
 

@@ -157,9 +157,9 @@ async def test_who_asks_for_few_gets_few(site: Site) -> None:
 
 
 async def test_a_still_scene_is_shown_again_so_that_proxies_stay(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert mjpeg.REPEAT_S + streaming.LOOK_S < 5
+    assert mjpeg.REPEAT_S + streaming.CHECK_S < 5
     monkeypatch.setattr(mjpeg, "REPEAT_S", 0.05)
-    monkeypatch.setattr(mjpeg, "LOOK_S", 0.05)
+    monkeypatch.setattr(mjpeg, "CHECK_S", 0.05)
     async with watching(site) as watcher:
         assert await watcher.jpeg() == await watcher.jpeg()
 
