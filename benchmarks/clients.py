@@ -68,14 +68,16 @@ def main() -> None:
 
 def load(running: Daemon, clients: dict[str, int], seconds: float) -> dict[str, Any]:
     with Helper(json.dumps(clients), "--url", running.url) as helper:
-        seen = watch(running, seconds)
+        seen = watch(running, seconds, helper.pid)
         return seen | helper.ask()
 
 
-def watch(running: Daemon, seconds: float) -> dict[str, Any]:
+def watch(running: Daemon, seconds: float, *clients: int) -> dict[str, Any]:
     """Pictures published in each second, and how long a request that does nothing takes."""
-    probe = _Probe(running.url)
-    box, readings = Box(running.pid), [running.metrics()]
+    worker = running.worker_pid
+    assert worker is not None
+    probe, box, everyone = _Probe(running.url), Box(running.pid), Box(running.pid, worker, *clients)
+    readings = [running.metrics()]
     while readings[-1].at - readings[0].at < seconds:
         time.sleep(STEP_S)
         readings.append(running.metrics())
@@ -88,6 +90,7 @@ def watch(running: Daemon, seconds: float) -> dict[str, Any]:
         "loop_lag_ms": round(1e3 * readings[-1].value("streamd_event_loop_lag_seconds")),
         "resident_mb": round(max(each.value("process_resident_memory_bytes") for each in readings) / 1e6),
         "daemon_cores": box.cores()["own_cores"],
+        "other_cores": everyone.cores()["other_cores"],
     }
 
 
