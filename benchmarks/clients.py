@@ -27,7 +27,8 @@ from common import Box, Helper, asked, say, tell
 from live import STREAM, Daemon, Metrics, daemon
 
 sys.path.append(str(common.ROOT))
-from tests.support.bombs import Rgb, photo, saved
+from streamd.media.frames import ByteImage
+from tests.support.bombs import photo, saved
 
 FPS, MIN_FPS = 20, 15.0
 SETTLE_S, STEP_S, PROBE_S, TIMEOUT_S = 5.0, 1.0, 0.05, 60.0
@@ -184,9 +185,9 @@ def serve(url: str, clients: dict[str, int]) -> None:
         tell(crowd.stop())
 
 
-def noisy(picture: Rgb) -> Rgb:
+def noisy(picture: ByteImage) -> ByteImage:
     """As a camera's: its PNG is not much smaller than its pixels."""
-    return picture ^ np.random.default_rng(0).integers(0, 8, picture.shape, np.uint8)
+    return np.asarray(picture ^ np.random.default_rng(0).integers(0, 8, picture.shape, np.uint8))
 
 
 def request(method: str, path: str, body: bytes | None, connection: http.client.HTTPConnection) -> int:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import aiohttp
 import cv2
@@ -17,6 +18,7 @@ import pytest
 
 from streamd.errors import SourceEnded
 from streamd.media.frames import ByteImage, Picture
+from streamd.streams.notices import NOTICE_SIZE
 from streamd.streams.stream import Stream
 from streamd.web import mjpeg, streaming
 from streamd.web.mjpeg import FEEDS
@@ -127,7 +129,7 @@ async def test_frames_do_not_wait_for_a_picture(site: Site, monkeypatch: pytest.
 async def test_a_slow_one_keeps_nobody_waiting(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads nothing at all, and is let go in the end."""
     monkeypatch.setattr(streaming, "STALLED_S", 0.5)
-    monkeypatch.setattr(mjpeg, "send", lambda *arguments: streaming.send(*arguments, stalled_s=0.5))
+    monkeypatch.setattr(mjpeg, "send", partial(streaming.send, stalled_s=0.5))
     big, count = bytes(500_000), itertools.count()
     monkeypatch.setattr(mjpeg, "encode_jpeg", lambda picture: b"%d" % next(count) + big)
     newest = site.stream().newest
@@ -169,7 +171,7 @@ async def test_while_the_camera_is_away_it_says_so(site: Site) -> None:
         await watcher.until_size(192, 112)
         site.cameras["porch"].end(SourceEnded("porch", "gone"))
         await site.until(lambda: site.stream().state == "reconnecting")
-        await watcher.until_size(*mjpeg.NOTICE_SIZE)
+        await watcher.until_size(*NOTICE_SIZE)
         await site.film()
         await watcher.until_size(192, 112)
 
@@ -178,7 +180,7 @@ async def test_a_stream_that_sleeps_is_woken_and_sleeps_again() -> None:
     async with served(streams={"porch": {"mode": "on_demand", "linger_s": 0}}) as site:
         await site.until(lambda: site.stream().state == "idle")
         async with watching(site, "?fps=30") as watcher:
-            await watcher.until_size(*mjpeg.NOTICE_SIZE)
+            await watcher.until_size(*NOTICE_SIZE)
             site.cameras["porch"].film()
             await watcher.until_size(192, 112)
         await site.until(lambda: site.stream().state == "idle")

@@ -6,12 +6,14 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from streamd.config.sections import FORMATS, VIEWS
 from streamd.sources.v4l2 import Camera
 from streamd.streams import stills
 from streamd.web import pictures, streaming
@@ -116,7 +118,7 @@ async def test_who_does_not_read_a_picture_is_let_go(site: Site, monkeypatch: py
     size = 20_000_000
     room = Room(int(1.5 * size))
     monkeypatch.setattr(pictures, "ANSWERS", room)
-    monkeypatch.setattr(pictures, "send", lambda *arguments: streaming.send(*arguments, stalled_s=0.5))
+    monkeypatch.setattr(pictures, "send", partial(streaming.send, stalled_s=0.5))
     monkeypatch.setattr(stills, "make_still", lambda *_: memoryview(bytes(size)))
     host, port = site.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as lazy:
@@ -153,7 +155,3 @@ async def test_too_many_at_once_are_refused(
     assert all(task.result().error == (503, "busy") for task in asked if task.done())
     blocked.go_on.set()
     assert {(await task).status for task in asked} == {200, 503}
-
-
-VIEWS = ("depth", "overlay", "side-by-side", "source", "gray", "rgbd")
-FORMATS = ("jpg", "png")

@@ -2,7 +2,11 @@
 
 export const $ = (id) => document.getElementById(id);
 export const isNumber = (value) => typeof value === 'number' && Number.isFinite(value);
-export const fixed = (value, digits = 0) => (isNumber(value) ? value.toFixed(digits) : '–');
+/** With so many decimals; with one significant digit where that would show 0, as of a camera's 0.2 fps. */
+export const fixed = (value, digits = 0) => {
+  if (!isNumber(value)) return '–';
+  return value !== 0 && Number(value.toFixed(digits)) === 0 ? value.toPrecision(1) : value.toFixed(digits);
+};
 export const whole = (value) => (isNumber(value) ? value.toLocaleString('en-US') : '–');
 export const joined = (separator, ...parts) => parts.filter(Boolean).join(separator);
 

@@ -59,7 +59,8 @@ def test_jpg_holds_it_nearly(still: Still) -> None:
 
 def test_png16_holds_depth_in_16_bits_near_bright(still: Still) -> None:
     pixels = bgr_of(encode(still, "overlay", "png16"))
-    assert (pixels.dtype, pixels.shape) == (np.uint16, (HEIGHT, WIDTH))
+    assert pixels.dtype == np.uint16
+    assert pixels.shape == (HEIGHT, WIDTH)
     assert (pixels.min(), pixels.max()) == (0, 65535)
     low, high = still.inverse_depth.min(), still.inverse_depth.max()
     np.testing.assert_allclose(pixels / 65535 * (high - low) + low, still.inverse_depth, atol=(high - low) / 65535)

@@ -32,9 +32,9 @@ def photo(width: int = WIDTH, height: int = HEIGHT) -> Picture:
 
 
 def drawn(
-    view: str, normalised: FloatImage | None = None, picture: Picture | None = None, **options: float
+    view: str, normalised: FloatImage | None = None, picture: Picture | None = None, overlay_alpha: float = 0.5
 ) -> list[ByteImage]:
-    renderer = Renderer(**options)
+    renderer = Renderer(overlay_alpha)
     renderer.begin(ramp() if normalised is None else normalised, picture or photo(), None)
     return [plane.copy() for plane in planes_of(renderer.draw(view))]  # type: ignore[arg-type]
 

@@ -20,6 +20,7 @@ from streamd.media import encode
 from streamd.media.frames import CLOCK_RATE, DepthFrame, EncodedPacket, Provenance, Stamp, StampClock, planes_of
 from streamd.media.hub import Rendition
 from streamd.render.notice import Notice
+from streamd.states import KeyframeReason
 from streamd.streams import notices, publisher, renditions
 from streamd.streams.publisher import Publisher
 from streamd.streams.renditions import RenditionOutput
@@ -73,7 +74,7 @@ class Bench:
     def watch(self, view: str) -> Hub:
         hub = self.hubs[view]
         hub.watched = True
-        self.publisher.request_keyframe(Rendition(view), "join")  # type: ignore[arg-type]
+        self.publisher.request_keyframe(Rendition(view), KeyframeReason.JOIN)  # type: ignore[arg-type]
         return hub
 
     def output(self, view: View) -> RenditionOutput:
@@ -162,11 +163,11 @@ def test_a_keyframe_asked_for_too_soon_comes_later_though_nothing_else_does(
     hub = bench.watch("depth")
     bench.put()
     hub.wait_for(1)
-    bench.publisher.request_keyframe(Rendition("depth"), "pli")
+    bench.publisher.request_keyframe(Rendition("depth"), KeyframeReason.PLI)
     first, second = hub.wait_for(2)
     assert second.is_keyframe
     assert second.pts - first.pts >= 0.28 * CLOCK_RATE
-    assert bench.metric("streamd_keyframe_requests_total", reason="pli") == 1
+    assert bench.metric("streamd_keyframe_requests_total", reason=KeyframeReason.PLI) == 1
 
 
 def test_pts_grow_over_repeats(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +177,7 @@ def test_pts_grow_over_repeats(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
         bench.put(2)
         hub.wait_for(3 * round + 2)
         time.sleep(publisher.STALE_S * 1.2)
-        bench.publisher.request_keyframe(Rendition("depth"), "pli")
+        bench.publisher.request_keyframe(Rendition("depth"), KeyframeReason.PLI)
         hub.wait_for(3 * round + 3)
     pts = [packet.pts for packet in hub.packets]
     assert pts == sorted(set(pts))
@@ -286,7 +287,7 @@ class TestRenditions:
         bench.vp8.watched = True
         bench.put()
         bench.vp8.wait_for(1)
-        bench.publisher.request_keyframe(VP8, "pli")
+        bench.publisher.request_keyframe(VP8, KeyframeReason.PLI)
         bench.put()
         assert [packet.is_keyframe for packet in bench.vp8.wait_for(2)] == [True, True]
         assert [packet.is_keyframe for packet in hub.wait_for(2)] == [True, False]

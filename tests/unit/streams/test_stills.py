@@ -32,7 +32,7 @@ def frame(sequence: int = 0, size: tuple[int, int] = (192, 128)) -> NormalisedFr
     depth = np.tile(np.linspace(0, 10, 32, dtype=np.float32), (16, 1))
     provenance = Provenance("embedded", "ab", "inverse_depth", "openvino", "fp32")
     depth_frame = DepthFrame(Stamp(sequence, 0, 0.0), picture, depth, np.zeros((16, 32), np.uint8), depth, provenance)
-    return NormalisedFrame(depth_frame, depth / 10)
+    return NormalisedFrame(depth_frame, depth / np.float32(10))
 
 
 class Stream:
@@ -247,7 +247,9 @@ def test_overlays_are_blended_as_in_the_video(alpha: float) -> None:
 
 
 def test_depth_files() -> None:
-    assert (read(still("depth", "png16")).dtype, read(still("depth", "png16")).shape) == (np.uint16, (128, 192))
+    png16 = read(still("depth", "png16"))
+    assert png16.dtype == np.uint16
+    assert png16.shape == (128, 192)
     with np.load(io.BytesIO(still("depth", "npz"))) as npz:
         assert npz["inverse_depth"].shape == (128, 192)
         assert npz["network_output"].shape == (16, 32)
