@@ -28,7 +28,7 @@ from streamd.host.systemd import Look, StreamLook, SystemdLink
 from streamd.sinks.recording.library import Library
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.streams.fleet import Fleet
-from streamd.streams.stills import NICENESS, Stills
+from streamd.streams.stills import CLOSE_S, NICENESS, Stills
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics, resident_bytes
 from streamd.telemetry.statistics import Worst
@@ -127,7 +127,7 @@ class Daemon:
 
     def _close_executors(self) -> None:
         self.stills.close()
-        self.uploads.close()
+        self.uploads.close(CLOSE_S)
 
     def _tell_cpu_budget(self) -> None:
         inference = _cores() if self.config.model.threads == "auto" else self.config.model.threads

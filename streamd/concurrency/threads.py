@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from functools import partial
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from streamd.errors import Busy
@@ -77,12 +78,18 @@ class SerialExecutor:
             self._changed.notify()
         return future
 
-    def close(self) -> None:
-        """Returns when all that waits is done."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """Returns when all that waits is done. With ``timeout_s`` what waits is cancelled instead, and the call
+        that runs is left to itself if it takes longer."""
         with self._changed:
             self._closed = True
+            if timeout_s is not None:
+                for future, _ in chain.from_iterable(self._waiting.values()):
+                    future.cancel()
             self._changed.notify()
-        self._worker.join()
+        self._worker.join(timeout_s)
+        if self._worker.is_alive():
+            abandon(self._worker)
 
     def _run(self) -> None:
         _be_nice(self._niceness)

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MAX_STILLS, MAX_STILLS_PER_STREAM = 32, 8
 """That wait or are being made."""
+CLOSE_S = 1.0
 NICENESS = 5
 """Video and its network come first where there is too little processor."""
 
@@ -88,8 +89,8 @@ class Stills:
         return job
 
     def close(self) -> None:
-        """Blocks until all that waits is made."""
-        self._executor.close()
+        """Nobody waits any more. Blocks for ``CLOSE_S`` at most."""
+        self._executor.close(CLOSE_S)
 
 
 def make_still(

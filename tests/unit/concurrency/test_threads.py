@@ -68,6 +68,23 @@ def test_a_caller_refuses_more_than_its_capacity() -> None:
     caller.close()
 
 
+def test_close_does_not_wait_for_long_when_told_so() -> None:
+    caller, began, gate = SerialExecutor("caller"), threading.Event(), threading.Event()
+
+    def hang() -> bool:
+        began.set()
+        return gate.wait(5)
+
+    running, waiting = caller.submit(hang), caller.submit(int)
+    assert began.wait(3)
+    caller.close(timeout_s=0.0)
+    assert waiting.cancelled()
+    assert threads.any_abandoned()
+    gate.set()
+    assert running.result(3), "what it left to itself comes to its end"
+    caller._worker.join()
+
+
 def test_an_owner_has_a_bound_of_its_own() -> None:
     caller, gate = SerialExecutor("caller", capacity=8, max_per_owner=2), threading.Event()
     futures = [caller.submit(gate.wait, owner="greedy") for _ in range(2)]
