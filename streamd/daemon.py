@@ -5,14 +5,9 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import logging
-import math
 import os
-import shutil
 import signal
-import threading
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
 from streamd import __version__
 from streamd.concurrency import threads
@@ -25,7 +20,8 @@ from streamd.errors import InferenceFailed, StreamdError
 from streamd.host import allocator
 from streamd.host.memory import MemoryWatch, Step, limit_bytes
 from streamd.host.systemd import Look, StreamLook, SystemdLink
-from streamd.sinks.recording.library import Library
+from streamd.sinks.recording.disk import DiskWatch
+from streamd.sinks.recording.retention import start_retention
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.streams.fleet import Fleet
 from streamd.streams.stills import CLOSE_S, NICENESS, Stills
@@ -41,7 +37,6 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 0.25
 LOOK_EVERY_S = 2.0
 TIDY_EVERY_S = 10.0
-RETAIN_EVERY_S = 60.0
 LAG_WINDOW_S = 30.0
 MAX_UPLOADS, MAX_UPLOADS_PER_CLIENT = 8, 4
 """That wait or are worked on."""
@@ -103,7 +98,7 @@ class Daemon:
                     for helper in (
                         self._heartbeat(),
                         self._keep_house(),
-                        self._retain(),
+                        self._keep_recordings(),
                         self._reloads(),
                         self.systemd.run(),
                     )
@@ -155,11 +150,10 @@ class Daemon:
             self.metrics.loop_lag.set(worst.add(max(0.0, loop.time() - due)))
 
     async def _keep_house(self) -> None:
-        """How full the disk is, and what daemon and worker take of the memory: in time to do something about it."""
+        """What daemon and worker take of the memory: in time to do something about it."""
         clock, watch = asyncio.get_running_loop().time, MemoryWatch(limit_bytes())
         tidy_at = clock() + TIDY_EVERY_S
         while True:
-            self.metrics.disk_free.set(_free_bytes(self.config.recording.directory))
             await asyncio.sleep(LOOK_EVERY_S)
             if clock() > tidy_at:
                 tidy_at = clock() + TIDY_EVERY_S
@@ -179,25 +173,19 @@ class Daemon:
             self._exhausted = True
             self.stop()
 
-    async def _retain(self) -> None:
-        """Deletes recordings that the rules do not keep."""
+    async def _keep_recordings(self) -> None:
+        """How full their disk is, and which the rules do not keep: looked at in threads, which a dead disk may hold."""
         rules = self.config.recording
-        if rules.directory is None or (rules.max_age_hours is None and rules.max_gb is None):
+        if rules.directory is None:
             return
-        stop = threading.Event()
-        prune = partial(
-            _prune,
-            Library(rules.directory),
-            stop,
-            max_age_s=3600 * (rules.max_age_hours or math.inf),
-            max_bytes=1e9 * (rules.max_gb or math.inf),
-        )
+        self.metrics.disk_min_free.set(1e9 * rules.min_free_gb)
+        watch, retention = DiskWatch(rules.directory), start_retention(rules)
         try:
             while True:
-                await asyncio.wrap_future(threads.start("retention", prune).finished)
-                await asyncio.sleep(RETAIN_EVERY_S)
+                self.metrics.disk_free.set(watch.free_bytes)
+                await asyncio.sleep(LOOK_EVERY_S)
         finally:
-            stop.set()
+            await asyncio.gather(*(each.stop() for each in (watch, retention) if each is not None))
 
     async def _reloads(self) -> None:
         """On SIGHUP reads the configuration again and applies the difference. A bad one changes nothing."""
@@ -241,26 +229,6 @@ def _cores() -> int:
 def _decode_threads(config: Config) -> int:
     """Of each source, so that all of them together have a thread per core."""
     return max(1, _cores() // max(1, len(config.streams)))
-
-
-def _prune(library: Library, stop: threading.Event, **limits: float) -> None:
-    """Blocks."""
-    deleted, failure = library.prune(stop, **limits)
-    if deleted:
-        log.info("deleted %d old recordings", deleted)
-    if failure is not None:
-        log.warning("an old recording cannot be deleted: %s: %s", failure.filename, failure.strerror)
-
-
-def _free_bytes(directory: Path | None) -> float:
-    """Where recordings go; NaN when there are none, or the disk does not say."""
-    if directory is None:
-        return math.nan
-    try:
-        there = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
-        return shutil.disk_usage(there).free
-    except (OSError, StopIteration):
-        return math.nan
 
 
 class _ModelMetrics(ServiceEvents):

@@ -48,6 +48,15 @@ class Mailbox(Generic[T]):
         if skipped is not None:
             self._on_skip(skipped)
 
+    def offer(self, item: T) -> bool:
+        """Never waits, and replaces nothing: False when there is no room, or it is closed."""
+        with self._changed:
+            if self._closed or len(self._items) >= self._capacity:
+                return False
+            self._items.append(item)
+            self._changed.notify_all()
+            return True
+
     def get(self, timeout_s: float | None = None) -> T | None:
         """The oldest item; None after the timeout or a ``wake``. Raises Closed when drained."""
         with self._changed:
@@ -68,6 +77,10 @@ class Mailbox(Generic[T]):
             self._woken = False
             if self._closed and not self._items:
                 raise Closed
+
+    def __len__(self) -> int:
+        """How many items wait."""
+        return len(self._items)
 
     @property
     def closed(self) -> bool:

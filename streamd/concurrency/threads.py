@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -44,6 +45,41 @@ def start(name: str, run: Callable[[], None]) -> Worker:
     worker = Worker(name, run)
     worker.start()
     return worker
+
+
+async def finish(worker: Worker, within_s: float) -> bool:
+    """Waits for its end, which someone has asked for. One that takes longer is abandoned, and False returned."""
+    finished = asyncio.wrap_future(worker.finished)
+    finished.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait([finished], timeout=within_s)
+    if finished.done():
+        return True
+    log.warning("thread %s does not end: it is left to itself", worker.name)
+    abandon(worker)
+    return False
+
+
+class Periodic:
+    """Calls something again and again in a thread of its own, which a dead disk may hold without harm."""
+
+    def __init__(self, name: str, call: Callable[[threading.Event], object], every_s: float) -> None:
+        """``call`` is given the event that is set when it shall end."""
+        self._name, self._call, self._every_s = name, call, every_s
+        self._stopping = threading.Event()
+        self._worker = start(name, self._run)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._call(self._stopping)
+            except Exception:  # it must not be the last
+                log.exception("thread %s: internal error", self._name)
+            self._stopping.wait(self._every_s)
+
+    async def stop(self, within_s: float = 1.0) -> None:
+        """Abandons a thread that does not end in time. Safe to repeat."""
+        self._stopping.set()
+        await finish(self._worker, within_s)
 
 
 class SerialExecutor:
@@ -165,6 +201,11 @@ def _be_nice(niceness: int) -> None:
     if niceness and sys.platform == "linux":
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + niceness)
+
+    async def leave(self, within_s: float) -> None:
+        """As ``close``, for calls that may hang: then the thread is abandoned."""
+        self._calls.close()
+        await finish(self._worker, within_s)
 
 
 _abandoned: weakref.WeakSet[Worker] = weakref.WeakSet()

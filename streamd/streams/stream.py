@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from streamd.sources import Source, open_source
 from streamd.states import KeyframeReason, ModelState, StreamState
 from streamd.streams.capture import Capture, Pacer
 from streamd.streams.pipeline import Pipeline
-from streamd.streams.recorders import Recordings
+from streamd.streams.recorders import Recorders
 from streamd.telemetry.logs import StreamLog
 from streamd.telemetry.metrics import StreamMetrics
 
@@ -84,7 +84,7 @@ class Stream:
             for rendition in RENDITIONS
         }
         full = {view: self._hubs[Rendition(view)] for view in VIEWS}
-        self._recordings = Recordings(name, recording, full, metrics)
+        self._recorders = Recorders(name, recording, full, metrics)
         metrics.state(self.state)
 
     # -- what others ask of it: event loop ----------------------------------------------------
@@ -126,15 +126,12 @@ class Stream:
         """Views that are recorded already go on; none named: those of its settings. Does nothing
         without a directory to record to, nor when it is about to stop."""
         if not self._stopping:
-            self._recordings.start(views or self.config.record or ("depth",))
+            self._recorders.start(views or self.config.record or ("depth",))
 
-    async def stop_recording(self) -> None:
-        """Returns when all files are complete. Its settings may start it again when they change."""
-        await self._recordings.stop()
-
-    @property
-    def recorded_views(self) -> list[View]:
-        return self._recordings.views
+    async def stop_recording(self, views: Collection[View] = ()) -> None:
+        """Returns when the files are complete; none named: of all views. Views that the settings name are
+        recorded again when ``record`` changes."""
+        await self._recorders.stop(views)
 
     def describe(self) -> dict[str, Any]:
         """For the API, JSON-ready, without secrets."""
@@ -155,10 +152,11 @@ class Stream:
                 name: publisher.latencies.percentile_ms(fraction) if publisher else None
                 for name, fraction in (("p50", 0.5), ("p95", 0.95))
             },
-            "viewers": sum(len(hub) for hub in self._hubs.values()) - len(self._recordings),
-            "recording": len(self._recordings) > 0,
-            "recording_views": self.recorded_views,
-            "recording_error": self._recordings.error,
+            "viewers": sum(len(hub) for hub in self._hubs.values()) - self._recorders.seats,
+            "recording": bool(self._recorders.active),
+            "recording_views": self._recorders.wanted,
+            "recording_active": self._recorders.active,
+            "recording_error": self._recorders.error,
             "flicker": publisher.flicker if publisher else 0.0,
             "overlay_alpha": self.config.overlay_alpha,
             "views": list(VIEWS),
@@ -192,7 +190,7 @@ class Stream:
 
     async def run(self) -> None:
         """Until ``stop``. Ends in data order: source, mailboxes, encoder, recorders, viewers."""
-        self._recordings.start(self.config.record)
+        self._recorders.start(self.config.record)
         try:
             while not self._stopping:
                 if self._next_config is not None:
@@ -205,14 +203,18 @@ class Stream:
                     self._enter(StreamState.IDLE)
                     await self._attended()
         finally:
-            await self._recordings.stop()
+            await self._recorders.stop()
             if self.state not in (StreamState.ENDED, StreamState.FAILED):
                 self._enter(StreamState.STOPPING)
             for hub in self._hubs.values():
                 hub.close()
 
     def _is_wanted(self) -> bool:
-        return self.config.mode == "always" or self._lookers > 0 or any(hub.watched for hub in self._hubs.values())
+        return self.config.mode == "always" or self._lookers > 0 or self._is_watched()
+
+    def _is_watched(self) -> bool:
+        """Or recorded, also while the disk does not let it be."""
+        return any(hub.watched for hub in self._hubs.values()) or bool(self._recorders.wanted)
 
     async def _attended(self, timeout_s: float | None = None) -> None:
         """Until something may have changed."""
@@ -224,8 +226,7 @@ class Stream:
         self._clock.epoch += 1
         self.state = StreamState.STARTING
         if config.record != before.record:
-            await self._recordings.stop()
-            self._recordings.start(config.record)
+            await self._recorders.change(config.record)
 
     async def _live(self) -> None:
         """Until nobody wants it any more, it is to change, or to stop."""

@@ -71,8 +71,21 @@ class Metrics:
             registry=reg,
         )
         self.recorded_bytes = Counter("streamd_recorded_bytes", "Bytes written to recordings.", stream, registry=reg)
+        self.recording_wanted = Gauge(
+            "streamd_recording_wanted", "1 for a view that is to be recorded.", ["stream", "view"], registry=reg
+        )
+        self.recording_active = Gauge(
+            "streamd_recording_active",
+            "1 for a view that is recorded; 0 while its disk is full, away or does not answer.",
+            ["stream", "view"],
+            registry=reg,
+        )
         self.disk_free = Gauge("streamd_disk_free_bytes", "Free space where recordings go.", registry=reg)
         self.disk_free.set(math.nan)  # not 0: nothing is known of it until something is recorded
+        self.disk_min_free = Gauge(
+            "streamd_disk_min_free_bytes", "Recording stops below this: recording.min_free_gb.", registry=reg
+        )
+        self.disk_min_free.set(math.nan)
         self.loop_lag = Gauge(
             "streamd_event_loop_lag_seconds",
             "The worst lateness of the event loop's heartbeat in the last 30 seconds.",
@@ -133,6 +146,10 @@ class StreamMetrics:
         self._restarts = {reason: metrics.source_restarts.labels(name, reason) for reason in LossReason}
         self._keyframe_requests = {reason: metrics.keyframe_requests.labels(name, reason) for reason in KeyframeReason}
         self._viewers: dict[str, Gauge] = {view: metrics.viewers.labels(name, view) for view in VIEWS}
+        self._recordings: dict[str, tuple[Gauge, Gauge]] = {
+            view: (metrics.recording_wanted.labels(name, view), metrics.recording_active.labels(name, view))
+            for view in VIEWS
+        }
         self._states = {state: metrics.state.labels(name, state) for state in StreamState}
         self.stages = {
             stage: metrics.stage.labels(name, stage)
@@ -158,6 +175,10 @@ class StreamMetrics:
 
     def viewers(self, view: str, change: int) -> None:
         self._viewers[view].inc(change)
+
+    def recording(self, view: str, *, wanted: bool, active: bool) -> None:
+        for gauge, value in zip(self._recordings[view], (wanted, active), strict=True):
+            gauge.set(value)
 
     def state(self, state: StreamState) -> None:
         for other in StreamState:

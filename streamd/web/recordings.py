@@ -1,12 +1,12 @@
-"""Recording over HTTP: start and stop it, list the files, download them and seek in them."""
+"""Recording over HTTP: start and stop it, list the files, download them, seek in them and delete them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from email.utils import formatdate
 from functools import partial
 from typing import Any, TypeVar
@@ -15,7 +15,8 @@ from aiohttp import web
 
 from streamd.concurrency import threads
 from streamd.config.sections import View
-from streamd.sinks.recording.library import Key, Library, OpenFile, Segment, key_of
+from streamd.sinks.recording.library import BeingWritten, Library, OpenFile, Segment
+from streamd.sinks.recording.names import SegmentName, position
 from streamd.web.context import CONTEXT
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, Header, Text, Whole
@@ -45,18 +46,20 @@ FILE = "/recordings/{path:.+}"
 LIMIT = Whole("limit", default=100, minimum=1, maximum=1000, description="At most so many")
 BEFORE = Text("before", "Older than this path (next of the page before) or UTC time")
 OF_STREAM = Text("stream", "Of this stream only")
+STOPPED = Text("view", "One of those that are to be stopped; may be there more than once")
+HINT = 'such as {"views": ["depth"]}'
 MAX_DOWNLOADS = 16
 CHUNK_BYTES = 256 * 1024
 STALLED_S = 60.0
 """A paused player takes nothing for long; it asks for the rest again when it was let go."""
-WRITTEN_S = 10.0
-"""A file that is being written was written to this lately: a recorder does so each second, or ends it."""
+DISK_TIMEOUT_S = 10.0
+"""A disk that does not answer for so long is not waited for."""
 
 
 async def start(request: web.Request) -> web.Response:
-    """What is recorded already goes on."""
+    """What is recorded already goes on. The answer tells which views are wanted, and which are recorded."""
     stream = stream_of(request)
-    views = _views(await json_object(request, 'such as {"views": ["depth"]}'))
+    views = _views(await json_object(request, HINT))
     if request.app[CONTEXT].recording.directory is None:
         raise Refusal(409, "not_configured", "nowhere to record to: set recording.directory")
     if stream.state in NOT_RUNNING:
@@ -66,9 +69,11 @@ async def start(request: web.Request) -> web.Response:
 
 
 async def stop(request: web.Request) -> web.Response:
-    """Answers when the files are complete."""
+    """The views of the query and of the body; none named: all. Answers when their files are complete."""
     stream = stream_of(request)
-    await stream.stop_recording()
+    views = _views(await json_object(request, HINT))
+    views += [VIEW.parse(view) for view in request.query.getall("view", [])]
+    await stream.stop_recording(views)
     return web.json_response(stream.describe())
 
 
@@ -82,50 +87,38 @@ def _views(body: dict[str, Any]) -> list[View]:
 
 
 async def list_recordings(request: web.Request) -> web.Response:
-    limit = LIMIT.read(request)
-    before, archive = BEFORE.read(request), request.app[ARCHIVE]
+    limit, text = LIMIT.read(request), BEFORE.read(request)
     try:
-        key = key_of(before) if before else None
+        before = position(text) if text else None
     except ValueError:
         message = "before: should be the path of a recording, or a UTC time such as 2026-11-25T03:41:23Z"
         raise Refusal(422, "bad_value", message) from None
-    found, more = await archive.page(limit, key, OF_STREAM.read(request))
-    streams = request.app[CONTEXT].streams
-    recorded: set[tuple[str, str]] = {(name, view) for name in streams for view in streams[name].recorded_views}
-    described = [_described(segment, _is_written(segment, recorded)) for segment in found]
-    return web.json_response({"recordings": described, "next": more.path if more else None})
+    found, more = await request.app[ARCHIVE].page(limit, before, OF_STREAM.read(request))
+    return web.json_response({"recordings": [_described(each) for each in found], "next": more.path if more else None})
 
 
-def _is_written(segment: Segment, recorded: set[tuple[str, str]]) -> bool:
-    """The newest of a view that is recorded, if it has no end yet; then the view is taken from ``recorded``."""
-    view = (segment.stream, segment.view)
-    if segment.finished or view not in recorded or time.time() - segment.modified_s > WRITTEN_S:
-        return False
-    recorded.discard(view)  # an older one without an end was cut short, however lately
-    return True
-
-
-def _described(segment: Segment, is_written: bool) -> dict[str, Any]:
+def _described(segment: Segment) -> dict[str, Any]:
     return {
-        "path": segment.path,
-        "stream": segment.stream,
-        "view": segment.view,
+        "path": segment.name.path,
+        "stream": segment.name.stream,
+        "view": segment.name.view,
         "started": segment.started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "size_bytes": segment.size_bytes,
-        "complete": not is_written,
-        "cut_short": not (is_written or segment.finished),
+        "complete": not segment.written,
+        "cut_short": segment.cut_short,
     }
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Not one that is being recorded."""
+    await request.app[ARCHIVE].delete(request.match_info["path"])
+    return web.Response(status=204)
 
 
 async def download(request: web.Request) -> web.StreamResponse:
     """All of it or one part; of a file that is being written what is there now."""
-    archive = request.app[ARCHIVE]
-    with archive.place():
-        opened = await archive.open(request.match_info["path"])
-        try:
-            return await _send(request, opened)
-        finally:
-            archive.close_file(opened)
+    async with request.app[ARCHIVE].opened(request.match_info["path"]) as opened:
+        return await _send(request, opened)
 
 
 async def _send(request: web.Request, opened: OpenFile) -> web.StreamResponse:
@@ -148,7 +141,7 @@ async def _send(request: web.Request, opened: OpenFile) -> web.StreamResponse:
         return response
     for offset in range(first, first + size, CHUNK_BYTES):
         data = await request.app[ARCHIVE].read(opened, offset, min(CHUNK_BYTES, first + size - offset))
-        if not data:  # the file has become shorter than we said
+        if not data:  # the file has become shorter than the headers say, or the disk has gone
             cut_off(request)
         if not data or not await send(request, response, data, STALLED_S):
             break
@@ -166,65 +159,120 @@ def _part(request: web.Request, opened: OpenFile) -> Part | None:
 
 
 class Archive:
-    """The recordings, read in a thread of their own: aiohttp's FileResponse would use the default
-    executor, and the event loop itself for ``sendfile``, and a disk may take its time. Bounded.
+    """The recordings, in threads of their own: aiohttp's FileResponse would use the default executor,
+    and the event loop itself for ``sendfile``, and a disk may take its time, or hang. Bounded.
     """
 
     def __init__(self, library: Library | None) -> None:
         """Without a library there are no recordings."""
         self._library = library
-        self._disk: threads.SerialExecutor | None = None
         self._listing = asyncio.Semaphore()
+        self._finder: threads.SerialExecutor | None = None
+        """Lists, opens, deletes."""
+        self._reader: threads.SerialExecutor | None = None
+        """Reads and closes."""
         self.downloads = 0
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """For one download. Raises Refusal when there are too many."""
+    async def page(
+        self, limit: int, before: SegmentName | None, stream: str | None
+    ) -> tuple[list[Segment], SegmentName | None]:
+        """Raises Refusal 503."""
+        if self._library is None:
+            return [], None
+        async with _disk_answers(), self._listing:
+            return await asyncio.wrap_future(self._find(partial(self._library.page, limit, before, stream)))
+
+    async def delete(self, path: str) -> None:
+        """Raises Refusal 404, 409, 503."""
+        if self._library is None:
+            raise unknown_recording()
+        try:
+            async with _disk_answers():
+                await asyncio.wrap_future(self._find(partial(self._library.delete, path)))
+        except BeingWritten as error:
+            raise Refusal(409, "being_recorded", str(error)) from None
+
+    @asynccontextmanager
+    async def opened(self, path: str) -> AsyncIterator[OpenFile]:
+        """For one download. Raises Refusal: 404, and 503 when there are too many."""
         if self.downloads >= MAX_DOWNLOADS:
             message = f"all {MAX_DOWNLOADS} places for downloads are taken; try again"
             raise Refusal(503, "full", message, {"Retry-After": str(RETRY_AFTER_S)})
         self.downloads += 1
         try:
-            yield
-        finally:
+            file = await self._open(path)
+        except BaseException:
             self.downloads -= 1
-
-    async def page(self, limit: int, before: Key | None, stream: str | None) -> tuple[list[Segment], Key | None]:
-        if self._library is None:
-            return [], None
-        async with self._listing:
-            return await self._call(partial(self._library.page, limit, before, stream))
-
-    async def open(self, path: str) -> OpenFile:
-        """Raises Refusal 404."""
+            raise
         try:
-            if self._library is None:
-                raise FileNotFoundError
-            return await self._call(partial(self._library.open, path))
-        except (FileNotFoundError, ValueError):  # a path with a NUL is the latter
-            raise Refusal(404, "unknown_recording", "there is no such recording") from None
+            yield file
+        finally:  # after a read that may be under way: else that would read from another file of this number
+            asyncio.wrap_future(self._read(partial(os.close, file.descriptor))).add_done_callback(self._leave)
 
     async def read(self, opened: OpenFile, offset: int, count: int) -> bytes:
-        return await self._call(partial(os.pread, opened.descriptor, count, offset))
-
-    def close_file(self, opened: OpenFile) -> None:
-        """After a read that may be under way: else that would read from another file of this number."""
-        self._caller().submit(partial(os.close, opened.descriptor))
+        """Nothing when the disk has gone."""
+        try:
+            async with _disk_answers():
+                return await asyncio.wrap_future(self._read(partial(os.pread, opened.descriptor, count, offset)))
+        except Refusal:
+            return b""
 
     async def clean_up(self, app: web.Application) -> None:
-        if self._disk is not None:
-            self._disk.close()
+        executors = [executor for executor in (self._finder, self._reader) if executor is not None]
+        await asyncio.gather(*(executor.leave(within_s=1.0) for executor in executors))
 
-    async def _call(self, call: Callable[[], T]) -> T:
-        return await asyncio.wrap_future(self._caller().submit(call))
+    async def _open(self, path: str) -> OpenFile:
+        if self._library is None:
+            raise unknown_recording()
+        opening = self._find(partial(self._library.open, path))
+        try:
+            async with _disk_answers():
+                return await asyncio.wrap_future(opening)
+        except BaseException:  # who asked has gone, or does not wait any longer
+            opening.add_done_callback(_close_unclaimed)
+            raise
 
-    def _caller(self) -> threads.SerialExecutor:
-        # Of a download one call waits, and its end; of lists one.
-        self._disk = self._disk or threads.SerialExecutor("recordings", capacity=2 * MAX_DOWNLOADS + 2)
-        return self._disk
+    def _leave(self, _: asyncio.Future[None]) -> None:
+        """Only when its file is closed: so that a disk that hangs has no more than two calls for each place."""
+        self.downloads -= 1
+
+    def _find(self, call: Callable[[], T]) -> Future[T]:
+        """Raises Busy."""
+        self._finder = self._finder or threads.SerialExecutor("recordings", capacity=MAX_DOWNLOADS)
+        return self._finder.submit(call)
+
+    def _read(self, call: Callable[[], T]) -> Future[T]:
+        self._reader = self._reader or threads.SerialExecutor("downloads", capacity=2 * MAX_DOWNLOADS)
+        return self._reader.submit(call)
+
+
+@asynccontextmanager
+async def _disk_answers() -> AsyncIterator[None]:
+    """Raises Refusal: 404 for what is not there, 503 when the disk fails, or does not answer in time."""
+    try:
+        async with asyncio.timeout(DISK_TIMEOUT_S):
+            yield
+    except FileNotFoundError:
+        raise unknown_recording() from None
+    except OSError as error:
+        reason = "it does not answer" if isinstance(error, TimeoutError) else error.strerror
+        message = f"the disk with the recordings cannot be used: {reason}"
+        raise Refusal(503, "disk_failed", message, {"Retry-After": str(RETRY_AFTER_S)}) from None
+
+
+def unknown_recording() -> Refusal:
+    return Refusal(404, "unknown_recording", "there is no such recording")
+
+
+def _close_unclaimed(opening: Future[OpenFile]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result().descriptor)
 
 
 ARCHIVE = web.AppKey("archive", Archive)
+VIEWS = Body(
+    json_content({**record({}, views=listing(VIEW_NAME)), "additionalProperties": False}), BODY_ERRORS, required=False
+)
 ROUTES = (
     Route(
         "PUT",
@@ -234,13 +282,19 @@ ROUTES = (
         "Record these views too; none named: those of its settings",
         {200: STREAM},
         errors=(404, 409),
-        body=Body(
-            json_content({**record({}, views=listing(VIEW_NAME)), "additionalProperties": False}),
-            BODY_ERRORS,
-            required=False,
-        ),
+        body=VIEWS,
     ),
-    Route("DELETE", RECORDING, stop, Scope.CONTROL, "Stop recording", {200: STREAM}, errors=(404,)),
+    Route(
+        "DELETE",
+        RECORDING,
+        stop,
+        Scope.CONTROL,
+        "Record these views no more, of the body or the query; none named: all",
+        {200: STREAM},
+        errors=(404,),
+        parameters=(STOPPED,),
+        body=VIEWS,
+    ),
     Route(
         "GET",
         LIST,
@@ -248,7 +302,7 @@ ROUTES = (
         Scope.VIEW,
         "Recorded files, the newest first",
         {200: json_content(record({"recordings": listing(reference("Recording")), "next": TEXT_OR_NULL}))},
-        errors=(422,),
+        errors=(422, 503),
         parameters=(LIMIT, BEFORE, OF_STREAM),
     ),
     Route(
@@ -260,5 +314,14 @@ ROUTES = (
         {200: VIDEO, 206: VIDEO, 304: NOTHING},
         errors=(404, 416, 503),
         parameters=(Header("Range", "The part: one span of bytes"),),
+    ),
+    Route(
+        "DELETE",
+        FILE,
+        delete,
+        Scope.CONTROL,
+        "Delete a recorded file; not one that is being recorded",
+        {204: NOTHING},
+        errors=(404, 409, 503),
     ),
 )

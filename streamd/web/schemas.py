@@ -64,9 +64,10 @@ _COMPONENTS: dict[str, Schema] = {
             "skipped": {"type": "object", "additionalProperties": COUNT},
             "latency_ms": record({"p50": NUMBER_OR_NULL, "p95": NUMBER_OR_NULL}),
             "viewers": COUNT,
-            "recording": BOOLEAN,
-            "recording_views": listing(VIEW_NAME),
-            "recording_error": TEXT_OR_NULL,
+            "recording": BOOLEAN | {"description": "Whether a view is recorded now"},
+            "recording_views": {**listing(VIEW_NAME), "description": "Those that are to be recorded"},
+            "recording_active": {**listing(VIEW_NAME), "description": "Those that are recorded"},
+            "recording_error": {**TEXT_OR_NULL, "description": "Why another is not, until it is again"},
             "flicker": NUMBER,
             "views": listing(VIEW_NAME),
         }

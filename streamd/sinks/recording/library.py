@@ -1,4 +1,4 @@
-"""The recordings on disk. Everything here blocks: it is for a thread, not for the event loop.
+"""The recordings on disk. Everything here blocks: it is for one thread, not for the event loop.
 
 A path is ``STREAM/FILE`` exactly as a recorder names them, so nothing else can be reached: what
 does not match is not there, and neither are symbolic links.
@@ -6,53 +6,46 @@ does not match is not there, and neither are symbolic links.
 
 from __future__ import annotations
 
-import math
+import heapq
 import os
-import re
 import stat
-import threading
 import time
+from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from streamd.config.sections import STREAM_NAME, VIEWS
+from streamd.errors import SinkError
+from streamd.sinks.recording.names import SegmentName, is_stream, parse_file, parse_path
+from streamd.sinks.recording.segment import is_written
 
-_NAME = re.compile(
-    rf"(?P<started>\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{{3}}Z)-(?P<view>{'|'.join(VIEWS)})\.mp4", re.ASCII
-)
-_STARTED = "%Y-%m-%dT%H-%M-%S.%fZ"
-_STREAM = re.compile(STREAM_NAME)
-SPARED_S = 60.0
-"""What changed more recently is not deleted: a recorder, which writes each second, may be at it."""
 _TRAILER_BYTES = 16
 """A finished file ends with the box mfro (ISO 14496-12, 8.8.11): size, type, version, size of mfra."""
+SETTLED_NS = 2_000_000_000
+"""A folder that changed more recently may change again without another time stamp."""
 
 
-class Key(NamedTuple):
-    """What recordings are sorted by: when they began, as in their name; then their path."""
-
-    started: str
-    path: str
+class BeingWritten(SinkError):
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: is being recorded: stop the recording first, or wait for the next segment")
 
 
 @dataclass(frozen=True)
 class Segment:
     """One recorded file."""
 
-    path: str
-    """Below the directory, as in /recordings/PATH."""
-    stream: str
-    view: str
+    name: SegmentName
     started: datetime
     size_bytes: int
-    modified_s: float
-    """Unix time."""
-    finished: bool
-    """False while it is written, and for good when the power was cut meanwhile."""
+    written: bool
+    """By a recorder, now."""
+    cut_short: bool
+    """It has no end, and nobody writes it: the power was cut, or the disk was."""
 
 
 @dataclass(frozen=True)
@@ -62,115 +55,131 @@ class OpenFile:
     descriptor: int
     size_bytes: int
     modified_s: float
+    """Unix time."""
     tag: str
     """Another one whenever the file has changed."""
 
 
+class _Folder(NamedTuple):
+    """What is in the folder of a stream, as long as nothing is added or removed."""
+
+    version: tuple[int, int]
+    """Its inode and when it was changed."""
+    names: list[SegmentName]
+    """Sorted."""
+
+
 class Library:
-    """The directory that is recorded to."""
+    """The directory that is recorded to. Every method may raise OSError when its disk is away."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._folders: dict[str, _Folder] = {}
 
     def page(
-        self, limit: int, before: Key | None = None, stream: str | None = None
-    ) -> tuple[list[Segment], Key | None]:
-        """The newest first, and the key to go on with; None at the end."""
-        keys = sorted((key for key in self._keys(stream) if before is None or key < before), reverse=True)
+        self, limit: int, before: SegmentName | None = None, stream: str | None = None
+    ) -> tuple[list[Segment], SegmentName | None]:
+        """The newest first, and the name to go on with; None at the end. Only files of the page are looked at."""
+        folders = [self.names(folder) for folder in (self.streams() if stream is None else [stream])]
+        ends = [len(names) if before is None else bisect_left(names, before) for names in folders]
+        older = (reversed(names[max(0, end - limit - 1) : end]) for names, end in zip(folders, ends, strict=True))
+        chosen = list(islice(heapq.merge(*older, reverse=True), limit + 1))
         found: list[Segment] = []
-        for key in keys[:limit]:
+        for name in chosen[:limit]:
             with suppress(FileNotFoundError):  # removed meanwhile
-                found.append(self._segment(key.path))
-        return found, keys[limit - 1] if len(keys) > limit else None
+                found.append(self._segment(name))
+        return found, chosen[limit - 1] if len(chosen) > limit else None
+
+    def streams(self) -> list[str]:
+        """Those that have a folder."""
+        with suppress(FileNotFoundError), os.scandir(self._directory) as entries:
+            return [each.name for each in entries if is_stream(each.name) and each.is_dir(follow_symlinks=False)]
+        return []
+
+    def names(self, stream: str) -> list[SegmentName]:
+        """Of the recordings of a stream, sorted."""
+        if not is_stream(stream):
+            return []
+        folder = self._directory / stream
+        try:
+            about = os.stat(folder, follow_symlinks=False)
+            if not stat.S_ISDIR(about.st_mode):
+                return []
+            known, version = self._folders.get(stream), (about.st_ino, about.st_mtime_ns)
+            if known is not None and known.version == version:
+                return known.names
+            found = _Folder(version, sorted(_scan(stream, folder)))
+        except FileNotFoundError:
+            self._folders.pop(stream, None)
+            return []
+        if time.time_ns() - about.st_mtime_ns > SETTLED_NS:
+            self._folders[stream] = found
+        return found.names
 
     def open(self, path: str) -> OpenFile:
         """Raises FileNotFoundError for whatever is not a recording."""
-        stream, _, name = path.partition("/")
-        if not (_STREAM.fullmatch(stream) and _NAME.fullmatch(name)):
-            raise FileNotFoundError(path)
-        try:
-            folder = os.open(self._directory / stream, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:  # O_NONBLOCK: opening a pipe of that name would wait for ever
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                descriptor = os.open(name, flags, dir_fd=folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise FileNotFoundError(path) from error
+        name = _parse(path)
+        with self._folder(name) as folder:  # O_NONBLOCK: opening a pipe of that name would wait for ever
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            try:
+                descriptor = os.open(name.file, flags, dir_fd=folder)
+            except OSError as error:  # ELOOP: a link
+                raise FileNotFoundError(path) from error
         return _opened(descriptor, path)
 
-    def prune(
-        self, stop: threading.Event, *, max_age_s: float = math.inf, max_bytes: float = math.inf
-    ) -> tuple[int, OSError | None]:
-        """Deletes segments, the oldest first, while one has ended longer ago than ``max_age_s`` or all together
-        have more than ``max_bytes``; those that may still be written stay, and all once ``stop`` is set. Returns
-        how many went, and why the first did not that should have."""
-        now_s, deleted, failure = time.time(), 0, None
-        found = sorted(self._sizes())
-        total = sum(size for _, size, _ in found)
-        for ended_s, size, path in found:
-            age_s = now_s - ended_s
-            if stop.is_set() or age_s < SPARED_S or (age_s <= max_age_s and total <= max_bytes):
-                break
-            try:
-                Path(path).unlink(missing_ok=True)
-            except OSError as error:
-                failure = failure or error
-                continue
-            total -= size
-            deleted += 1
-        return deleted, failure
+    def delete(self, path: str) -> None:
+        """Raises BeingWritten; FileNotFoundError for whatever is not a recording."""
+        name = _parse(path)
+        with self._folder(name) as folder:
+            if not stat.S_ISREG(os.stat(name.file, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise FileNotFoundError(path)
+            if self.is_written(name):
+                raise BeingWritten(path)
+            os.unlink(name.file, dir_fd=folder)
 
-    def _sizes(self) -> Iterator[tuple[float, int, str]]:
-        """Of each: when it was last written, Unix time; its bytes; its path."""
-        for *_, entry in self._entries():
-            with suppress(FileNotFoundError):  # removed meanwhile
-                about = entry.stat(follow_symlinks=False)
-                yield about.st_mtime, about.st_size, entry.path
+    def status(self, name: SegmentName) -> os.stat_result:
+        return os.stat(self._directory / name.path, follow_symlinks=False)
 
-    def _keys(self, stream: str | None) -> Iterator[Key]:
-        for folder, match, entry in self._entries(stream):
-            yield Key(match["started"], f"{folder}/{entry.name}")
+    def is_written(self, name: SegmentName) -> bool:
+        """By a recorder, now."""
+        return is_written(self._directory / name.path)
 
-    def _entries(self, stream: str | None = None) -> Iterator[tuple[str, re.Match[str], os.DirEntry[str]]]:
-        """Every recording: its folder, what its name says, itself."""
-        for folder in self._folders() if stream is None else [stream]:
-            if not _STREAM.fullmatch(folder):
-                continue
-            with suppress(OSError), os.scandir(self._directory / folder) as entries:
-                for entry in entries:
-                    match = _NAME.fullmatch(entry.name)
-                    if match and entry.is_file(follow_symlinks=False):
-                        yield folder, match, entry
+    @contextmanager
+    def _folder(self, name: SegmentName) -> Iterator[int]:
+        """The descriptor of the folder of its stream, which is no link."""
+        try:
+            folder = os.open(self._directory / name.stream, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (NotADirectoryError, FileNotFoundError) as error:
+            raise FileNotFoundError(name.path) from error
+        try:
+            yield folder
+        finally:
+            os.close(folder)
 
-    def _folders(self) -> list[str]:
-        with suppress(OSError), os.scandir(self._directory) as entries:
-            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        return []
-
-    def _segment(self, path: str) -> Segment:
-        opened = self.open(path)
+    def _segment(self, name: SegmentName) -> Segment:
+        written = self.is_written(name)  # first: it may be finished meanwhile
+        opened = self.open(name.path)
         try:
             tail = os.pread(opened.descriptor, _TRAILER_BYTES, max(0, opened.size_bytes - _TRAILER_BYTES))
         finally:
             os.close(opened.descriptor)
-        stream, _, name = path.partition("/")
-        match = _NAME.fullmatch(name)
-        assert match is not None
-        started = datetime.strptime(match["started"], _STARTED).replace(tzinfo=UTC)
-        finished = tail[4:8] == b"mfro"
-        return Segment(path, stream, match["view"], started, opened.size_bytes, opened.modified_s, finished)
+        is_whole = tail[4:8] == b"mfro"
+        return Segment(name, name.started, opened.size_bytes, written and not is_whole, not (written or is_whole))
 
 
-def key_of(text: str) -> Key:
-    """Of a path, or of a UTC time such as 2026-11-25T03:41:23Z. Raises ValueError."""
-    match = _NAME.fullmatch(text.rpartition("/")[2])
-    if match:
-        return Key(match["started"], text)
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC)
-    return Key(moment.strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3] + "Z", "")
+def _parse(path: str) -> SegmentName:
+    try:
+        return parse_path(path)
+    except ValueError as error:
+        raise FileNotFoundError(path) from error
+
+
+def _scan(stream: str, folder: Path) -> Iterator[SegmentName]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = parse_file(stream, entry.name)
+            if name is not None and entry.is_file(follow_symlinks=False):
+                yield name
 
 
 def _opened(descriptor: int, path: str) -> OpenFile:

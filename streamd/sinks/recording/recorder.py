@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import Empty, Full, Queue
-from typing import BinaryIO
-
-import av
-import av.error
 
 from streamd.concurrency import threads
+from streamd.concurrency.mailbox import Closed, Mailbox
 from streamd.errors import DiskFull, SinkError
-from streamd.media.frames import CLOCK_RATE, TIME_BASE, EncodedPacket
+from streamd.media.frames import EncodedPacket
 from streamd.media.hub import PacketHub
+from streamd.sinks.recording.disk import free_bytes, require_directory
+from streamd.sinks.recording.names import name_segment
+from streamd.sinks.recording.segment import SegmentWriter
 from streamd.states import KeyframeReason
 
 log = logging.getLogger(__name__)
 
 QUEUE_PACKETS = 300
-SYNC_EVERY_S = 1.0
 IDLE_S = 3.0
-"""With no packet for this long the segment is finished: the source has ended, or is away."""
-# A fragment a second, each flushed whole: a reader of the file never misses more than that.
-_MUXER = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
+"""When the source has been away, or at its end, for this long, the segment is finished."""
+RESUME_SHARE = 1.1
+"""How much of ``min_free_bytes`` has to be free before recording goes on after the disk was full."""
+STUCK_S = 5.0
+"""A disk that has not answered for this long counts as hung."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,24 @@ class RecordingRules:
     min_free_bytes: float
 
 
+@dataclass(frozen=True)
+class RecorderEvents:
+    """What a recorder reports, and to whom."""
+
+    on_bytes: Callable[[int], None]
+    """Bytes written. Recorder's thread."""
+    on_overflow: Callable[[], None]
+    """A packet was left out, for the disk is too slow. Event loop."""
+    on_health: Callable[[str | None], None]
+    """None when what was recorded is on the disk, at first and after trouble; else the trouble. Any thread."""
+
+
 class Recorder:
     """Just another seat at the hub. ``push`` runs on the event loop; a thread of ours writes.
 
-    A full disk ends the recording, never the stream; what was written stays. ``finished`` holds
-    the SinkError then.
+    Whatever goes wrong ends the recorder, never the stream; what was written stays. ``finished``
+    holds the failure then: a SinkError when it is the disk's. Who wants a recording makes another
+    recorder. A disk that hangs holds the thread, and the queue overflows; all goes on when it answers.
     """
 
     def __init__(
@@ -55,63 +66,98 @@ class Recorder:
         stream: str,
         view: str,
         rules: RecordingRules,
-        on_bytes: Callable[[int], None],
-        on_overflow: Callable[[], None] = lambda: None,
+        events: RecorderEvents,
+        was_full: bool = False,
     ) -> None:
+        """``was_full``: the one before ended for want of space, so that there has to be a little more to begin with,
+        else a file would begin and end with every file that goes."""
         self._hub = hub
-        self._on_overflow = on_overflow
         self._label = f"{stream}/{view}"
-        self._stem = Path(rules.directory, stream)
+        self._stream = stream
         self._view = view
         self._rules = rules
-        self._on_bytes = on_bytes
-        self._queue: Queue[EncodedPacket | None] = Queue(QUEUE_PACKETS)
+        self._events = events
+        self._queue: Mailbox[EncodedPacket] = Mailbox(capacity=QUEUE_PACKETS)
         self._needs_keyframe = True
-        self.overflows = 0
-        self._segment: _Segment | None = None
-        self._thread = threads.start(f"record-{stream}", self._run)
-        self.finished = self._thread.finished
+        self._overflows = False
+        """Whether packets are left out now. Event loop only."""
+        self._catches_up = False
+        """Whether a keyframe is to be requested when the queue is empty."""
+        self._min_free_bytes = rules.min_free_bytes * (RESUME_SHARE if was_full else 1)
+        self._is_away = False
+        """Whether the newest packet was a notice: the source is away, or has ended."""
+        self._busy_since: float | None = None
+        """When the thread turned to the disk; None while it waits for packets. Written by the thread."""
+        self._health: str | None = ""
+        self._segment: SegmentWriter | None = None
+        self.thread = threads.start(f"record-{stream}", self._run)
+        self.finished = self.thread.finished
         hub.join(self)
 
+    # -- event loop -------------------------------------------------------------------------------
+
     def push(self, packet: EncodedPacket) -> None:
+        self._is_away = packet.is_notice
         self._needs_keyframe |= packet.is_notice
-        if packet.is_notice or (self._needs_keyframe and not packet.is_keyframe):
+        if self.busy_s > STUCK_S:
+            self._report("the disk does not answer")
+        if packet.is_notice or self._queue.closed:
             return
-        try:
-            self._queue.put_nowait(packet)
-            self._needs_keyframe = False
-        except Full:  # the disk is too slow: leave out up to the next keyframe
-            self.overflows += 1
-            self._on_overflow()
-            log.warning("%s: the disk is too slow: leaving out up to the next keyframe", self._label)
-            self._needs_keyframe = True
-            self._hub.request_keyframe(KeyframeReason.OVERFLOW)
+        is_usable = packet.is_keyframe or not self._needs_keyframe
+        if is_usable and self._queue.offer(packet):
+            self._needs_keyframe = self._overflows = False
+        elif is_usable:
+            if not self._overflows:
+                log.warning("%s: the disk is too slow: leaving out up to a keyframe", self._label)
+            self._needs_keyframe = self._overflows = self._catches_up = True
+        if self._overflows:
+            self._events.on_overflow()
 
     def close(self) -> None:
-        """No more packets; what waits is still written. Then wait for ``finished``."""
+        """No more packets; what waits is still written. Then wait for ``finished``. Safe to repeat."""
         self._hub.leave(self)
-        self._needs_keyframe = True
-        try:
-            self._queue.put_nowait(None)
-        except Full:
-            self._queue.get_nowait()
-            self._queue.put_nowait(None)
+        self._queue.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._queue.closed
+
+    @property
+    def busy_s(self) -> float:
+        """How long the disk has been at what it does now. Any thread."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    # -- the thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            while (packet := self._next()) is not None:
-                self._write(packet)
+            self._until_closed()
         except OSError as error:
             raise SinkError(f"{self._label}: recording stopped: {error.strerror or error}") from error
         finally:
+            if self._segment is not None:
+                self._segment.abort()
+
+    def _until_closed(self) -> None:
+        try:
+            while True:
+                self._step()
+        except Closed:
+            self._busy_since = time.monotonic()
             self._close_segment()
 
-    def _next(self) -> EncodedPacket | None:
-        while True:
-            try:
-                return self._queue.get(timeout=IDLE_S)
-            except Empty:
-                self._close_segment()
+    def _step(self) -> None:
+        packet = self._queue.get(timeout_s=IDLE_S)
+        self._busy_since = time.monotonic()
+        if packet is None:
+            self._close_if_over()
+        else:
+            self._write(packet)
+        self._busy_since = None
+        if self._catches_up and not len(self._queue):
+            self._catches_up = False
+            self._hub.request_keyframe(KeyframeReason.OVERFLOW)
 
     def _write(self, packet: EncodedPacket) -> None:
         segment = self._segment
@@ -129,83 +175,39 @@ class Recorder:
             segment = self._segment = self._open_segment(packet)
         segment.write(packet)
 
-    def _open_segment(self, first: EncodedPacket) -> _Segment:
-        self._stem.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self._stem).free
-        if free < self._rules.min_free_bytes:
-            raise DiskFull(str(self._stem), free)
-        moment = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3] + "Z"
-        path = self._stem / f"{moment}-{self._view}.mp4"
+    def _open_segment(self, first: EncodedPacket) -> SegmentWriter:
+        require_directory(self._rules.directory)
+        name = name_segment(self._stream, self._view, datetime.now(UTC))
+        path = self._rules.directory / name.path
+        path.parent.mkdir(exist_ok=True)
+        self._check_space()
+        self._min_free_bytes = self._rules.min_free_bytes
         log.debug("%s: segment %s", self._label, path)
-        return _Segment(path, first, self._on_bytes)
+        return SegmentWriter(path, first, self._events.on_bytes, self._synced)
+
+    def _check_space(self) -> None:
+        folder = self._rules.directory / self._stream
+        free = free_bytes(folder)
+        if free < self._min_free_bytes:
+            raise DiskFull(str(folder), free)
+
+    def _synced(self) -> None:
+        self._report(None)
+        self._check_space()
+
+    def _report(self, health: str | None) -> None:
+        """Once for each change."""
+        if health != self._health:
+            self._health = health
+            self._events.on_health(health)
+
+    def _close_if_over(self) -> None:
+        """Nothing has come for a while. A slow camera, or a still scene, is no reason to begin another file."""
+        segment = self._segment
+        if segment is not None and (self._is_away or time.monotonic() - segment.opened_at >= self._rules.segment_s):
+            self._close_segment()
 
     def _close_segment(self) -> None:
         segment, self._segment = self._segment, None
         if segment is not None:
             segment.close()
-
-
-class _Segment:
-    """One file, from a keyframe on, its times counted from zero."""
-
-    def __init__(self, path: Path, first: EncodedPacket, on_bytes: Callable[[int], None]) -> None:
-        self._first_pts = first.pts
-        self._kind = (first.size, first.epoch)
-        self._file = _Counted(path, on_bytes)
-        self._container = av.open(self._file, "w", format="mp4", options=_MUXER)
-        width, height = first.size
-        self._stream = self._container.add_mux_stream("h264", rate=30, width=width, height=height, time_base=TIME_BASE)
-        self.keyframe_wanted = False
-
-    def is_of_another(self, packet: EncodedPacket) -> bool:
-        """Of another size, or the source was opened again in between."""
-        return (packet.size, packet.epoch) != self._kind
-
-    def age_s(self, packet: EncodedPacket) -> float:
-        return (packet.pts - self._first_pts) / CLOCK_RATE
-
-    def write(self, unit: EncodedPacket) -> None:
-        packet = av.Packet(unit.data)
-        packet.pts = packet.dts = unit.pts - self._first_pts
-        packet.time_base = TIME_BASE
-        packet.is_keyframe = unit.is_keyframe
-        packet.stream = self._stream
-        self._container.mux(packet)
-        self._file.sync_if_due()
-
-    def close(self) -> None:
-        try:
-            self._container.close()
-        finally:
-            self._file.close()
-
-
-class _Counted:
-    """The file under the muxer: counts what is written, and forces it to the disk once a second."""
-
-    def __init__(self, path: Path, on_bytes: Callable[[int], None]) -> None:
-        self._file: BinaryIO = path.open("xb", buffering=0)
-        self.name = str(path)
-        self._on_bytes = on_bytes
-        self._next_sync = time.monotonic() + SYNC_EVERY_S
-
-    def write(self, data: bytes) -> int:
-        written = self._file.write(data)
-        self._on_bytes(written)
-        return written
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def sync_if_due(self) -> None:
-        now = time.monotonic()
-        if now >= self._next_sync:
-            self._next_sync = now + SYNC_EVERY_S
-            os.fdatasync(self._file.fileno())
-
-    def close(self) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()

@@ -1,0 +1,90 @@
+"""The one codec of the names of recorded files: STREAM/STARTED-VIEW.mp4, STARTED in UTC.
+
+Streams may have dots and dashes in their names, and one name may begin with another: so each has a
+folder. Views have dashes too: so the time, whose length is fixed, stands before them.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from streamd.config.sections import STREAM_NAME, VIEWS
+
+_FILE = re.compile(rf"(\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{{3}}Z)-({'|'.join(VIEWS)})\.mp4", re.ASCII)
+_STREAM = re.compile(STREAM_NAME)
+
+
+class SegmentName(NamedTuple):
+    """What the path of a recorded file says. They sort by time."""
+
+    moment: str
+    """When it began, as in the path."""
+    stream: str
+    view: str
+
+    @property
+    def path(self) -> str:
+        """Below the directory that is recorded to, as in /recordings/PATH."""
+        return f"{self.stream}/{self.file}"
+
+    @property
+    def file(self) -> str:
+        return f"{self.moment}-{self.view}.mp4"
+
+    @property
+    def started(self) -> datetime:
+        return _time(self.moment)
+
+
+def name_segment(stream: str, view: str, started: datetime) -> SegmentName:
+    return SegmentName(_moment(started), stream, view)
+
+
+def parse_path(path: str) -> SegmentName:
+    """Raises ValueError for what is no path of a recording, whatever it may lead to."""
+    stream, _, file = path.partition("/")
+    name = parse_file(stream, file) if is_stream(stream) else None
+    if name is None:
+        raise ValueError(f"{path}: not the path of a recording")
+    return name
+
+
+def parse_file(stream: str, file: str) -> SegmentName | None:
+    """None for a file that is no recording."""
+    match = _FILE.fullmatch(file)
+    if match is None:
+        return None
+    try:
+        _time(match[1])
+    except ValueError:  # such as the 30th of February
+        return None
+    return SegmentName(match[1], stream, match[2])
+
+
+def is_stream(folder: str) -> bool:
+    """Whether a stream may have this name."""
+    return bool(_STREAM.fullmatch(folder)) and not folder.endswith("\n")
+
+
+def position(text: str) -> SegmentName:
+    """What comes before the recording of this path, or before this UTC time, such as 2026-11-25T03:41:23Z,
+    is less than this. Raises ValueError."""
+    if "/" in text:
+        return parse_path(text)
+    try:
+        return SegmentName(_moment(datetime.fromisoformat(text)), "", "")
+    except OverflowError as error:  # in UTC it is before the year 1, or after 9999
+        raise ValueError(text) from error
+
+
+def _moment(time: datetime) -> str:
+    """A time without a zone is taken as UTC."""
+    if time.tzinfo is not None:
+        time = time.astimezone(UTC)
+    return time.strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3].rjust(23, "0") + "Z"
+
+
+def _time(moment: str) -> datetime:
+    return datetime.fromisoformat(f"{moment[:13]}:{moment[14:16]}:{moment[17:23]}+00:00")

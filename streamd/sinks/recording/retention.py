@@ -1,0 +1,145 @@
+"""Deletes the recordings that the rules do not keep, in a thread of its own.
+
+How old a recording is does not hang on the clock alone: a box without a battery begins in 1970 and jumps when the
+network tells the time, and no recording may be lost by that. What was recorded since the start has the age that our
+own monotonic clock says, and the order in which it came. Of what was there before, the name tells; a name that no set
+clock can have given (1970, or the future) tells nothing, and then only what we have seen of its age counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from streamd.concurrency.threads import Periodic
+from streamd.config.sections import RecordingConfig
+from streamd.sinks.recording.library import BeingWritten, Library
+from streamd.sinks.recording.names import SegmentName
+
+log = logging.getLogger(__name__)
+
+PRUNE_EVERY_S = 60.0
+EARLIEST_S = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
+"""streamd is younger than this: a clock that says otherwise has not been set."""
+LONGEST_S = 25 * 3600.0
+"""No segment takes longer (``segment_seconds`` allows a day)."""
+
+
+@dataclass
+class _Kept:
+    """What is known of a recording."""
+
+    size_bytes: int
+    seen_at: float
+    """By the monotonic clock: when it was first seen, or last seen being written."""
+    ended_s: float | None
+    """Unix time, as far as its name can be believed."""
+    is_growing: bool
+
+
+class Retention:
+    """Remembers what it has seen. One thread."""
+
+    def __init__(
+        self,
+        library: Library,
+        rules: RecordingConfig,
+        *,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._library = library
+        self._segment_s = rules.segment_seconds
+        self._max_age_s = 3600 * rules.max_age_hours if rules.max_age_hours is not None else math.inf
+        self._max_bytes = 1e9 * rules.max_gb if rules.max_gb is not None else math.inf
+        self._now = now
+        self._monotonic = monotonic
+        self._kept: dict[SegmentName, _Kept] = {}
+        """In the order of recording, as far as that is known."""
+        self._is_first_look = True
+        self._trouble = ""
+
+    def prune(self, stop: threading.Event) -> int:
+        """Deletes, the oldest first, what is too old, and more while all together have too many bytes, until
+        ``stop`` is set. Returns how many went. An OSError is logged: the disk may be away for a while."""
+        self._trouble, before = "", self._trouble
+        try:
+            self._look()
+        except OSError as error:
+            self._trouble = f"recordings cannot be listed: {error}"
+        deleted = 0 if self._trouble else self._delete_superfluous(stop)
+        if deleted:
+            log.info("deleted %d old recordings", deleted)
+        if self._trouble and self._trouble != before:
+            log.warning("%s", self._trouble)
+        return deleted
+
+    def _delete_superfluous(self, stop: threading.Event) -> int:
+        deleted, total = 0, sum(kept.size_bytes for kept in self._kept.values())
+        for name, kept in list(self._kept.items()):
+            if stop.is_set():
+                break
+            is_superfluous = total > self._max_bytes or self._age_s(name, kept) > self._max_age_s
+            if is_superfluous and self._delete(name):
+                total -= kept.size_bytes
+                deleted += 1
+        return deleted
+
+    def _delete(self, name: SegmentName) -> bool:
+        try:
+            self._library.delete(name.path)
+        except BeingWritten:
+            return False
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._trouble = self._trouble or f"old recordings cannot be deleted: {name.path}: {error.strerror}"
+            return False
+        del self._kept[name]
+        return True
+
+    def _look(self) -> None:
+        """Raises OSError."""
+        streams = self._library.streams()
+        there = {name for stream in streams for name in self._library.names(stream)}
+        self._kept = {name: kept for name, kept in self._kept.items() if name in there}
+        for name in sorted(there - self._kept.keys()):
+            self._kept[name] = _Kept(0, self._monotonic(), None, is_growing=True)
+        for name, kept in self._kept.items():
+            if kept.is_growing:
+                self._measure(name, kept)
+        self._is_first_look &= not streams
+
+    def _measure(self, name: SegmentName, kept: _Kept) -> None:
+        """Raises OSError."""
+        kept.is_growing = self._library.is_written(name)
+        try:
+            about = self._library.status(name)
+        except FileNotFoundError:
+            return
+        kept.size_bytes = about.st_size
+        if kept.is_growing:
+            kept.seen_at = self._monotonic()
+        elif self._is_first_look:
+            started_s = name.started.timestamp()
+            written_s = about.st_mtime - started_s  # files that were copied or restored have another time
+            kept.ended_s = started_s + (written_s if 0 <= written_s <= LONGEST_S else self._segment_s)
+
+    def _age_s(self, name: SegmentName, kept: _Kept) -> float:
+        """Since it ended; what we are sure of, when its name cannot be believed."""
+        age_s, now_s = self._monotonic() - kept.seen_at, self._now()
+        if kept.ended_s is None or not EARLIEST_S <= name.started.timestamp() <= now_s:
+            return age_s
+        return max(age_s, now_s - kept.ended_s)
+
+
+def start_retention(rules: RecordingConfig) -> Periodic | None:
+    """None when the rules keep everything."""
+    if rules.directory is None or (rules.max_age_hours is None and rules.max_gb is None):
+        return None
+    return Periodic("retention", Retention(Library(rules.directory), rules).prune, PRUNE_EVERY_S)

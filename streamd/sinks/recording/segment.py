@@ -1,0 +1,125 @@
+"""The file of a segment while it is written. All of this blocks on the disk: one thread, the recorder's."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+
+from streamd.media.frames import CLOCK_RATE, TIME_BASE, EncodedPacket
+
+SYNC_EVERY_S = 1.0
+# A fragment a second, each flushed whole: a reader of the file never misses more than that.
+_MUXER = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
+_open: set[Path] = set()
+
+
+def is_written(path: Path) -> bool:
+    """Whether a recorder of this process has the file open. Any thread."""
+    return path in _open
+
+
+class SegmentWriter:
+    """One file, from a keyframe on, its times counted from zero. Everything may raise OSError."""
+
+    def __init__(
+        self, path: Path, first: EncodedPacket, on_bytes: Callable[[int], None], on_sync: Callable[[], None]
+    ) -> None:
+        """``on_sync`` is called each second, when what was written is on the disk."""
+        self.path = path
+        self.opened_at = time.monotonic()
+        self.keyframe_wanted = False
+        self._first_pts = first.pts
+        self._kind = (first.size, first.epoch)
+        self._on_sync = on_sync
+        self._next_sync = self.opened_at + SYNC_EVERY_S
+        _open.add(path)
+        try:
+            self._file = _CountedFile(path, on_bytes)
+        except OSError:
+            _open.discard(path)
+            raise
+        self._container = av.open(self._file, "w", format="mp4", options=_MUXER)
+        width, height = first.size
+        self._stream = self._container.add_mux_stream("h264", rate=30, width=width, height=height, time_base=TIME_BASE)
+
+    def is_of_another(self, packet: EncodedPacket) -> bool:
+        """Of another size, or the source was opened again in between."""
+        return (packet.size, packet.epoch) != self._kind
+
+    def age_s(self, packet: EncodedPacket) -> float:
+        return (packet.pts - self._first_pts) / CLOCK_RATE
+
+    def write(self, unit: EncodedPacket) -> None:
+        packet = av.Packet(unit.data)
+        packet.pts = packet.dts = unit.pts - self._first_pts
+        packet.time_base = TIME_BASE
+        packet.is_keyframe = unit.is_keyframe
+        packet.stream = self._stream
+        self._container.mux(packet)
+        now = time.monotonic()
+        if now >= self._next_sync:
+            self._next_sync = now + SYNC_EVERY_S
+            self._file.sync()
+            self._on_sync()
+
+    def close(self) -> None:
+        try:
+            self._container.close()
+        finally:
+            try:
+                self._file.close()
+            finally:
+                _open.discard(self.path)
+
+    def abort(self) -> None:
+        """After a failure: what is on the disk can be played; a file without a picture is removed."""
+        with suppress(OSError):
+            self.close()
+        if not self._file.has_picture:
+            with suppress(OSError):
+                self.path.unlink()
+
+
+class _CountedFile:
+    """The file under the muxer: counts what is written."""
+
+    def __init__(self, path: Path, on_bytes: Callable[[int], None]) -> None:
+        self._file: BinaryIO = path.open("xb", buffering=0)
+        self.name = str(path)
+        self._on_bytes = on_bytes
+        self._fragments = 0
+
+    @property
+    def has_picture(self) -> bool:
+        return self._fragments > 0
+
+    def write(self, data: bytes) -> int:
+        """All of it: FFmpeg takes no notice of how much was written, and a disk that fills up takes a part first."""
+        left = memoryview(data)
+        while left:
+            written = self._file.write(left)
+            self._on_bytes(written)
+            left = left[written:]
+        self._fragments += bytes(data[4:8]) == b"moof"
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def sync(self) -> None:
+        os.fdatasync(self._file.fileno())
+
+    def close(self) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
