@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import errno
+import io
 import subprocess
 import sys
 import threading
 import time
-from collections import namedtuple
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streamd.errors import DiskFull, SinkError
 from streamd.media.encode import LiveEncoder
 from streamd.media.frames import CLOCK_RATE, EncodedPacket, Stamp
-from streamd.sinks.recording import recorder
-from streamd.sinks.recording.recorder import Recorder, RecordingRules
+from streamd.sinks.recording import recorder, segment
+from streamd.sinks.recording.recorder import Recorder, RecorderEvents, RecordingRules
 from tests.support.clips import HEIGHT, WIDTH, frames_of, number_in, picture_of, times_of
 
 pytestmark = pytest.mark.timeout(30)
@@ -66,19 +67,24 @@ class Camera:
 
 
 class Bench:
-    def __init__(self, folder: Path, *, segment_s: float = 60, min_free: float = 0) -> None:
-        self.folder, self.hub, self.bytes = folder, Hub(), 0
+    def __init__(self, folder: Path, *, segment_s: float = 60, min_free: float = 0, was_full: bool = False) -> None:
+        self.folder, self.hub, self.bytes, self.left_out = folder, Hub(), 0, 0
+        self.health: list[str | None] = []
         rules = RecordingRules(folder / "rec", segment_s, min_free)
         self.recorder = Recorder(
             self.hub,  # type: ignore[arg-type]
             stream="porch",
             view="depth",
             rules=rules,
-            on_bytes=self._count,
+            events=RecorderEvents(self._count, self._overflow, self.health.append),
+            was_full=was_full,
         )
 
     def _count(self, written: int) -> None:
         self.bytes += written
+
+    def _overflow(self) -> None:
+        self.left_out += 1
 
     def push(self, *packets: EncodedPacket) -> None:
         for packet in packets:
@@ -93,7 +99,7 @@ class Bench:
             self.written()
 
     def written(self) -> None:
-        until(lambda: self.recorder._queue.empty() or self.recorder.finished.done())
+        until(lambda: not len(self.recorder._queue) or self.recorder.finished.done())
 
     def finish(self) -> BaseException | None:
         self.recorder.close()
@@ -172,19 +178,63 @@ def test_a_segment_can_be_played_while_it_is_written(bench: Bench) -> None:
     assert found == list(range(len(found)))
 
 
-def test_when_nothing_comes_the_segment_is_finished(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def notice(pts: int = CLOCK_RATE * 2000) -> EncodedPacket:
+    return EncodedPacket(b"", pts, is_keyframe=True, captured_at=0.0, is_notice=True)
+
+
+def test_while_the_source_is_away_the_segment_is_finished(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """And who comes back begins a new one at a keyframe, which is asked for."""
     monkeypatch.setattr(recorder, "IDLE_S", 0.05)
     camera = Camera()
     bench.push(*camera.film(10))
     until(lambda: bench.recorder._segment is not None)
+    bench.push(notice())
     until(lambda: bench.recorder._segment is None)
     assert numbers(bench.segments[0]) == list(range(10)), "whole, though the recorder goes on"
-    bench.push(*camera.film(2))
-    until(lambda: "segment" in bench.hub.requests)
-    bench.push(camera.shoot(key=True), *camera.film(4))
+    bench.push(*camera.film(2), camera.shoot(key=True), *camera.film(4))
     assert bench.finish() is None
     assert [numbers(segment) for segment in bench.segments] == [list(range(10)), list(range(12, 17))]
+
+
+def test_a_slow_camera_does_not_begin_a_file_with_every_picture(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below one picture in IDLE_S, and with pauses between: segments are cut by time only."""
+    monkeypatch.setattr(recorder, "IDLE_S", 0.01)
+    camera, looks = Camera(), Looks(monkeypatch)
+    for _ in range(8):
+        bench.push(camera.shoot())
+        looks.wait(3)
+    assert bench.finish() is None
+    assert [numbers(segment) for segment in bench.segments] == [list(range(8))]
+
+
+def test_a_segment_ends_in_time_though_nothing_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "IDLE_S", 0.01)
+    bench, camera = Bench(tmp_path, segment_s=0.2), Camera()
+    bench.push(camera.shoot())
+    until(lambda: bench.recorder._segment is not None)
+    until(lambda: bench.recorder._segment is None)
+    assert numbers(bench.segments[0]) == [0]
+    bench.push(camera.shoot())
+    until(lambda: "segment" in bench.hub.requests)
+    assert bench.finish() is None
+
+
+class Looks:
+    """How often a recorder has found that nothing has come."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._count = 0
+        close_if_over = Recorder._close_if_over
+
+        def counted(one: Recorder) -> None:
+            close_if_over(one)
+            self._count += 1
+
+        monkeypatch.setattr(Recorder, "_close_if_over", counted)
+
+    def wait(self, count: int) -> None:
+        enough = self._count + count
+        until(lambda: self._count >= enough)
 
 
 CHILD = """
@@ -226,41 +276,86 @@ def test_a_full_disk_ends_the_recording_and_says_so(tmp_path: Path) -> None:
     assert bench.hub.seats == []
 
 
-def test_a_disk_that_fills_up_keeps_the_segments_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")
-    free = [10e9]
-    monkeypatch.setattr(recorder.shutil, "disk_usage", lambda _: usage(0, 0, int(free[0])))
-    bench, camera = Bench(tmp_path, segment_s=1, min_free=1e9), Camera()
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes that the disk says it has, in the first place of the list."""
+    free = [10_000_000_000]
+    monkeypatch.setattr(recorder, "free_bytes", lambda _: free[0])
+    return free
+
+
+def test_a_disk_that_fills_up_ends_the_segment_and_leaves_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: list[int]
+) -> None:
+    """Not only when the next one would begin."""
+    monkeypatch.setattr(segment, "SYNC_EVERY_S", 0.0)
+    bench, camera = Bench(tmp_path, segment_s=1000, min_free=1e9), Camera()
     bench.push_all(camera, 20)
-    free[0] = 0.5e9
+    assert bench.health == [None]
+    free[0] = 500_000_000
     bench.push_all(camera, 20)
     failure = bench.recorder.finished.exception(5)
     assert isinstance(failure, DiskFull)
     assert failure.free_bytes == 500_000_000
-    (segment,) = bench.segments
-    assert numbers(segment) == list(range(len(frames_of(segment))))
+    (whole,) = bench.segments
+    assert numbers(whole) == list(range(len(frames_of(whole))))
+    assert whole.read_bytes()[-12:-8] == b"mfro"
     bench.recorder.close()
+
+
+def test_after_it_was_full_there_has_to_be_a_little_more(tmp_path: Path, free: list[int]) -> None:
+    """Else a file would begin and end with each one that is deleted."""
+    for was_full, room, begins in ((False, 1.05e9, True), (True, 1.05e9, False), (True, 1.2e9, True)):
+        free[0] = int(room)
+        folder = tmp_path / f"{was_full}{room}"
+        folder.mkdir()
+        bench = Bench(folder, min_free=1e9, was_full=was_full)
+        bench.push(*Camera().film(3))
+        assert isinstance(bench.finish(), DiskFull) is not begins
+        assert len(bench.segments) == begins
 
 
 @pytest.mark.parametrize("after", [0, 3])
 def test_no_room_in_the_middle_of_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """The header, or a fragment later on."""
     writes: list[int] = []
-    write = recorder._Counted.write
+    write = segment._CountedFile.write
 
-    def full(self: recorder._Counted, data: bytes) -> int:
+    def full(self: segment._CountedFile, data: bytes) -> int:
         writes.append(len(data))
         if len(writes) > after:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(self, data)
 
-    monkeypatch.setattr(recorder._Counted, "write", full)
+    monkeypatch.setattr(segment._CountedFile, "write", full)
     bench = Bench(tmp_path)
     bench.push(*Camera().film(100))
     failure = bench.recorder.finished.exception(5)
     assert isinstance(failure, SinkError)
     assert str(failure) == "porch/depth: recording stopped: No space left on device"
+    assert len(bench.segments) == (after > 1), "no file without a picture is left behind"
     bench.recorder.close()
+
+
+def test_a_part_that_was_written_is_not_taken_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up takes a part of it first, and FFmpeg takes no notice."""
+    path_open = Path.open
+
+    class Partial(io.FileIO):
+        def write(self, data: Any) -> int:
+            return super().write(memoryview(data)[:1000])
+
+    monkeypatch.setattr(
+        Path,
+        "open",
+        lambda path, mode="r", **more: (
+            Partial(path, mode.replace("b", "")) if "x" in mode else path_open(path, mode, **more)
+        ),
+    )
+    bench = Bench(tmp_path)
+    bench.push(*Camera().film(60))
+    assert bench.finish() is None
+    assert numbers(bench.segments[0]) == list(range(60))
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -273,29 +368,71 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     bench.recorder.close()
 
 
+class Disk:
+    """A seam: what a recorder writes waits here while the disk hangs. Its thread cannot tell it from a disk."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._answers = threading.Event()
+        self._answers.set()
+        write = Recorder._write
+
+        def wait_and_write(one: Recorder, packet: EncodedPacket) -> None:
+            self._answers.wait(20)
+            write(one, packet)
+
+        monkeypatch.setattr(Recorder, "_write", wait_and_write)
+
+    def hang(self) -> None:
+        self._answers.clear()
+
+    def answer(self) -> None:
+        self._answers.set()
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    disk = Disk(monkeypatch)
+    yield disk
+    disk.answer()
+
+
 def test_a_slow_disk_loses_pictures_up_to_a_keyframe_and_never_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Disk
 ) -> None:
     monkeypatch.setattr(recorder, "QUEUE_PACKETS", 20)
-    gate, write = threading.Event(), Recorder._write
-
-    def slow(self: Recorder, packet: EncodedPacket) -> None:
-        gate.wait(10)
-        write(self, packet)
-
-    monkeypatch.setattr(Recorder, "_write", slow)
+    disk.hang()
     bench, camera = Bench(tmp_path), Camera()
     bench.push(*camera.film(60))
-    assert bench.recorder.overflows == 1, "once, not per packet"
-    assert bench.hub.requests == ["overflow"]
-    gate.set()
+    assert bench.left_out in (39, 40), "all but those in the queue, and the one that is being written"
+    assert bench.hub.requests == [], "a keyframe would find no room either"
+    disk.answer()
     bench.written()
+    until(lambda: bench.hub.requests == ["overflow"])
     bench.push(*camera.film(5), camera.shoot(key=True), *camera.film(4))
     assert bench.finish() is None
     found = numbers(bench.segments[0])
     assert found[:20] == list(range(20))
     assert found[-5:] == list(range(65, 70))
     assert set(found).isdisjoint(range(22, 65)), "nothing between that no decoder could use"
+    assert bench.left_out in (44, 45)
+
+
+def test_a_hung_disk_is_reported_and_so_is_its_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Disk
+) -> None:
+    monkeypatch.setattr(segment, "SYNC_EVERY_S", 0.0)
+    monkeypatch.setattr(recorder, "STUCK_S", 0.02)
+    bench, camera = Bench(tmp_path), Camera()
+    bench.push_all(camera, 3)
+    disk.hang()
+    bench.push(camera.shoot())
+    until(lambda: bench.recorder.busy_s > 0.05)
+    bench.push(camera.shoot(), camera.shoot())
+    assert bench.health == [None, "the disk does not answer"]
+    disk.answer()
+    until(lambda: bench.health == [None, "the disk does not answer", None])
+    assert bench.finish() is None
+    assert numbers(bench.segments[0]) == list(range(6))
 
 
 def test_stopping_writes_what_waits(tmp_path: Path) -> None:

@@ -117,13 +117,13 @@ class Retention:
 
     def _measure(self, name: SegmentName, kept: _Kept) -> None:
         """Raises OSError."""
-        kept.is_growing = self._library.is_written(name)
+        is_written = self._library.is_written(name)  # first: it may end meanwhile
         try:
             about = self._library.status(name)
         except FileNotFoundError:
             return
-        kept.size_bytes = about.st_size
-        if kept.is_growing:
+        kept.size_bytes, kept.is_growing = about.st_size, is_written
+        if is_written:
             kept.seen_at = self._monotonic()
         elif self._is_first_look:
             started_s = name.started.timestamp()
