@@ -45,10 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.act(options)
     except StreamdError as error:
-        log.debug("traceback", exc_info=True)
-        for line in str(error).splitlines():
-            print(f"streamd: {redact(line)}", file=sys.stderr)
-        return error.exit_code
+        return _report(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read has seen enough, as `head` does
@@ -58,6 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"streamd: internal error: {redact(repr(error))}; --debug shows more", file=sys.stderr, flush=True)
         os._exit(1)  # threads that nobody stopped would keep the process, and systemd would not start another
     return 0
+
+
+def _report(error: StreamdError) -> int:
+    """The exit code."""
+    log.debug("traceback", exc_info=True)
+    for line in str(error).splitlines():
+        print(f"streamd: {redact(line)}", file=sys.stderr, flush=True)
+    return error.exit_code
 
 
 def _hide_passwords() -> None:
@@ -150,10 +155,16 @@ def _run(options: argparse.Namespace) -> None:
     config = read()
     _look_at_files(config, overrides["streams"])
     allocator.configure()
-    with logs.in_background():
-        asyncio.run(_serve(config, read))
+    code = 0
+    try:
+        with logs.in_background():
+            asyncio.run(_serve(config, read))
+    except StreamdError as error:
+        if not threads.any_abandoned():
+            raise
+        code = _report(error)
     if threads.any_abandoned():  # one that a camera or a disk holds: all that matters is done
-        os._exit(0)
+        os._exit(code)
 
 
 async def _serve(config: Config, reload: Callable[[], Config]) -> None:

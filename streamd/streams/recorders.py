@@ -70,7 +70,10 @@ class Recorders:
         """Does nothing without a directory to record to. What is recorded goes on; what waits is tried at once."""
         for view in views:
             if view in self._recordings:
-                self._recordings[view].start()
+                recording = self._recordings[view]
+                if not recording.wanted:
+                    self._recordings[view] = self._recordings.pop(view)  # listed in the order of asking
+                recording.start()
 
     async def stop(self, views: Collection[View] = ()) -> None:
         """All, unless some are named. Returns when their files are complete, or the disk has hung for too long."""

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from streamd.concurrency import threads
 from streamd.concurrency.backoff import Backoff
-from streamd.config.sections import RecordingConfig, StreamConfig
+from streamd.config.sections import RecordingConfig, StreamConfig, View
 from streamd.errors import (
     PictureError,
     SourceEnded,
@@ -408,6 +408,12 @@ class TestDescription:
         assert {bytes(data) for data in await asyncio.gather(*asked)} == {b"still"}
 
 
+def recorder_of(bench: Bench, view: View) -> recorder.Recorder:
+    found = bench.stream._recorders._recordings[view]._recorder
+    assert found is not None
+    return found
+
+
 class TestRecording:
     async def test_each_view_that_is_asked_for_is_recorded(self, tmp_path: Path) -> None:
         async with playing(recording=RecordingConfig(directory=tmp_path), record=("depth", "source")) as bench:
@@ -431,6 +437,7 @@ class TestRecording:
             assert len(await packets(seat, 2)) == 2
             assert (bench.stream.state, bench.stream.describe()["viewers"]) == ("running", 1)
             seat.close()
+            assert bench.stream.describe()["recording_views"] == ["depth"], "it is still wanted"
         (line,) = [entry.getMessage() for entry in caplog.records if entry.levelname == "ERROR"]
         assert line.startswith(f"stream porch: {tmp_path}/porch: recording stopped: ")
 
@@ -457,7 +464,7 @@ class TestRecording:
                 await bench.film_one()
             bench.camera.end()
             await bench.state("ended")
-            await bench.until(lambda: bench.stream._recordings._recorders["depth"]._segment is None)
+            await bench.until(lambda: recorder_of(bench, "depth")._segment is None)
             (segment,) = (tmp_path / "porch").iterdir()
             assert len(frames_of(segment)) == 5
 

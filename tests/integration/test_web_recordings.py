@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import av
 import pytest
 
 from streamd.config.sections import RecordingConfig
+from streamd.sinks.recording.library import Library
 from streamd.web import recordings, requests
 from streamd.web.recordings import ARCHIVE
 from tests.integration.web_site import Reply, Site, served
@@ -24,6 +27,7 @@ RECORDING = "/api/v1/streams/porch/recording"
 LIST = "/api/v1/recordings"
 NAME = "2026-11-25T03-41-23.500Z-depth.mp4"
 DATA = os.urandom(1_000_000)
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -64,10 +68,36 @@ class TestStartAndStop:
 
     async def test_views_are_added_and_none_is_begun_anew(self, site: Site) -> None:
         await site.put(RECORDING, views=["depth"])
-        [recorder] = site.stream()._recordings._recorders.values()
+        recorder = site.stream()._recorders._recordings["depth"]._recorder
         reply = await site.put(RECORDING, views=["depth", "source"])
         assert reply.json["recording_views"] == ["depth", "source"]
-        assert site.stream()._recordings._recorders["depth"] is recorder
+        assert site.stream()._recorders._recordings["depth"]._recorder is recorder
+
+    @pytest.mark.parametrize("by_query", [False, True])
+    async def test_the_named_views_are_stopped_and_no_others(self, site: Site, by_query: bool) -> None:
+        await site.put(RECORDING, views=["depth", "source", "gray"])
+        if by_query:
+            reply = await site.ask("DELETE", f"{RECORDING}?view=depth&view=gray")
+        else:
+            body = b'{"views": ["depth", "gray"]}'
+            reply = await site.ask("DELETE", RECORDING, body, Content_Type="application/json")
+        assert (reply.json["recording_views"], reply.json["recording_active"]) == (["source"], ["source"])
+        assert (await site.ask("DELETE", RECORDING)).json["recording_views"] == []
+
+    async def test_stopping_what_is_no_view(self, site: Site) -> None:
+        await site.put(RECORDING)
+        assert (await site.ask("DELETE", f"{RECORDING}?view=x-ray")).error == (422, "bad_value")
+        assert site.stream().describe()["recording"] is True
+
+    async def test_other_settings_change_nothing_about_it(self, site: Site) -> None:
+        """``record`` does: then its views are recorded, and no others."""
+        path = "/api/v1/streams/porch"
+        await site.put(RECORDING, views=["gray"])
+        await site.ask("PATCH", path, b'{"max_fps": 5}', Content_Type="application/json")
+        await site.until(lambda: site.stream().config.max_fps == 5)
+        assert (await site.get(path)).json["recording_views"] == ["gray"]
+        await site.ask("PATCH", path, b'{"record": ["source"]}', Content_Type="application/json")
+        await site.until(lambda: site.stream().describe()["recording_views"] == ["source"])
 
     async def test_what_its_settings_name_when_nothing_is_named(self, tmp_path: Path) -> None:
         rules = RecordingConfig(directory=tmp_path)
@@ -95,9 +125,10 @@ class TestStartAndStop:
     async def test_a_full_disk_is_told(self, tmp_path: Path) -> None:
         async with served(recording=RecordingConfig(directory=tmp_path, min_free_gb=1e9)) as site:
             await site.film(count=3)
-            await site.until(lambda: not site.stream().recorded_views)
+            await site.until(lambda: site.stream().describe()["recording_error"])
             described = (await site.get("/api/v1/streams/porch")).json
-            assert described["recording"] is False
+            assert (described["recording"], described["recording_active"]) == (False, [])
+            assert described["recording_views"] == ["depth"], "it is tried again"
             assert "GB free" in described["recording_error"]
             assert described["state"] == "running"
 
@@ -117,7 +148,7 @@ class TestStartAndStop:
         assert (await site.ask("PUT", RECORDING, body, Content_Type="application/json")).error == error
         assert (await site.ask("PUT", RECORDING, b"x", Content_Type="text/plain")).error == (415, "wrong_type")
         assert (await site.ask("PUT", "/api/v1/streams/nobody/recording")).error == (404, "unknown_stream")
-        assert not site.stream().recorded_views
+        assert not site.stream().describe()["recording_views"]
 
 
 async def listed_when_there(site: Site) -> list[dict[str, Any]]:
@@ -272,11 +303,106 @@ class TestDownload:
             response.close()
 
 
-async def raw(site: Site, target: str) -> tuple[int, bytes]:
+class TestDelete:
+    PATH = f"/recordings/porch/{NAME}"
+
+    async def test_it_goes(self, site: Site, file: Path) -> None:
+        assert (await site.ask("DELETE", self.PATH)).status == 204
+        assert os.listdir(file.parent) == []
+        assert (await site.ask("DELETE", self.PATH)).error == (404, "unknown_recording")
+
+    async def test_not_one_that_is_being_recorded(self, site: Site) -> None:
+        await site.put(RECORDING)
+        await site.film(count=3)
+        [segment] = await listed_when_there(site)
+        assert (segment["complete"], segment["cut_short"]) == (False, False)
+        path = f"/recordings/{segment['path']}"
+        assert (await site.ask("DELETE", path)).error == (409, "being_recorded")
+        await site.ask("DELETE", RECORDING)
+        assert (await site.ask("DELETE", path)).status == 204
+        assert await listed(site) == []
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/recordings/porch/secret.txt",
+            f"/recordings/porch%5C{NAME}",
+            f"/recordings/..%5Cporch%5C{NAME}",
+            f"/recordings/%2e%2e/porch/{NAME}",
+            f"/recordings/porch/%2e%2e/porch/{NAME}",
+            f"/recordings/porch%2f{NAME}%00",
+            f"/recordings/link/{NAME}",
+            "/recordings/porch/" + NAME.replace("23.500", "24.500"),
+        ],
+    )
+    async def test_nothing_else(self, site: Site, file: Path, path: str) -> None:
+        (file.parent / "secret.txt").write_text("secret")
+        (file.parent.parent / "link").symlink_to(file.parent)
+        file.with_name(NAME.replace("23.500", "24.500")).symlink_to(file)
+        status, _ = await raw(site, path, "DELETE")
+        assert status in (404, 405)
+        assert {NAME, "secret.txt"} <= set(os.listdir(file.parent))
+
+    async def test_a_disk_that_refuses(self, site: Site, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        monkeypatch.setattr(os, "unlink", refuse)
+        reply = await site.ask("DELETE", self.PATH)
+        assert reply.error == (503, "disk_failed")
+        assert "Read-only file system" in reply.json["error"]["message"]
+
+    async def test_without_a_directory(self) -> None:
+        async with served() as site:
+            assert (await site.ask("DELETE", self.PATH)).error == (404, "unknown_recording")
+
+
+class TestADiskThatHangs:
+    """A seam: what the library is asked for waits."""
+
+    @pytest.fixture
+    async def hung(self, site: Site, file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+        answers = threading.Event()
+        monkeypatch.setattr(recordings, "DISK_TIMEOUT_S", 0.1)
+        for name in ("page", "open", "delete"):
+            monkeypatch.setattr(Library, name, self.waiting(answers, getattr(Library, name)))
+        yield site
+        answers.set()
+
+    def waiting(self, answers: threading.Event, call: Callable[..., T]) -> Callable[..., T]:
+        def wait(*arguments: Any) -> T:
+            answers.wait(10)
+            return call(*arguments)
+
+        return wait
+
+    async def test_who_asks_is_told_and_nothing_else_waits(self, hung: Site) -> None:
+        path = f"/recordings/porch/{NAME}"
+        for method, target in (("GET", LIST), ("GET", path), ("DELETE", path)):
+            reply = await hung.ask(method, target)
+            assert reply.error == (503, "disk_failed")
+            assert "does not answer" in reply.json["error"]["message"]
+        assert (await hung.get("/api/v1/streams")).status == 200
+        assert hung.app[ARCHIVE].downloads == 0
+
+    async def test_however_many_ask_they_take_one_thread(self, hung: Site) -> None:
+        before = threading.active_count()
+        replies = await asyncio.gather(*(hung.get(f"/recordings/porch/{NAME}") for _ in range(40)))
+        assert {reply.status for reply in replies} == {503}
+        assert threading.active_count() <= before + 1
+
+    async def test_the_end_does_not_wait_for_it(self, hung: Site, caplog: pytest.LogCaptureFixture) -> None:
+        await hung.get(LIST)
+        async with asyncio.timeout(3):
+            await hung.app[ARCHIVE].clean_up(hung.app)
+        assert "does not end" in caplog.text
+
+
+async def raw(site: Site, target: str, method: str = "GET") -> tuple[int, bytes]:
     """As it is: clients tidy up what they are given."""
     host, port = site.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
     await writer.wait_closed()

@@ -7,7 +7,6 @@ from configs.grafana.generate.panels import (
     PER_SECOND,
     Column,
     Query,
-    at_least,
     at_most,
     lines,
     number,
@@ -163,9 +162,9 @@ def _disk(made: Board) -> None:
             "bytes",
             Query(f"streamd_disk_free_bytes{{{MINE}}}", f"free ({BOX})"),
             Query(f"predict_linear(streamd_disk_free_bytes{{{MINE}}}[1h], 6 * 3600)", f"in six hours ({BOX})"),
-            thresholds=at_least(2e9, 20e9),
+            Query(f"streamd_disk_min_free_bytes{{{MINE}}}", f"recording stops ({BOX})"),
         ),
-        8,
+        6,
     )
     made.add(
         lines(
@@ -178,7 +177,7 @@ def _disk(made: Board) -> None:
             ),
             stacked=True,
         ),
-        8,
+        6,
     )
     made.add(
         lines(
@@ -193,5 +192,19 @@ def _disk(made: Board) -> None:
                 "{{stream}} ({{instance}})",
             ),
         ),
-        8,
+        6,
+    )
+    made.add(
+        lines(
+            "Not recorded",
+            "Views that should be recorded and are not: the disk is full, away, or does not answer.",
+            "none",
+            Query(
+                "sum by (instance, stream, view) "
+                f"(streamd_recording_wanted{{{MINE}}} - streamd_recording_active{{{MINE}}})",
+                "{{stream}}/{{view}} ({{instance}})",
+            ),
+            stacked=True,
+        ),
+        6,
     )

@@ -97,10 +97,11 @@ def _totals(made: Board) -> None:
     )
     made.add(
         number(
-            "Recording",
-            "Bytes that go to recordings each second.",
-            "Bps",
-            Query(f"sum(rate(streamd_recorded_bytes_total{{{MINE}}}[$__rate_interval]))"),
+            "Not recorded",
+            "Views that should be recorded and are not.",
+            "none",
+            Query(or_zero(f"sum(streamd_recording_wanted{{{MINE}}} - streamd_recording_active{{{MINE}}})")),
+            thresholds=at_most(1, 1),
         ),
         4,
         4,
