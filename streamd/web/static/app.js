@@ -4,13 +4,14 @@
 import { DEFAULT_VIEW, VIEWS, addressOf, parseAddress } from './address.js';
 import { News, logOut, ofStream } from './api.js';
 import { saveSnapshot, toggleFullScreen, toggleRecording } from './commands.js';
-import { showHelp, showRecordings, wireDialogs, wireLogIn } from './dialogs.js';
+import { showHelp, wireDialogs, wireLogIn } from './dialogs.js';
 import { $, next, toast } from './dom.js';
 import { Graph } from './graph.js';
 import { renderControls, renderHead, renderSide } from './frame.js';
 import { pageNotice, writeNotice } from './notice.js';
 import { PALETTES, installFilters, storePalette, storedPalette } from './palettes.js';
 import { latencyOf, renderModel, renderReadouts } from './readouts.js';
+import { showRecordings } from './recordings.js';
 import { listenToKeys } from './shortcuts.js';
 import { Wall } from './tiles.js';
 
@@ -173,7 +174,7 @@ const actions = {
   toggleFullScreen,
   saveSnapshot: () => state.layout === 'one' && saveSnapshot(state.stream, viewOf(state.stream), state.palette),
   toggleRecording: () => current() && toggleRecording(current(), viewOf(state.stream), () => news.ask().then(render)),
-  showRecordings,
+  showRecordings: () => showRecordings(news.session?.access === 'control'),
   showHelp,
 };
 
@@ -191,7 +192,7 @@ function wire() {
   $('record').onclick = actions.toggleRecording;
   $('back').onclick = actions.grid;
   $('help-open').onclick = showHelp;
-  $('recordings-open').onclick = showRecordings;
+  $('recordings-open').onclick = actions.showRecordings;
   $('snapshot').onclick = (event) => {
     event.preventDefault();
     actions.saveSnapshot();

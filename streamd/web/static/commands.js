@@ -21,17 +21,19 @@ export async function saveSnapshot(name, view, palette) {
 
 let underWay = false;
 
-/** Start or stop recording what is shown; onDone() afterwards. */
-export async function toggleRecording({ name, recording }, view, onDone) {
+/** Start or stop recording the view that is shown, and no other; onDone() afterwards. */
+export async function toggleRecording({ name, recording_views: wanted = [] }, view, onDone) {
   if (underWay) return;
   underWay = true;
+  const isWanted = wanted.includes(view);
   const signal = AbortSignal.timeout(20_000); // stopping waits until the file is complete
-  const start = { method: 'PUT', body: JSON.stringify({ views: [view] }), headers: { 'Content-Type': 'application/json' } };
+  const body = JSON.stringify({ views: [view] });
+  const headers = { 'Content-Type': 'application/json' };
   try {
-    await ask(ofStream(name, '/recording'), { ...(recording ? { method: 'DELETE' } : start), signal });
-    toast(recording ? `The recording of ${name} is complete` : `Recording ${name}`);
+    await ask(ofStream(name, '/recording'), { method: isWanted ? 'DELETE' : 'PUT', body, headers, signal });
+    toast(isWanted ? `The recording of ${name} is complete` : `Recording ${name}`);
   } catch (error) {
-    toast(`${recording ? 'Still recording' : 'Not recording'}: ${whyNot(error)}`);
+    toast(`${isWanted ? 'Still recording' : 'Not recording'}: ${whyNot(error)}`);
   } finally {
     underWay = false;
     onDone();

@@ -74,12 +74,14 @@ export function renderControls(page, stream, view) {
     button.ariaPressed = String(button.dataset.view === view);
     button.hidden = !available.includes(button.dataset.view);
   }
-  const recording = Boolean(stream?.recording);
-  $('record').ariaPressed = String(recording);
+  const wanted = Boolean(stream?.recording_views?.includes(view));
+  const active = stream?.recording_active?.includes(view) ?? wanted;
+  $('record').ariaPressed = String(wanted);
+  $('record').dataset.trouble = String(wanted && !active);
   const mayOnlyLook = page.news.session?.access === 'view';
   $('record').disabled = mayOnlyLook;
-  $('record').title = mayOnlyLook ? 'This token may only look' : recording ? 'Stop recording (r)' : 'Record this stream (r)';
-  write($('record').lastElementChild, recording ? 'Recording' : 'Record');
+  $('record').title = mayOnlyLook ? 'This token may only look' : wanted ? 'Stop recording this view (r)' : 'Record this view (r)';
+  write($('record').lastElementChild, !wanted ? 'Record' : active ? 'Recording' : 'Not recording');
   $('palette').value = state.palette;
   renderLegend(one ? view : DEFAULT_VIEW, state.palette, stream);
 }
