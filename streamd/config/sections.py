@@ -197,11 +197,11 @@ class RecordingConfig(Section):
     segment_seconds: float = Field(default=60.0, ge=1, le=86400)
     """Length of a segment; it ends at the next keyframe."""
     max_age_hours: float | None = Field(default=None, gt=0)
-    """Segments that ended longer ago than this are deleted; empty: they stay."""
+    """Segments that ended longer ago than this, by the time in their names, are deleted; empty: they stay."""
     max_gb: float | None = Field(default=None, gt=0)
     """The oldest segments are deleted while all together have more than this; empty: they stay."""
     min_free_gb: float = Field(default=1.0, ge=0)
-    """Recording stops, and says so, when the disk has less than this."""
+    """Recording pauses, and says so, while the disk has less than this."""
 
 
 class StreamConfig(Section):

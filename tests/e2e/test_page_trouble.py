@@ -6,7 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from playwright.async_api import Page
+from playwright.async_api import Locator, Page
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import difference
@@ -164,7 +164,47 @@ async def test_tokens_and_recording(daemon: StartDaemon, tmp_path: Path, artefac
         await watched.says("recordings-dialog", "lobby, depth")
         file = await page.request.get(await page.locator("#recording-list a").first.evaluate("(link) => link.href"))
         assert file.headers["content-type"] == "video/mp4"
+        await page.get_by_test_id("recording-delete").first.click()
+        await page.keyboard.press("Enter")  # the focus is on what does no harm
+        assert (await asyncio.to_thread(asked, running, "recordings"))["recordings"]
+        await page.get_by_test_id("recording-delete").first.click()
+        await page.get_by_role("button", name="Delete", exact=True).click()
+        await watched.says("recordings-dialog", "Nothing has been recorded yet")
+        assert not (await asyncio.to_thread(asked, running, "recordings"))["recordings"]
         watched.expects("401")
+
+
+async def test_recordings_page_by_page(daemon: StartDaemon, tmp_path: Path, artefacts: Path) -> None:
+    folder = tmp_path / "recordings"
+    (folder / "yard").mkdir(parents=True)
+    for number in range(250):
+        (folder / "yard" / f"2026-11-25T{number // 60:02}-{number % 60:02}-23.500Z-side-by-side.mp4").touch()
+    recording = {"directory": str(folder)}
+    config = write_settings(
+        tmp_path / "streamd.toml", {"lobby": LOBBY | {"record": []}}, server=TOKENS, recording=recording
+    )
+    running = await asyncio.to_thread(daemon, "--config", config)
+    async with watch(running.url) as watched:
+        page, items = watched.page, watched.page.locator("#recording-list li")
+        await until_async("it asks for a token", lambda: page.get_by_test_id("log-in").is_visible())
+        await log_in(page, "look-only-please")
+        await until_async("it plays", watched.time)
+        await page.keyboard.press("l")
+        await watched.says("recordings-dialog", "yard, side-by-side")
+        for count in (100, 200):
+            assert await items.count() == count
+            await page.get_by_test_id("recordings-more").press("Enter")
+            await watched.says("recordings-dialog", "The newest 200" if count == 100 else "yard")
+        await until_async("all are there", lambda: all_there(items))
+        assert not await page.get_by_test_id("recordings-more").is_visible()
+        assert not await page.get_by_test_id("recording-delete").first.is_visible(), "this token may only look"
+        assert "cut short" in await items.last.inner_text()
+        await page.screenshot(path=artefacts / "recordings.png")
+        watched.expects("401")
+
+
+async def all_there(items: Locator) -> bool:
+    return await items.count() == 250
 
 
 async def log_in(page: Page, token: str) -> None:
