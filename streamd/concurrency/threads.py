@@ -127,6 +127,14 @@ class SerialExecutor:
         if self._worker.is_alive():
             abandon(self._worker)
 
+    async def leave(self, within_s: float) -> None:
+        """As ``close`` without a timeout, from the event loop: a thread that takes longer is abandoned, and does
+        what waits when the call that holds it ends."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        await finish(self._worker, within_s)
+
     def _run(self) -> None:
         _be_nice(self._niceness)
         owner: Hashable = None
@@ -201,11 +209,6 @@ def _be_nice(niceness: int) -> None:
     if niceness and sys.platform == "linux":
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + niceness)
-
-    async def leave(self, within_s: float) -> None:
-        """As ``close``, for calls that may hang: then the thread is abandoned."""
-        self._calls.close()
-        await finish(self._worker, within_s)
 
 
 _abandoned: weakref.WeakSet[Worker] = weakref.WeakSet()

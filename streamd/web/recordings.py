@@ -57,7 +57,7 @@ DISK_TIMEOUT_S = 10.0
 
 
 async def start(request: web.Request) -> web.Response:
-    """What is recorded already goes on. The answer tells which views are wanted, and which are recorded."""
+    """What is recorded already goes on. The answer has the views that are wanted, and those that are recorded."""
     stream = stream_of(request)
     views = _views(await json_object(request, HINT))
     if request.app[CONTEXT].recording.directory is None:

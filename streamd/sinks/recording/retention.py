@@ -1,9 +1,9 @@
 """Deletes the recordings that the rules do not keep, in a thread of its own.
 
-How old a recording is does not hang on the clock alone: a box without a battery begins in 1970 and jumps when the
-network tells the time, and no recording may be lost by that. What was recorded since the start has the age that our
-own monotonic clock says, and the order in which it came. Of what was there before, the name tells; a name that no set
-clock can have given (1970, or the future) tells nothing, and then only what we have seen of its age counts.
+The clock alone does not say how old a recording is: a box without a battery begins in 1970, and jumps when it gets the
+time from the network. No recording may be lost by that. The age of what was recorded since the start goes by the
+monotonic clock, its order by when it appeared. What was there before goes by its name; but a name from 1970, or from
+the future, is not believed, and then its age counts from when it was first seen.
 """
 
 from __future__ import annotations

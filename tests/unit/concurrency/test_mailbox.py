@@ -151,3 +151,14 @@ def test_to_wait_takes_nothing() -> None:
     box.close()
     with pytest.raises(Closed):
         box.wait()
+
+
+def test_an_offer_is_taken_or_refused_at_once() -> None:
+    box: Mailbox[int] = Mailbox(capacity=2)
+    assert [box.offer(number) for number in (1, 2, 3)] == [True, True, False]
+    assert len(box) == 2
+    assert box.get() == 1
+    assert box.offer(4)
+    box.close()
+    assert not box.offer(5)
+    assert (box.get(), box.get()) == (2, 4)

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from streamd.concurrency import threads
-from streamd.concurrency.threads import SerialExecutor, SharedCall
+from streamd.concurrency.threads import Periodic, SerialExecutor, SharedCall
 from streamd.errors import Busy
 
 pytestmark = pytest.mark.timeout(10)
@@ -188,3 +188,46 @@ def test_close_finishes_what_waits() -> None:
     future = caller.submit(lambda: 5)
     caller.close()
     assert future.result(0) == 5
+
+
+class TestPeriodic:
+    async def test_it_calls_again_and_again_whatever_fails(self, caplog: pytest.LogCaptureFixture) -> None:
+        enough, calls = threading.Event(), []
+
+        def call(_: threading.Event) -> None:
+            calls.append(1)
+            if len(calls) == 3:
+                enough.set()
+            raise ZeroDivisionError
+
+        periodic = Periodic("disk-watch", call, 0.001)
+        assert await asyncio.to_thread(enough.wait, 5)
+        await periodic.stop()
+        assert "thread disk-watch: internal error" in caplog.text
+
+    async def test_a_long_call_is_given_the_event_that_ends_it(self) -> None:
+        periodic = Periodic("prunes", lambda stop: stop.wait(10), 10)
+        async with asyncio.timeout(1):
+            await periodic.stop(within_s=5)
+
+
+async def test_who_hangs_is_abandoned_and_others_are_waited_for() -> None:
+    gate = threading.Event()
+    worker = threads.start("hangs", gate.wait)  # type: ignore[arg-type]
+    assert not await threads.finish(worker, 0.01)
+    assert threads.any_abandoned()
+    gate.set()
+    assert await threads.finish(worker, 5)
+    worker.join(5)
+    assert not threads.any_abandoned()
+
+
+async def test_an_executor_is_left_to_a_call_that_hangs() -> None:
+    executor, gate = SerialExecutor("recordings"), threading.Event()
+    executor.submit(gate.wait)
+    last = executor.submit(lambda: "closed")
+    async with asyncio.timeout(1):
+        await executor.leave(within_s=0.01)
+    gate.set()
+    assert last.result(5) == "closed", "what waited is still done"
+    await asyncio.to_thread(executor.close)
