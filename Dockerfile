@@ -24,12 +24,19 @@ RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
 RUN python3 -m venv /opt/streamd/.venv
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 ARG TORCH_INDEX=
+COPY requirements /src/requirements
+# The lock has the digests of the default build; TORCH_INDEX has others, of the same versions.
 RUN if [ -n "$TORCH_INDEX" ]; then \
-        /opt/streamd/.venv/bin/pip install --index-url "$TORCH_INDEX" torch torchvision; fi
+        /opt/streamd/.venv/bin/pip install --index-url "$TORCH_INDEX" \
+            $(sed -n 's/^\(torch\(vision\)\?==[^ ;]*\).*/\1/p' /src/requirements/torch.lock); \
+    else \
+        /opt/streamd/.venv/bin/pip install --no-deps --require-hashes --requirement /src/requirements/torch.lock; \
+    fi
+RUN /opt/streamd/.venv/bin/pip install --no-deps --require-hashes --requirement /src/requirements/run.lock
 COPY pyproject.toml README.md LICENSE THIRD-PARTY-NOTICES.md /src/
 COPY systemd /src/systemd
 COPY streamd /src/streamd
-RUN /opt/streamd/.venv/bin/pip install /src
+RUN /opt/streamd/.venv/bin/pip install --no-deps --no-build-isolation /src
 
 FROM base
 # Volumes take over who owns the directory: the user must be able to write there.

@@ -3,11 +3,14 @@
 #   sudo make install             as a service of this machine; docs/install.md
 #   make soak MINUTES=60          cameras die and hang, viewers come and go: is it still as it was?
 #   make run TORCH_INDEX=URL      take torch from another index, such as PyTorch's own of CPU builds
+#   make lock                     after a change of dependencies in pyproject.toml; UPGRADE=1: take the newest of all
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
+LOCKED := $(PIP) --no-deps --require-hashes --requirement
+TORCH  = $(shell sed -n 's/^\(torch\(vision\)\?==[^ ;]*\).*/\1/p' requirements/torch.lock)
 ARGS   ?=
 MINUTES ?= 30
 PREFIX ?= /opt/streamd
@@ -19,7 +22,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium firefox-esr fonts-dejavu-core c
 	$(if $(shell command -v npm),,nodejs npm)
 CLIENTS := tests/e2e/clients
 
-.PHONY: run install uninstall test soak check format schema dashboards bench clean run-packages test-packages
+.PHONY: run install uninstall test soak check format schema dashboards bench lock clean run-packages test-packages
 
 run: $(VENV)/installed
 	$(BIN)/streamd run $(ARGS)
@@ -60,15 +63,29 @@ dashboards: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/pipeline.py
 
-$(VENV)/installed: pyproject.toml | run-packages
+# The same versions everywhere: those that the tests have run with.
+$(VENV)/installed: pyproject.toml requirements/torch.lock requirements/run.lock | run-packages
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch torchvision)
-	$(PIP) --editable .
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) $(TORCH),$(LOCKED) requirements/torch.lock)
+	$(LOCKED) requirements/run.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable ".[dev]"
+$(VENV)/installed-dev: $(VENV)/installed requirements/dev.lock
+	$(LOCKED) requirements/dev.lock
 	touch $@
+
+# Versions and digests for all platforms and Pythons. torch has a lock of its own, since TORCH_INDEX has other digests.
+COMPILE = build/lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+OTHERS  = pyproject.toml requirements/build.in --excludes requirements/torch.in
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(COMPILE) $(OTHERS) --output-file requirements/run.lock
+	$(COMPILE) requirements/torch.in --constraints requirements/run.lock --output-file requirements/torch.lock
+	$(COMPILE) $(OTHERS) --extra dev --constraints requirements/run.lock --constraints requirements/torch.lock \
+		--output-file requirements/dev.lock
 
 # Players that nobody here wrote, for Chromium. Of the versions in package-lock.json, and none of their scripts is run.
 $(CLIENTS)/bundles: $(wildcard $(CLIENTS)/package*.json $(CLIENTS)/*.js) | test-packages
