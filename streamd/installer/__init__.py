@@ -1,7 +1,6 @@
-"""streamd as a systemd service of this machine: put in place, looked at, taken away.
+"""streamd as a systemd service of this machine: installed, upgraded, looked at, removed.
 
-Needs Python's standard library only: `make install` runs it before anything else is there. All that it makes is in
-a manifest, written before the thing itself, so that what was cut short can be taken away too.
+Needs Python's standard library only: `make install` runs it before anything else is there.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ import os
 from pathlib import Path
 
 from streamd.errors import UsageError
-from streamd.installer.install import Installer
-from streamd.installer.running import start, status, uninstall
-from streamd.installer.site import Site
+from streamd.installer.install import Choice, Installer
+from streamd.installer.machine import Machine
+from streamd.installer.status import status
+from streamd.installer.uninstall import uninstall
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,22 +23,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--python", type=Path, metavar="FILE", help="install: what makes the environment")
     parser.add_argument("--environment", type=Path, metavar="DIR", help="install: use this one instead")
     parser.add_argument("--torch-index", metavar="URL", help="install: take torch from there, such as a CPU build")
+    parser.add_argument("--rollback", action="store_true", help="install: go back to the version before")
     parser.add_argument("--purge", action="store_true", help="uninstall: configuration and recordings too")
 
 
 def act(options: argparse.Namespace) -> None:
     """Raises StreamdError."""
-    site = Site(options.root.resolve(), options.prefix)
+    machine = Machine(options.root.resolve(), options.prefix)
     if not options.prefix.is_absolute():
         raise UsageError(f"--prefix {options.prefix}: not an absolute path")
-    site.check(as_root=options.action != "status")
+    choice = Choice(options.python, options.environment, options.torch_index)
+    if options.rollback and (options.action != "install" or choice != Choice()):
+        raise UsageError("--rollback goes with no other choice, and with install only")
+    machine.require(root_user=options.action != "status")
     if options.action == "status":
-        status(site)
+        status(machine)
         return
     os.umask(0o022)  # the service is not root, and must read what we write
-    if options.action == "uninstall":
-        uninstall(site, purge=options.purge)
-        return
-    installer = Installer(site)
-    installer.install(options.python, options.environment, options.torch_index)
-    start(site, installer.manifest)
+    with machine.locked():
+        if options.action == "uninstall":
+            uninstall(machine, purge=options.purge)
+        elif options.rollback:
+            Installer(machine).roll_back()
+        else:
+            Installer(machine).install(choice)

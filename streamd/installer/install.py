@@ -1,166 +1,143 @@
-"""Puts the service in place: environment, configuration, unit, command. Safe to repeat."""
+"""Puts the service in place, or another version of it: built beside the one that runs, checked, and switched to.
+
+Safe to repeat, and to cut short anywhere: until the new version runs as the service, the old one stays the current one.
+"""
 
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamd import __version__
 from streamd.errors import ConfigError, Problem, StreamdError, UsageError
-from streamd.installer.origin import (
-    copy_of,
-    find_python,
-    fingerprint_of,
-    groups_in,
-    package,
-    sha256_of,
-    shipped,
-    unit_for,
-)
-from streamd.installer.site import COMMAND, CONFIGURATION, SECRETS, UNIT, Say, Site
+from streamd.installer import environment, files, package
+from streamd.installer.activation import Activation
+from streamd.installer.machine import COMMAND, CONFIGURATION, SECRETS, Machine
+from streamd.installer.manifest import Manifest
+from streamd.installer.service import Service
+from streamd.installer.status import summary
+from streamd.installer.versions import Version, Versions
 
 
-@dataclass
+@dataclass(frozen=True)
+class Choice:
+    """What to install, by the options of the command line."""
+
+    python: Path | None = None
+    environment: Path | None = None
+    torch_index: str | None = None
+
+
 class Installer:
-    site: Site
-    say: Say = print
+    """Its machine has to be locked."""
 
-    def __post_init__(self) -> None:
-        self.manifest = self.site.manifest()
-        """Says in ``pending`` whether the service is to be started anew."""
+    def __init__(self, machine: Machine) -> None:
+        self.manifest: Manifest = machine.manifest()
+        self._machine = machine
+        self._versions = Versions(machine, self.manifest)
+        self._service = Service(machine)
 
-    def install(self, python: Path | None, environment: Path | None, torch_index: str | None) -> None:
-        """Safe to repeat. Raises StreamdError, ConfigError for a bad configuration."""
-        self._directory(self.site.prefix)
-        if environment is None:
-            environment = self._environment(python, torch_index)
-        interpreter = environment / "bin" / "python"
-        if not self.site.at(interpreter).exists():
-            raise UsageError(f"{environment}: is no Python environment")
+    def install(self, choice: Choice) -> None:
+        """Raises StreamdError, ConfigError for a bad configuration."""
+        self._prepare()
+        version = self._version(choice)
         self._configuration()
-        self._check(interpreter)
-        self._unit(interpreter)
-        self._command(environment)
-        self.manifest.version = __version__
-        self.manifest.save()
+        self._switch(version)
 
-    # -- the environment
+    def roll_back(self) -> None:
+        """To the version before. Raises StreamdError, ConfigError when that one does not like the configuration."""
+        self._prepare()
+        version = self._versions.previous
+        if version is None:
+            raise StreamdError("there is no version to go back to")
+        if reason := version.fault(self._machine.run):
+            raise StreamdError(f"{version} does not work any more: {reason}")
+        self._switch(version)
 
-    def _environment(self, python: Path | None, torch_index: str | None) -> Path:
-        """Made when there is none, and brought up to date when it holds something else."""
-        environment = self.site.environment
-        home = self.site.at(environment)
-        wanted = package()
-        fingerprint = fingerprint_of(wanted)
-        if Path(sys.prefix).resolve() == home.resolve():
-            self.say(f"environment: {environment}, which runs this command")
-            if self.manifest.fingerprint.split(" ")[0] != fingerprint.split(" ")[0]:
-                self.manifest.fingerprint = fingerprint
-                self._changed("environment")
-            return environment
-        interpreter = str(home / "bin" / "python")
-        whole = home.exists() and not self.site.run([interpreter, "-c", "import sys"]).returncode
-        if whole and self.manifest.fingerprint == fingerprint:
-            self.say(f"environment: {environment}, up to date")
-            return environment
-        if not whole:
-            chosen = str(python or find_python(self.site))
-            self.manifest.add(environment, "tree")
-            self.say(f"environment: {environment}, made with {chosen}")
-            self.site.must(chosen, "-m", "venv", "--clear", str(home), doing="making the environment")
-        self.manifest.fingerprint = ""
-        self.manifest.save()
-        self.say(f"environment: installing streamd {__version__} and what it needs; minutes, the first time")
-        self._pip(interpreter, wanted, torch_index)
-        self.manifest.fingerprint = fingerprint
-        self._changed("environment")
-        return environment
+    def _prepare(self) -> None:
+        if not any(self._machine.place(self._machine.prefix).iterdir()):
+            self.manifest.add(self._machine.prefix, "directory")
+        self._versions.adopt()
 
-    def _pip(self, interpreter: str, wanted: Path | str, torch_index: str | None) -> None:
-        watched = sys.stdout.isatty()
-        quiet = () if watched else ("--quiet",)
-        pip = (
-            interpreter,
-            "-m",
-            "pip",
-            "install",
-            *quiet,
-            "--no-cache-dir",
-            "--no-input",
-            "--disable-pip-version-check",
-        )
-        if torch_index:
-            doing = f"installing torch from {torch_index}"
-            self.site.must(*pip, "--index-url", torch_index, "torch", "torchvision", doing=doing, watched=watched)
-        with tempfile.TemporaryDirectory(prefix="streamd-install-") as folder:
-            # A build leaves files behind, which nobody wants of root's in a checkout.
-            what = str(copy_of(wanted, Path(folder))) if isinstance(wanted, Path) else wanted
-            self.site.must(*pip, "--upgrade", what, doing="installing streamd", watched=watched)
+    def _switch(self, version: Version) -> None:
+        self._check(version)
+        Activation(self._machine, self.manifest, self._versions, self._service).activate(version)
+        self._command()
+        self._versions.sweep(version)
+        if self._machine.live:
+            summary(self._machine)
+        else:
+            self._machine.report(f"laid out below {self._machine.root}; it starts with that machine")
+
+    # -- the version
+
+    def _version(self, choice: Choice) -> Version:
+        """One that is there, when it is of this code and this lock and works; else a new one."""
+        if choice.environment is not None:
+            return self._given(choice.environment)
+        fingerprint = package.fingerprint()
+        version = self._versions.containing(Path(sys.prefix))
+        if version is not None:
+            self._machine.report(f"environment: {version.path}, which runs this command")
+            if version.record.get("fingerprint", "").split(" ")[0] != fingerprint.split(" ")[0]:
+                version.complete(fingerprint)
+                self.manifest.changed("environment")
+            return version
+        version = self._versions.find(fingerprint)
+        if version is not None and not version.fault(self._machine.run):
+            self._machine.report(f"environment: {version.path}, up to date")
+            return version
+        running = self._service.environment()
+        self._versions.sweep(self._versions.containing(running) if running else None)
+        version = self._versions.new(fingerprint)
+        environment.build(self._machine, version, choice.python, choice.torch_index)
+        version.complete(fingerprint)
+        return version
+
+    def _given(self, path: Path) -> Version:
+        version = self._versions.at(path)
+        if not version.interpreter.exists():
+            raise UsageError(f"{path}: is no Python environment")
+        return version
+
+    def _check(self, version: Version) -> None:
+        """Whether this version takes the configuration."""
+        file = str(self._machine.place(CONFIGURATION))
+        done = self._machine.run([str(version.interpreter), "-I", "-m", "streamd", "check", file])
+        lines = [line.removeprefix("streamd: ") for line in done.stderr.strip().splitlines()]
+        if done.returncode == ConfigError.exit_code:
+            parts = [line.partition(": ") for line in lines]
+            raise ConfigError([Problem(path, "", reason) for path, _, reason in parts])
+        if done.returncode:
+            raise StreamdError(f"{version.path}: does not work: {lines[-1] if lines else version.interpreter}")
 
     # -- the files
 
     def _configuration(self) -> None:
         self._directory(CONFIGURATION.parent)
         self._directory(SECRETS, 0o700)
-        if self.site.at(CONFIGURATION).exists():
-            self.say(f"configuration: {CONFIGURATION}, kept as it is")
-        else:
-            self._file(CONFIGURATION, shipped("streamd.toml"))
-            self.say(f"configuration: {CONFIGURATION}, with the demo clip")
-
-    def _check(self, interpreter: Path) -> None:
-        file = str(self.site.at(CONFIGURATION))
-        done = self.site.run([str(self.site.at(interpreter)), "-I", "-m", "streamd", "check", file])
-        lines = [line.removeprefix("streamd: ") for line in done.stderr.strip().splitlines()]
-        if done.returncode == ConfigError.exit_code:
-            parts = [line.partition(": ") for line in lines]
-            raise ConfigError([Problem(path, "", reason) for path, _, reason in parts])
-        if done.returncode:
-            raise StreamdError(f"the environment does not work: {lines[-1] if lines else interpreter}")
-
-    def _unit(self, interpreter: Path) -> None:
-        text = unit_for(shipped("streamd.service"), interpreter, groups_in(self.site.at(Path("/etc/group"))))
-        if self._file(UNIT, text):
-            self._changed("unit")
-        self.say(f"unit: {UNIT}")
-
-    def _command(self, environment: Path) -> None:
-        """``streamd`` on everybody's path, unless there is another."""
-        link, target = self.site.at(COMMAND), environment / "bin" / "streamd"
-        if link.is_symlink() and str(COMMAND) in self.manifest.made:
-            link.unlink()
-        if not self.site.at(target).exists():
+        if self._machine.place(CONFIGURATION).exists():
+            self._machine.report(f"configuration: {CONFIGURATION}, kept as it is")
             return
-        if link.exists() or link.is_symlink():
-            self.say(f"command: {COMMAND} is there already and not ours; this one is {target}")
-            return
-        self.manifest.add(COMMAND, "link")
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(target)
-
-    def _changed(self, what: str) -> None:
-        self.manifest.pending.append(what)
-        self.manifest.save()
+        content = package.shipped("systemd/streamd.toml").read_bytes()
+        self.manifest.add(CONFIGURATION, package.sha256(content))
+        files.write(self._machine.place(CONFIGURATION), content)
+        self._machine.report(f"configuration: {CONFIGURATION}, with the demo clip")
 
     def _directory(self, path: Path, mode: int = 0o755) -> None:
-        for missing in reversed([one for one in (path, *path.parents) if not self.site.at(one).exists()]):
-            if str(missing).startswith((str(self.site.prefix), str(CONFIGURATION.parent))):
-                self.manifest.add(missing, "directory")
-            self.site.at(missing).mkdir(mode=mode if missing == path else 0o755, exist_ok=True)
+        if not self._machine.place(path).exists():
+            self.manifest.add(path, "directory")
+            self._machine.place(path).mkdir(mode=mode, parents=True)
 
-    def _file(self, path: Path, text: str) -> bool:
-        """Whether it is another than before. One that was edited by hand is kept aside."""
-        place, content = self.site.at(path), text.encode()
-        before = place.read_bytes() if place.exists() else None
-        if before == content:
-            return False
-        if before is not None and sha256_of(before) != self.manifest.made.get(str(path)):
-            place.rename(place.with_name(f"{place.name}.edited"))
-            self.say(f"{path}: was not as we left it; kept as {path.name}.edited")
-        self.manifest.add(path, sha256_of(content))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
-        place.chmod(0o644)
-        return True
+    def _command(self) -> None:
+        """``streamd`` on everybody's path, unless there is another."""
+        place, target = self._machine.place(COMMAND), self._versions.link / "bin" / "streamd"
+        ours = place.is_symlink() and str(COMMAND) in self.manifest.made
+        if not self._machine.place(target).exists():
+            if ours:
+                place.unlink()
+        elif not ours and (place.exists() or place.is_symlink()):
+            self._machine.report(f"command: {COMMAND} is there already and not ours; this one is {target}")
+        else:
+            self.manifest.add(COMMAND, "link")
+            files.link(place, target)

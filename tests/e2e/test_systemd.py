@@ -6,29 +6,25 @@ needs in the one that runs these tests.
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from streamd.installer.origin import unit_for
+from streamd.installer import unit as units
 from tests.e2e.conftest import Shared
 from tests.e2e.machine import REPOSITORY, Machine, boot, missing
+from tests.e2e.service import PYTHON_OF_THIS_TEST, START_S, WATCHDOG_S, Service, prepare
 from tests.e2e.test_recording import probe, segments
 from tests.e2e.waiting import until
 
@@ -36,16 +32,6 @@ SYSTEMD = REPOSITORY / "systemd"
 EXPOSURE = 1.8
 BACK_S = 10.0
 STOP_S = 5.0
-START_S = 90.0
-WATCHDOG_S = 4
-PYTHON = """#!/bin/sh
-{python}/bin/python3 "$@" || exit
-case "$*" in
-*"-m venv"*)
-    for home; do :; done
-    echo 'import sys; sys.path[-1:-1] = {packages}' > "$(echo "$home"/lib/python3*/site-packages)/test.pth" ;;
-esac
-"""
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 needs_machine = pytest.mark.skipif(bool(missing()), reason=missing())
 
@@ -62,7 +48,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 def unit(tmp_path: Path) -> Path:
     """As it is installed, with a Python that exists."""
     file = tmp_path / "streamd.service"
-    file.write_text(unit_for((SYSTEMD / "streamd.service").read_text(), Path(sys.executable), None))
+    file.write_text(units.render((SYSTEMD / "streamd.service").read_text(), Path(sys.prefix), None))
     return file
 
 
@@ -95,102 +81,6 @@ def test_the_sandbox_is_tight(unit: Path) -> None:
 # -- a machine --------------------------------------------------------------------------------
 
 
-class Service:
-    """streamd on a machine, and its API."""
-
-    def __init__(self, machine: Machine, port: int) -> None:
-        self.machine = machine
-        self.port = port
-
-    def installer(self, action: str, *options: str) -> str:
-        """``make`` does the same. pip finds all it needs in the environment that runs these tests."""
-        offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_FIND_LINKS": ""}
-        here, python = self.machine.inside(str(REPOSITORY)), self.machine.inside(sys.executable)
-        command = ("env", "-C", here, python, "-B", "-m", "streamd.installer", action, *options)
-        return self.machine.run(*command, within_s=2 * START_S, **offline)
-
-    def configure(self, *more: str) -> None:
-        text = f"""
-            [server]
-            listen = "127.0.0.1:{self.port}"
-            [model]
-            name = "embedded"
-            [recording]
-            directory = "/var/lib/streamd/recordings"
-            [streams.demo]
-            source = "demo:"
-            loop = true
-        """
-        text = "\n".join(line.strip() for line in text.splitlines())
-        self.machine.write("/etc/streamd/streamd.toml", "\n".join((text, *more)))
-
-    def show(self, key: str) -> str:
-        return self.machine.show("streamd.service", key)
-
-    @property
-    def pid(self) -> int:
-        """As this machine counts."""
-        inside = self.show("MainPID")
-        for entry in Path("/proc").glob("[0-9]*/status"):
-            try:
-                numbers = re.search(r"^NSpid:\s+(\d+)\s+(\d+)$", entry.read_text(), re.MULTILINE)
-            except OSError:
-                continue
-            if numbers and numbers[2] == inside and _lives_in(int(numbers[1]), self.machine.pid):
-                return int(numbers[1])
-        raise AssertionError(f"no process {inside}")
-
-    def journal(self) -> str:
-        return self.machine.journal("streamd.service")
-
-    def get(self, path: str) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            body = answer.read()
-            assert answer.status == 200, body
-            return body
-        finally:
-            connection.close()
-
-    def stream(self, name: str) -> dict[str, Any]:
-        described: dict[str, Any] = json.loads(self.get(f"/api/v1/streams/{name}"))
-        return described
-
-    def serves(self) -> bool:
-        """Whether depth comes out."""
-        try:
-            return bool(self.stream("demo")["fps_out"] > 0)
-        except (OSError, http.client.HTTPException):
-            return False
-
-    @contextmanager
-    def watched(self) -> Iterator[Viewer]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", "/api/v1/streams/demo/mjpeg?view=depth")
-            yield Viewer(connection.getresponse())
-        finally:
-            connection.close()
-
-
-class Viewer:
-    """Who watches by MJPEG, on one connection."""
-
-    def __init__(self, answer: http.client.HTTPResponse) -> None:
-        assert answer.status == 200
-        self._answer = answer
-
-    def sees(self, pictures: int = 5) -> bool:
-        seen = 0
-        while seen < pictures:
-            line = self._answer.readline()
-            assert line, "the connection was closed"
-            seen += line.lower().startswith(b"content-length:")
-        return True
-
-
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with boot(tmp_path_factory.mktemp("machine")) as machine:
@@ -199,23 +89,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.fixture(scope="module")
 def service(machine: Machine, shared: Shared) -> Service:
-    """Configured, with the network prepared but for what is compiled for this CPU; not installed yet."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        service = Service(machine, free.getsockname()[1])
-    service.configure()
-    own = machine.environment_of_its_own()
-    settings = [f"Environment={name}={value}" for name, value in own.items()] + [f"WatchdogSec={WATCHDOG_S}"]
-    machine.write("/etc/systemd/system/streamd.service.d/test.conf", "\n".join(("[Service]", *settings, "")))
-    machine.write("/etc/streamd/secrets/door", "the password\n", 0o600)
-    cache = machine.disk / "var/cache/private/streamd"
-    shutil.copytree(shared.cache, cache, ignore=shutil.ignore_patterns("blobs", ".*"))
-    cache.parent.chmod(0o700)
-    # Its environments see what streamd needs where these tests see it.
-    packages = [machine.inside(entry) for entry in sys.path if entry.endswith("-packages")]
-    machine.write(
-        "/usr/local/bin/python-of-this-test", PYTHON.format(python=machine.python, packages=json.dumps(packages)), 0o755
-    )
-    return service
+    return prepare(machine, shared.cache)
 
 
 @pytest.fixture(scope="module")
@@ -237,11 +111,11 @@ def running(service: Service) -> Service:
 @needs_machine
 @pytest.mark.timeout(300)
 def test_installed_and_ready_with_the_first_depth_frame(service: Service, before: set[str]) -> None:
-    said = service.installer("install", "--python", "/usr/local/bin/python-of-this-test")
+    output = service.installer("install", "--python", PYTHON_OF_THIS_TEST)
     assert service.stream("demo")["latency_ms"]["p50"] is not None, "READY=1 came before a depth frame did"
-    assert f"page: http://127.0.0.1:{service.port}/" in said
-    assert "configuration: /etc/streamd/streamd.toml, kept as it is" in said
-    assert re.search(r"^status: 1 stream: 1 running; \d+ fps; model embedded ", said, re.MULTILINE)
+    assert f"page: http://127.0.0.1:{service.port}/" in output
+    assert "configuration: /etc/streamd/streamd.toml, kept as it is" in output
+    assert re.search(r"^status: 1 stream: 1 running; \d+ fps; model embedded ", output, re.MULTILINE)
     assert (service.show("ActiveState"), service.show("UnitFileState")) == ("active", "enabled")
     assert "enabled at boot" in service.installer("status")
 
@@ -249,12 +123,14 @@ def test_installed_and_ready_with_the_first_depth_frame(service: Service, before
 @needs_machine
 def test_installing_again_leaves_it_running(running: Service) -> None:
     pid = running.pid
-    said = running.installer("install", "--python", "/usr/local/bin/python-of-this-test")
-    assert "environment: /opt/streamd/.venv, up to date" in said
-    assert "running already, nothing has changed" in said
-    said = running.machine.run("/usr/local/bin/streamd", "service", "install")
-    assert "environment: /opt/streamd/.venv, which runs this command" in said
-    assert "running already, nothing has changed" in said
+    output = running.installer("install", "--python", PYTHON_OF_THIS_TEST)
+    assert re.search(r"^environment: /opt/streamd/versions/0\.1\.0-\w{8}, up to date$", output, re.MULTILINE)
+    assert "running already, nothing has changed" in output
+    output = running.machine.run("/usr/local/bin/streamd", "service", "install")
+    assert re.search(
+        r"^environment: /opt/streamd/versions/0\.1\.0-\w{8}, which runs this command$", output, re.MULTILINE
+    )
+    assert "running already, nothing has changed" in output
     assert running.pid == pid
 
 
@@ -392,10 +268,3 @@ def test_uninstalled_nothing_is_left(running: Service, before: set[str]) -> None
     left = {path for path in running.machine.changed() - before if running.machine.has_more(path)}
     systemds = {"var/lib/private", "var/log/journal", "var/lib/systemd"}
     assert {path for path in left if "streamd" in path or not any(path.startswith(own) for own in systemds)} == set()
-
-
-def _lives_in(pid: int, machine: int) -> bool:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink(f"/proc/{machine}/ns/pid")
-    except OSError:
-        return False
