@@ -107,7 +107,7 @@ def tried(service: Service) -> bool:
     return service.machine.live(str(unit.TRIAL)).exists() and service.show("ActiveState") != "active"
 
 
-MOMENTS = [built, tried_apart, tried]
+MOMENTS: list[Callable[[Service], bool]] = [built, tried_apart, tried]
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.__name__)

@@ -562,7 +562,7 @@ def test_the_private_names_are_where_we_look() -> None:
 
 
 class TestDoctor:
-    """What ``streamd doctor --webrtc`` does on the wire; its words are in tests/unit/test_doctor.py."""
+    """What ``streamd doctor --webrtc`` does on the wire; its words are in tests/unit/doctor/test_webrtc.py."""
 
     LO = WebRtcConfig(interfaces=LO)
 
