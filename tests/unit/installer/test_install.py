@@ -192,6 +192,20 @@ def test_the_environment_of_0_1_0_becomes_a_version(live: Box, code: Code) -> No
     assert not (live.root / "opt/streamd").exists()
 
 
+def test_a_version_that_runs_is_not_removed_though_its_installer_was_killed(upgradable: Box, code: Code) -> None:
+    upgradable.install()
+    for name, version in (("current", FIRST), ("previous", FIRST)):
+        (upgradable.root / "opt/streamd" / name).unlink()
+        (upgradable.root / "opt/streamd" / name).symlink_to(f"versions/{version}")
+    cmdline = upgradable.root / "proc/4242/cmdline"
+    cmdline.write_text(cmdline.read_text().replace("current", f"versions/{SECOND}"))
+    code("third000")
+    upgradable.fails["run.lock"] = (1, "ERROR: no network")
+    with pytest.raises(StreamdError):
+        upgradable.install()
+    assert SECOND in upgradable.versions()
+
+
 # -- environments of others -------------------------------------------------------------------
 
 
@@ -318,8 +332,7 @@ def killed(box: Box, line: int, act: Callable[[], None]) -> None:
     os.waitpid(child, 0)
 
 
-@pytest.mark.parametrize("starts", [True, False])
-@pytest.mark.parametrize("act", ["install", "roll_back"])
+@pytest.mark.parametrize(("act", "starts"), [("install", True), ("install", False), ("roll_back", False)])
 def test_killed_at_any_step_it_leaves_a_working_service(upgradable: Box, code: Code, act: str, starts: bool) -> None:
     box = upgradable
     if act == "roll_back":
@@ -340,11 +353,13 @@ def test_killed_at_any_step_it_leaves_a_working_service(upgradable: Box, code: C
     for line in lines:
         restore(template)
         killed(box, line, getattr(box, act))
+        assert box.running() in good, f"killed before line {line}"
         shutil.copytree(box.root, left := template.with_name(str(line)), symlinks=True)
-        for happens in (lambda: None, lambda: box._systemctl(["restart"]), box.power_cut):
-            restore(left)
-            happens()
-            assert box.running() in good, f"killed before line {line}"
+        box.power_cut()
+        assert box.running() in good, f"power cut before line {line}"
+        restore(left)
+        box._systemctl(["restart"])
+        assert box.running() in good, f"killed before line {line}, and restarted"
         box.next_starts = True
         code("third000")
         box.install()
