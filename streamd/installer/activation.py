@@ -47,8 +47,16 @@ class Activation:
             self._try(version, before)
             self._versions.switch(version)
             self._end_trial()
+            self._look_for_another_command()
         if self._machine.live:
             self._manifest.all_started()
+
+    def _look_for_another_command(self) -> None:
+        command, link = self._service.command(), self._versions.link
+        if command and not command.startswith(f"{link}/"):
+            self._machine.report(
+                f"a drop-in starts {command.split()[0]}: write {link}/bin/python there, or it starts that"
+            )
 
     def _start(self) -> None:
         """Unless it runs and nothing has changed."""
@@ -68,8 +76,9 @@ class Activation:
         self._machine.report(f"starting {version} in place of {before}")
         try:
             self._write_unit(version)
-            text = self._machine.place(UNIT).read_text()
-            drop_in = unit.trial(text, version.path / "bin" / "python", uuid.uuid4().hex[:8])
+            self._end_trial()  # of one that was killed
+            command = self._service.command() or unit.command(self._machine.place(UNIT).read_text())
+            drop_in = unit.trial(command, version.path / "bin" / "python", uuid.uuid4().hex[:8])
             files.write(self._machine.place(unit.TRIAL), drop_in.encode())
             self._service.enable()
             reason = self._service.restart(version.place.resolve())

@@ -42,10 +42,6 @@ class Manifest:
             self.made[str(path)] = kind
             self.save()
 
-    def discard(self, path: Path) -> None:
-        if self.made.pop(str(path), None) is not None:
-            self.save()
-
     def changed(self, what: str) -> None:
         """The service is to be started anew because of it."""
         if what not in self.pending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -28,6 +29,11 @@ class Service:
 
     def is_active(self) -> bool:
         return not self._machine.run(["systemctl", "is-active", "--quiet", SERVICE]).returncode
+
+    def command(self) -> str:
+        """What it starts, drop-ins of the user included; empty when that is no Python."""
+        found = re.search(r"argv\[\]=(\S+/bin/python .*?) ;", self.properties("ExecStart").get("ExecStart", ""))
+        return found[1] if found else ""
 
     def environment(self) -> Path | None:
         """What it runs in, as a path of this machine without links. None: it does not run."""

@@ -34,12 +34,17 @@ def render(text: str, current: Path, groups: set[str] | None) -> str:
     return _GROUPS.sub(line, _EXEC.sub(rf"\g<1>{current}/bin/python\g<2>", text))
 
 
-def trial(unit: str, python: Path, name: str) -> str:
-    """The drop-in. ``name`` is another for each trial."""
-    found = _EXEC.search(unit)
+def command(text: str) -> str:
+    """What a unit starts."""
+    found = _EXEC.search(text)
     assert found
-    current = found[0].removeprefix(found[1]).removesuffix(found[2])
-    return _TRIAL.format(python=python, current=current, arguments=found[2], name=name)
+    return found[0].removeprefix(found[1])
+
+
+def trial(command: str, python: Path, name: str) -> str:
+    """The drop-in. ``command`` starts the current version, ``name`` is another for each trial."""
+    current, space, arguments = command.partition(" ")
+    return _TRIAL.format(python=python, current=current, arguments=space + arguments, name=name)
 
 
 def groups(file: Path) -> set[str] | None:

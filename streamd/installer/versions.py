@@ -129,7 +129,11 @@ class Versions:
     def adopt(self) -> None:
         """The environment of 0.1.0, so that the unit may go through the link before there is another version."""
         single = self.at(self._single)
-        if self.current is not None or str(self._single) not in self._manifest.made or not single.place.exists():
+        if (
+            self.current is not None
+            or self._manifest.made.get(str(self._single)) != "tree"
+            or not single.place.exists()
+        ):
             return
         if self._manifest.fingerprint:
             single.complete(self._manifest.fingerprint, self._manifest.version)
@@ -140,13 +144,15 @@ class Versions:
         for one in self._own():
             if one not in (self.current, self.previous, *keep):
                 one.remove()
-                self._manifest.discard(one.path)
+                if one.path == self._single:  # a drop-in of the user may name it
+                    self._manifest.add(self._single, "link")
+                    files.link(one.place, Path(self.link.name))
 
     def _own(self) -> Iterator[Version]:
         folder = self._machine.place(self._folder)
         for place in sorted(folder.iterdir()) if folder.is_dir() else ():
             yield self.at(self._folder / place.name)
-        if str(self._single) in self._manifest.made and self._machine.place(self._single).exists():
+        if self._manifest.made.get(str(self._single)) == "tree" and self._machine.place(self._single).exists():
             yield self.at(self._single)
 
     def _linked(self, name: str) -> Version | None:

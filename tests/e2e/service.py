@@ -53,10 +53,10 @@ class Service:
         here, python = checkout or self.machine.inside(str(REPOSITORY)), self.machine.inside(sys.executable)
         return ("env", "-C", here, *offline, python, "-B", "-m", "streamd.installer", action, *options)
 
-    def configure(self, *more: str) -> None:
+    def configure(self, *more: str, server: str = "") -> None:
         text = f"""
             [server]
-            listen = "127.0.0.1:{self.port}"
+            {server or f'listen = "127.0.0.1:{self.port}"'}
             [model]
             name = "embedded"
             [recording]
@@ -95,6 +95,16 @@ class Service:
             body = answer.read()
             assert answer.status == 200, body
             return body
+        finally:
+            connection.close()
+
+    def ask(self, method: str, path: str, token: str, body: bytes | None = None) -> int:
+        """The status of the answer."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, body, {**headers, "Content-Type": "application/json"})
+            return connection.getresponse().status
         finally:
             connection.close()
 

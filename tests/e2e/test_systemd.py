@@ -191,6 +191,32 @@ def test_secrets_reach_the_service_and_nobody_else(running: Service) -> None:
     running.machine.run("systemctl", "reload", "streamd")
 
 
+def recipe(beginning: str) -> list[str]:
+    """The fenced blocks of that part of docs/install.md."""
+    text = (REPOSITORY / "docs/install.md").read_text().partition(beginning)[2].partition("\n**")[0]
+    return re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@needs_machine
+def test_the_recipe_for_watching_from_other_machines(running: Service) -> None:
+    commands, settings = recipe("**Watching from other machines**")
+    running.machine.write("/usr/local/bin/sudo", '#!/bin/sh\nexec "$@"\n', 0o755)
+    running.machine.run("sh", "-e", "-c", commands)
+    listen = settings.replace("0.0.0.0:8080", f"0.0.0.0:{running.port}").partition("[server]\n")[2]
+    running.configure(server=listen)
+    running.machine.run("systemctl", "restart", "streamd", within_s=START_S)
+    view, control = (running.machine.run("cat", f"/etc/streamd/secrets/{name}").strip() for name in ("view", "control"))
+    assert len({view, control}) == 2
+    for token, look, change in (("", 401, 401), (view, 200, 403), (control, 200, 201)):
+        assert running.ask("GET", "/api/v1/streams", token) == look
+        assert running.ask("PUT", "/api/v1/streams/more", token, b'{"source": "demo:", "mode": "on_demand"}') == change
+    assert running.ask("DELETE", "/api/v1/streams/more", control) in (200, 204)
+    running.configure()
+    for path in ("/usr/local/bin/sudo", "/etc/streamd/secrets/view", "/etc/streamd/secrets/control"):
+        (running.machine.disk / path.lstrip("/")).unlink()
+    running.machine.run("systemctl", "restart", "streamd", within_s=START_S)
+
+
 @needs_machine
 def test_reload_keeps_viewers_and_a_bad_one_changes_nothing(running: Service) -> None:
     pid = running.pid

@@ -33,6 +33,7 @@ StatusText=1 stream: 1 idle; 0 fps; model embedded bf16
 UnitFileState=enabled
 ActiveEnterTimestamp=Wed 2026-11-25 04:32:25 UTC
 MainPID={pid}
+ExecStart={{ path=/bin/sh ; argv[]={start} ; ignore_errors=no ; pid={pid} }}
 """
 PYTHON = """#!/bin/sh
 [ ! -e "${{0%/bin/python}}/does-not-start" ] || exit 1
@@ -113,7 +114,8 @@ class Box:
         output = next((text for part, text in self.prints.items() if part in line), "")
         if line.startswith("systemctl show") and not output:
             running = bool(self.running())
-            output = SHOWN.format(state="active" if running else "failed", pid=PID if running else 0)
+            start = json.loads(self.text("systemd.json"))["start"]
+            output = SHOWN.format(state="active" if running else "failed", pid=PID if running else 0, start=start)
         return subprocess.CompletedProcess(command, code, output, "")
 
     def _make_environment(self, home: Path) -> None:

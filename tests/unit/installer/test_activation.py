@@ -88,6 +88,20 @@ def test_a_unit_that_was_edited_by_hand_is_kept_aside(live: Box, code: Code) -> 
     assert live.count("systemctl restart") == 2
 
 
+def test_the_command_of_a_drop_in_of_the_user_is_tried(live: Box, code: Code) -> None:
+    live.install()
+    drop_in = live.root / "etc/systemd/system/streamd.service.d/override.conf"
+    drop_in.parent.mkdir()
+    for python in ("current", ".venv"):
+        command = f"/opt/streamd/{python}/bin/python -m streamd run --log-format json"
+        drop_in.write_text(f"[Service]\nExecStart=\nExecStart={command}\n")
+        code(f"for-{python}")
+        live.install()
+        assert live.running() == f"0.1.0-for-{python}"[:14]
+        assert live.text("proc/4242/cmdline").split("\0")[-3:-1] == ["--log-format", "json"]
+    assert "a drop-in starts /opt/streamd/.venv/bin/python: write /opt/streamd/current/bin/python" in str(live.reports)
+
+
 def test_each_version_brings_its_own_unit(live: Box, code: Code) -> None:
     live.install()
     share = live.root / "opt/streamd/versions/0.1.0-first000/share/streamd/systemd"

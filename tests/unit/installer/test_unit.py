@@ -39,7 +39,7 @@ def test_the_first_start_of_a_trial_takes_the_new_version_the_next_the_old_one(t
         (tmp_path / name / "bin/python").write_text(f'#!/bin/sh\necho {name} "$@"\nexit 3\n')
         (tmp_path / name / "bin/python").chmod(0o755)
     text = unit.render(TEXT, tmp_path / "current", None)
-    drop_in = unit.trial(text, tmp_path / "new/bin/python", "ab12")
+    drop_in = unit.trial(unit.command(text), tmp_path / "new/bin/python", "ab12")
     start = drop_in.partition("ExecStart=\nExecStart=")[2].partition("\nRuntime")[0]
     outputs = []
     for _ in range(3):
