@@ -85,16 +85,15 @@ class Machine:
     def locked(self) -> Iterator[None]:
         """One installation at a time; the kernel lifts the lock of one that was killed. Raises StreamdError."""
         home = self.place(self.prefix)
-        created = not home.exists()
         home.mkdir(parents=True, exist_ok=True)
         handle = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StreamdError(f"another installation is at work in {self.prefix}: try again later") from None
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise StreamdError(f"another installation is at work in {self.prefix}: try again later") from None
+        try:
             yield
         finally:
+            files.remove(home)  # unless there is something in it
             os.close(handle)
-            if created:
-                files.remove(home)

@@ -42,10 +42,10 @@ def _remove_files(machine: Machine, manifest: Manifest, *, purge: bool) -> None:
 
 
 def _remove_versions(machine: Machine, manifest: Manifest) -> None:
-    """Last, since one of them may run this."""
-    files.remove(manifest.file)
+    """Last, since one of them may run this; and the list of them after them, so that it can be repeated."""
     for path, kind in manifest.made.items():
         if kind == "tree":
             files.remove(machine.place(Path(path)), kind)
+    files.remove(manifest.file)
     if str(machine.prefix) in manifest.made:
         files.remove(machine.place(machine.prefix))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from streamd.errors import StreamdError
 from tests.support.installing import UNIT, Box
+from tests.support.killing import killed, steps
 from tests.unit.installer.conftest import Code
 
 
@@ -54,3 +57,17 @@ def test_what_was_cut_short_can_be_removed(box: Box, code: Code) -> None:
         box.install()
     box.uninstall()
     assert box.everything() == before
+
+
+def test_killed_at_any_step_it_can_be_repeated(live: Box, code: Code) -> None:
+    before = live.everything()
+    live.install()
+    shutil.copytree(live.root, template := live.root.with_name("template"), symlinks=True)
+    lines = steps(live, live.uninstall)
+    assert len(lines) > 10
+    for line in lines:
+        shutil.rmtree(live.root)
+        shutil.copytree(template, live.root, symlinks=True)
+        killed(live, line, live.uninstall)
+        live.uninstall(purge=True)
+        assert live.everything() == before, f"killed before line {line}"
