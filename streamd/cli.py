@@ -15,12 +15,12 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
-from urllib.parse import urlsplit
 
 from streamd import __version__, installer
 from streamd.concurrency import threads
+from streamd.config.address import SourceAddress, SourceKind
 from streamd.config.load import load
-from streamd.config.redact import redact, redact_source
+from streamd.config.redact import redact, redact_source, shorten
 from streamd.config.sections import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime
 from streamd.errors import ConfigError, PictureError, StreamdError, UsageError
 from streamd.host import allocator
@@ -179,14 +179,16 @@ def _named(sources: list[str]) -> dict[str, str]:
     """A short name for each source, without its password."""
     named: dict[str, str] = {}
     for source in sources:
-        if source.startswith(("rtsp://", "rtsps://", "http://", "https://")):
-            try:
-                url = urlsplit(redact(source))
-            except ValueError as error:
-                raise UsageError(f"{source}: is not a URL: {error}") from None
-            text = f"{url.hostname or ''}{url.path}"
+        try:
+            address = SourceAddress.parse(source)
+        except ValueError as error:
+            raise UsageError(f"{shorten(redact_source(source), 80)}: {error}") from None
+        if address.scheme:
+            text = address.host + redact(re.split("[?#]", address.path, maxsplit=1)[0])
+        elif address.kind is SourceKind.LAVFI:
+            text = source.partition("=")[0]
         else:
-            text = source.partition("=")[0] if source.startswith("lavfi:") else Path(source.rstrip(":")).stem
+            text = Path(source.rstrip(":")).stem
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-_.")[:48] or "stream"
         name, number = stem, 2
         while name in named:
@@ -296,7 +298,14 @@ def _verify(store: ModelStore, options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
+    from streamd.doctor.files import missing
+
     config = load(options.file)
+    found = list(missing(config))
+    if problems := [each.problem for each in found if not each.only_here]:
+        raise ConfigError(problems)
+    for each in found:
+        print(f"{each.problem} here; the service needs it", file=sys.stderr)
     print(f"{options.file}: good: {len(config.streams)} stream{'s' * (len(config.streams) != 1)}")
 
 

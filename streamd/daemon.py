@@ -23,6 +23,7 @@ from streamd.host.systemd import Look, StreamLook, SystemdLink
 from streamd.sinks.recording.disk import DiskWatch
 from streamd.sinks.recording.retention import start_retention
 from streamd.sinks.webrtc import WebRtcSink
+from streamd.sources import MediaDirectories, open_source
 from streamd.streams.fleet import Fleet
 from streamd.streams.stills import CLOSE_S, NICENESS, Stills
 from streamd.streams.stream import Stream
@@ -257,8 +258,17 @@ def build_service(config: Config, store: ModelStore, metrics: Metrics) -> DepthS
 
 def build_fleet(config: Config, service: DepthService, metrics: Metrics) -> Fleet:
     decode_threads = _decode_threads(config)
+    open_media = partial(open_source, media=MediaDirectories(config.server.media_directories))
 
     def make(name: str, stream: StreamConfig) -> Stream:
-        return Stream(name, stream, service, metrics.of_stream(name), config.recording, decode_threads=decode_threads)
+        return Stream(
+            name,
+            stream,
+            service,
+            metrics.of_stream(name),
+            config.recording,
+            decode_threads=decode_threads,
+            open_source=open_media,
+        )
 
     return Fleet(make, metrics.forget, config.streams)

@@ -12,11 +12,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from streamd.config.redact import redact
+from streamd.config.redact import redact_source, shorten
 from streamd.config.sections import SECRET_KEYS, Config
 from streamd.errors import ConfigError, Problem
 
 ENVIRONMENT_PREFIX = "STREAMD_"
+MAX_SHOWN = 80
+"""Characters of a wrong value."""
 
 
 def load(
@@ -88,7 +90,7 @@ def _problems(error: ValidationError) -> list[Problem]:
         path = ".".join(key for key in keys if key not in ("[key]", "int", "float"))
         reason = _reason(item["type"], item["msg"])
         hidden = item["type"] in ("missing", "extra_forbidden") or SECRET_KEYS & set(keys)
-        value = "" if hidden else _shown(item["input"])
+        value = "" if hidden else _shown(item["input"], is_source=keys[-1:] == ["source"])
         if path in found:
             reason = f"{found[path].reason}, or {reason}" if reason not in found[path].reason else found[path].reason
         found[path] = Problem(path, value, reason)
@@ -118,8 +120,9 @@ def _reason(kind: str, message: str) -> str:
     return _REASONS.get(kind) or message.removeprefix("Value error, ").removeprefix("Input ")
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, *, is_source: bool) -> str:
+    """Without secrets; of a long text only the beginning is looked at."""
     if isinstance(value, dict | BaseModel):
         return ""
-    text = " ".join(redact(str(value)).split())
-    return text if len(text) <= 80 else text[:77] + "..."
+    text = value if isinstance(value, str) else repr(value)
+    return shorten(redact_source(text) if is_source else text, MAX_SHOWN)

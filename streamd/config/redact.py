@@ -1,34 +1,141 @@
-"""Passwords out of everything that people or programs may read."""
+"""Takes passwords and tokens out of everything that people or programs may read. One pass, whatever the text is:
+the time grows with its length and no faster."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-# The second form is for a password that should have been escaped: user:pa/ss@host. Digits alone are a port.
-_CREDENTIALS = re.compile(
-    r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/?#\s'\"]*@|[^/?#\s'\"@:\[]*:(?!\d+[/?#])[^\s'\"]*@)"
-)
+HIDDEN = "***"
+_MAX_SCANNED = 4096
+"""Of a text that is shown in short; far more than is shown, so that a login in what is shown is complete."""
 # A TURN server has its password elsewhere, but people write it so: turn:user:password@host.
-_ICE_CREDENTIALS = re.compile(r"(?P<scheme>(?<![A-Za-z])(?i:stuns?|turns?):)[^\s'\"]*@")
-# Cameras take secrets in the path too: /user=admin_password=secret_channel=1.
-_QUERY_SECRETS = re.compile(
-    r"(?i)(?P<key>[?&;/_](?:[a-z_-]*(?:pass?|pwd?|pw|token|key|secret|auth|sig)[a-z0-9_-]*))=[^&;#\s'\"]*"
-)
+_LOGIN_AHEAD = re.compile(r"://|(?<![A-Za-z])(?:stuns?|turns?):", re.IGNORECASE)
+_TOKEN_END = re.compile(r"[\s'\"]")
+_VALUE_END = re.compile(r"[&;#\s'\"]")
+_SECRET_WORD = re.compile(r"pas|pw|token|key|secret|auth|sig", re.IGNORECASE)
+_KEY_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+_KEY_END = re.compile(r"[^A-Za-z0-9_-]|\Z")
 
 
 def redact_source(source: str) -> str:
-    """A whole URL: all between ``://`` and the last ``@`` goes, whatever characters a password has."""
+    """A whole ``source =``: its login goes, whatever characters a password has, also those that end a URL in a text."""
     scheme, separator, rest = source.partition("://")
-    if separator and "@" in rest:
-        rest = "***@" + rest.rpartition("@")[2]
-    return redact(scheme + separator + rest)
+    if separator and (length := _login_length(rest)):
+        rest = f"{HIDDEN}@{rest[length:]}"
+        return scheme + separator + _without_values(rest)
+    return redact(source)
 
 
 def redact(text: str) -> str:
     """``rtsp://user:pw@host/x?token=t`` to ``rtsp://***@host/x?token=***``, anywhere in a text.
 
-    FFmpeg's own messages carry the URL with its password, so messages go through here too.
+    FFmpeg's own messages carry the URL with its password, so messages go through here too. Where a text can be read
+    in two ways, the one with more of a password is hidden.
     """
-    for pattern in (_CREDENTIALS, _ICE_CREDENTIALS):
-        text = pattern.sub(r"\g<scheme>***@", text)
-    return _QUERY_SECRETS.sub(r"\g<key>=***", text)
+    if "@" in text and _LOGIN_AHEAD.search(text):
+        text = "".join(_without_logins(line) for line in text.splitlines(keepends=True))
+    return _without_values(text)
+
+
+def shorten(text: str, max_characters: int) -> str:
+    """Redacted, on one line, and no longer than that; a login that is cut in two is hidden too."""
+    text = " ".join(redact(cut(text, _MAX_SCANNED)).split())
+    return text if len(text) <= max_characters else f"{text[: max_characters - 3]}..."
+
+
+def cut(text: str, max_characters: int) -> str:
+    """The beginning of a longer text, without what may be half of a login or of a secret value at its end."""
+    if len(text) <= max_characters:
+        return text
+    head = text[:max_characters]
+    start = head.rfind("://")
+    if start >= 0 and "@" not in head[start:]:
+        return f"{head[: start + 3]}{HIDDEN}"
+    begin = max(head.rfind(character) for character in " \t\n'\"") + 1
+    token = re.split("[:=]", head[begin:], maxsplit=1)
+    return head if len(token) == 1 else f"{head[:begin]}{token[0]}{HIDDEN}"
+
+
+def _without_logins(line: str) -> str:
+    return "".join(_login_free_parts(line))
+
+
+def _login_free_parts(line: str) -> Iterator[str]:
+    done, last_at = 0, line.rfind("@")
+    while (found := _LOGIN_AHEAD.search(line, done, last_at)) is not None:
+        begin = found.end()
+        token_end = _TOKEN_END.search(line, begin)
+        end = token_end.start() if token_end else len(line)
+        rest = line[begin:end]
+        is_url = found[0] == "://"
+        if is_url and "@" not in rest and _has_password(_authority(rest)):  # one with a space or a quote in it
+            end = last_at + 1
+            rest = line[begin:end]
+        length = _login_length(rest) if is_url else rest.rfind("@") + 1
+        yield line[done:begin]
+        yield f"{HIDDEN}@" if length else rest
+        done = begin + length if length else end
+        if length:  # nothing of this token can hold another login
+            yield line[done:end]
+            done = end
+    yield line[done:]
+
+
+def _login_length(rest: str) -> int:
+    """How much of what follows ``://`` is "user:password@"; 0: nothing is.
+
+    A password may hold any character that should have been escaped, so it goes to the last ``@``, unless what is
+    before the path is a host, or host and port, by itself.
+    """
+    last_at = rest.rfind("@")
+    if last_at <= 0:  # udp://@239.1.1.1:5000 has no login
+        return 0
+    authority = _authority(rest)
+    if "@" in authority or _has_password(authority):
+        return last_at + 1
+    if _port(authority) and "/" in rest[last_at:]:  # host:8080/a@b/c, or user:8080/a@host/c
+        return last_at + 1
+    return 0
+
+
+def _authority(rest: str) -> str:
+    return re.split("[/?#]", rest, maxsplit=1)[0]
+
+
+def _port(authority: str) -> str | None:
+    """What follows the colon of ``host:port`` or ``[host]:port``; None: there is no colon."""
+    after = authority.partition("]")[2] if authority.startswith("[") else authority
+    _, colon, port = after.partition(":")
+    return port if colon else None
+
+
+def _has_password(authority: str) -> bool:
+    """Whether what follows the colon of ``host:port`` is no port."""
+    port = _port(authority)
+    return port is not None and not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535)
+
+
+def _without_values(text: str) -> str:
+    """``?token=t`` to ``?token=***``. Cameras take secrets in the path too: /user=admin_password=secret_channel=1."""
+    parts, done, at = [], 0, 0
+    while (word := _SECRET_WORD.search(text, at)) is not None:
+        key_end = _KEY_END.search(text, word.end())
+        assert key_end is not None  # the end of the text is one
+        equals = key_end.start()
+        if not text.startswith("=", equals) or not _is_key(text, at, word.start()):
+            at = equals
+            continue
+        value_end = _VALUE_END.search(text, equals)
+        at = value_end.start() if value_end else len(text)
+        parts += [text[done : equals + 1], HIDDEN]
+        done = at
+    return "".join([*parts, text[done:]]) if parts else text
+
+
+def _is_key(text: str, begin: int, word: int) -> bool:
+    """Whether the secret word at ``word`` is in a key of a query or of a path."""
+    before = text[begin:word]
+    stem = before.rstrip(_KEY_CHARACTERS)
+    start = begin + len(stem)
+    return "_" in before[len(stem) :] or (start > 0 and text[start - 1] in "?&;/_")

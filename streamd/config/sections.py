@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from streamd.config.address import SourceAddress
+
 STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 ModelName = Literal["midas_small", "embedded"]
@@ -70,6 +72,8 @@ class ServerConfig(Section):
     listen: str = "127.0.0.1:8080"
     """HOST:PORT to listen on; port 0 takes a free one."""
 
+    media_directories: tuple[Path, ...] = ()
+    """Directories of files that streams added by the API may play; empty: none. The file's streams may play any."""
     tls_certificate: Path | None = None
     """PEM file with the certificate and its chain: answer by HTTPS. Read again on SIGHUP."""
     tls_key: Path | None = None
@@ -83,6 +87,13 @@ class ServerConfig(Section):
                 raise ValueError("sha256: takes the 64 lower-case digits that `printf %s TOKEN | sha256sum` prints")
             if not token.startswith(("env:", "file:")) and len(token) < MIN_TOKEN:
                 raise ValueError(f"has a token that is too easy to guess: {MIN_TOKEN} characters at least")
+        return value
+
+    @field_validator("media_directories")
+    @classmethod
+    def _are_absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        if not all(path.is_absolute() for path in value):
+            raise ValueError("has a path that does not begin with /")
         return value
 
     @model_validator(mode="after")
@@ -208,8 +219,8 @@ class StreamConfig(Section):
     """One camera or file."""
 
     source: str
-    """rtsp:// rtsps:// http(s):// URL, /dev/videoN, v4l2:/dev/v4l/by-id/..., a file, demo: or lavfi:GRAPH.
-    A password may be elsewhere: rtsp://user:env:NAME@host/ or rtsp://user:file:/path@host/."""
+    """rtsp:// rtsps:// http(s):// rtmp:// srt:// udp:// URL, /dev/videoN, v4l2:/dev/v4l/by-id/..., a file, demo:
+    or lavfi:GRAPH. A password may be elsewhere: rtsp://user:env:NAME@host/ or rtsp://user:file:/path@host/."""
     transport: Literal["tcp", "udp", "auto"] = "tcp"
     """How RTSP sends its packets; auto takes TCP, and UDP when the camera knows no TCP."""
     read_timeout_s: float = Field(default=10.0, gt=0, le=60)
@@ -246,9 +257,8 @@ class StreamConfig(Section):
 
     @field_validator("source")
     @classmethod
-    def _is_something(cls, value: str) -> str:
-        if not value:
-            raise ValueError("must not be empty")
+    def _names_something(cls, value: str) -> str:
+        SourceAddress.parse(value)
         return value
 
     @field_validator("masks")

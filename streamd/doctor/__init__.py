@@ -15,6 +15,7 @@ from typing import TextIO
 from streamd import __version__
 from streamd.config.redact import redact
 from streamd.config.sections import Config
+from streamd.doctor.files import files
 from streamd.doctor.finding import Check, Finding, Status
 from streamd.doctor.inputs import cameras, streams
 from streamd.doctor.machine import disk, memory, port, processor, threads, udp
@@ -22,7 +23,20 @@ from streamd.doctor.software import codecs, models, packages
 from streamd.doctor.webrtc import calls, offered, outside, servers, udp_ports
 from streamd.errors import ConfigError
 
-CHECKS: tuple[Check, ...] = (processor, threads, memory, cameras, codecs, packages, models, port, udp, disk, streams)
+CHECKS: tuple[Check, ...] = (
+    processor,
+    threads,
+    memory,
+    cameras,
+    codecs,
+    packages,
+    models,
+    port,
+    udp,
+    disk,
+    files,
+    streams,
+)
 WEBRTC: tuple[Check, ...] = (offered, udp_ports, calls, servers, outside)
 """How viewers reach this box, in the order of the steps: the first problem is the one to solve."""
 _COLORS = {"ok": "\033[32m", "warning": "\033[33m", "problem": "\033[31m"}

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from streamd.concurrency import threads
-from streamd.config.redact import redact_source
+from streamd.config.address import SourceAddress, SourceKind
 from streamd.config.sections import Config
 from streamd.doctor.finding import Finding
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from streamd.sources.v4l2 import Camera
 
 CONNECT_S = 2.0
-PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 
 def cameras(config: Config) -> Iterator[Finding]:
@@ -56,30 +54,26 @@ def streams(config: Config) -> Iterator[Finding]:
     os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
     asked: dict[str, tuple[str, Future[str]]] = {}
     for name, stream in config.streams.items():
-        source = stream.source
-        if source.startswith(tuple(f"{scheme}://" for scheme in PORTS)):
-            asked[name] = _asked(name, source)
-        elif source.startswith(("/dev/", "v4l2:")):
-            yield _webcam(name, source.removeprefix("v4l2:"))
-        elif not source.startswith(("demo:", "lavfi:")) and not Path(source).exists():
-            yield Finding("streams", "problem", f"{name}: {redact_source(source)} is not there", "see its source")
+        address = SourceAddress.parse(stream.source)
+        if address.kind in (SourceKind.RTSP, SourceKind.HTTP, SourceKind.RTMP):
+            asked[name] = _asked(name, address)
+        elif address.kind is SourceKind.WEBCAM:
+            yield _webcam(name, address.path)
+        elif address.kind is SourceKind.FILE and not Path(address.path).exists():
+            yield Finding("streams", "problem", f"{name}: {address.path} is not there", "see its source")
+        elif address.kind is SourceKind.SRT:
+            yield Finding("streams", "problem", f"{name}: PyAV's FFmpeg has no SRT", "let the camera send RTSP")
     wait([answer for _, answer in asked.values()], timeout=CONNECT_S + 0.5)
     for name, (where, answer) in asked.items():
         yield _reached(name, where, answer)
 
 
-def _asked(name: str, source: str) -> tuple[str, Future[str]]:
+def _asked(name: str, address: SourceAddress) -> tuple[str, Future[str]]:
     """Where it is, and what comes of a connection there. Only host and port are used: no secret is touched."""
     answer: Future[str] = Future()
-    try:
-        url = urlsplit(redact_source(source))
-        host, port = url.hostname or "", url.port or PORTS[url.scheme]
-    except ValueError as error:
-        answer.set_exception(error)
-        return "", answer
     # Left to itself when a name takes longer to look up than we wait.
-    threads.start(f"ask-{name}", lambda: answer.set_result(_connect(host, port)))
-    return f"{host}:{port}", answer
+    threads.start(f"ask-{name}", lambda: answer.set_result(_connect(address.host, address.port)))
+    return address.netloc, answer
 
 
 def _connect(host: str, port: int) -> str:
@@ -88,6 +82,8 @@ def _connect(host: str, port: int) -> str:
         socket.create_connection((host, port), CONNECT_S).close()
     except TimeoutError:
         return "no answer"
+    except UnicodeError:
+        return "its name cannot be looked up"
     except OSError as error:
         return (error.strerror or str(error)).lower()
     return ""
@@ -96,8 +92,6 @@ def _connect(host: str, port: int) -> str:
 def _reached(name: str, where: str, answer: Future[str]) -> Finding:
     if not answer.done():
         return Finding("streams", "problem", f"{name}: {where}: no answer", "see cable, address and name service")
-    if error := answer.exception():
-        return Finding("streams", "problem", f"{name}: its source is not a URL: {error}", "see its source")
     if reason := answer.result():
         advice = "is the camera on, and host and port right? From here no connection could be made"
         return Finding("streams", "problem", f"{name}: {where}: {reason}", advice)

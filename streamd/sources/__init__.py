@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
+from streamd.config.address import SourceAddress, SourceKind
 from streamd.config.sections import StreamConfig
 from streamd.sources.base import Source
 from streamd.sources.file import DemoSource, FileSource
+from streamd.sources.http import HttpSource
 from streamd.sources.lavfi import LavfiSource
-from streamd.sources.network import HttpSource, RtspSource
+from streamd.sources.media_directories import NO_MEDIA, MediaDirectories
+from streamd.sources.network import PushedSource, RtspSource
 from streamd.sources.webcam import WebcamSource
 
-KINDS: tuple[tuple[tuple[str, ...], type[Source]], ...] = (
-    (("rtsp://", "rtsps://"), RtspSource),
-    (("http://", "https://"), HttpSource),
-    (("/dev/", "v4l2:"), WebcamSource),
-    (("demo:",), DemoSource),
-    (("lavfi:",), LavfiSource),
-)
+KINDS: Mapping[SourceKind, type[Source]] = {
+    SourceKind.RTSP: RtspSource,
+    SourceKind.HTTP: HttpSource,
+    SourceKind.RTMP: PushedSource,
+    SourceKind.SRT: PushedSource,
+    SourceKind.UDP: PushedSource,
+    SourceKind.WEBCAM: WebcamSource,
+    SourceKind.DEMO: DemoSource,
+    SourceKind.LAVFI: LavfiSource,
+}
 
 
-def open_source(config: StreamConfig, stop: threading.Event, threads: int = 1) -> Source:
-    """The source for ``config.source``; what fits no other form is a file. Opens nothing yet.
-    ``threads`` may decode one picture of a live source."""
-    for prefixes, kind in KINDS:
-        if config.source.startswith(prefixes):
-            return kind(config, stop, threads)
-    return FileSource(config, stop, threads)
+def open_source(
+    config: StreamConfig, stop: threading.Event, threads: int = 1, media: MediaDirectories = NO_MEDIA
+) -> Source:
+    """The source for ``config.source``. Opens nothing yet. ``threads`` may decode one picture of a live source;
+    files in ``media`` are not followed out of it by links."""
+    kind = SourceAddress.parse(config.source).kind
+    if kind is SourceKind.FILE:
+        return FileSource(config, stop, threads, media)
+    return KINDS[kind](config, stop, threads)
 
 
-__all__ = ["FileSource", "Source", "open_source"]
+__all__ = ["FileSource", "MediaDirectories", "Source", "open_source"]

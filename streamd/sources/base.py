@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import av
 import av.error
@@ -16,6 +16,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from streamd.config.address import SourceAddress
 from streamd.config.redact import redact, redact_source
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
@@ -25,6 +26,15 @@ from streamd.sources.upright import Upright
 from streamd.states import SkipReason
 
 OPEN_TIMEOUT_S = 10.0
+ACCESS_REFUSED = "access refused: check user, password and permissions"
+
+
+class Readable(Protocol):
+    """A file as PyAV reads one; ``name`` is its address."""
+
+    name: str
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class TransportRefused(SourceUnreachable):
@@ -44,11 +54,12 @@ class Source(ABC):
         self.stop = stop
         """Set by anyone: the iteration ends soon."""
         self.threads = threads
+        self.address = SourceAddress.parse(config.source)
         self.name = redact_source(config.source)
         self.on_decode: Callable[[float], None] = lambda seconds: None
-        """Told what each packet's decoding took."""
+        """Called with the seconds that each packet's decoding took."""
         self.on_skip: Callable[[SkipReason], None] = lambda reason: None
-        """Told of each picture or packet that a live source leaves out: CORRUPT or LATE."""
+        """Called for each picture or packet that a live source leaves out: CORRUPT or LATE."""
         self._shown_s = 0.0
         self._came = 0
 
@@ -63,16 +74,29 @@ class Source(ABC):
 
     @contextmanager
     def opened(
-        self, url: str, *, format: str | None = None, options: dict[str, str] | None = None
+        self,
+        source: str | Readable,
+        *,
+        format: str | None = None,
+        options: dict[str, str] | None = None,
+        io_open: Callable[..., Any] | None = None,
     ) -> Iterator[InputContainer]:
-        """The container, closed at the end; FFmpeg's errors become ours."""
+        """The container, closed at the end; FFmpeg's errors become ours. ``io_open`` opens what a playlist names:
+        (url, flags, options) to a file."""
         opening, started = True, time.monotonic()
-        limits: Any = (_Left(OPEN_TIMEOUT_S), self.config.read_timeout_s)
+        limits: Any = (_TimeLeft(OPEN_TIMEOUT_S), self.config.read_timeout_s)
         accel = hardware(self.config.hwaccel, self.name)
         try:
             with av.open(
-                url, format=format, options=options or {}, timeout=limits, hwaccel=accel, metadata_errors="replace"
+                source,
+                format=format,
+                options=options or {},
+                timeout=limits,
+                hwaccel=accel,
+                metadata_errors="replace",
+                io_open=io_open,
             ) as container:
+                assert isinstance(container, InputContainer)
                 if self.live and time.monotonic() - started >= OPEN_TIMEOUT_S:  # which ends probing without an error
                     raise SourceUnreachable(self.name, f"no video within {OPEN_TIMEOUT_S:.0f} s")
                 self._prepare(container, asked=accel is not None)
@@ -80,12 +104,12 @@ class Source(ABC):
                 yield container
         except (av.error.FFmpegError, OSError, ValueError) as error:
             elapsed_s = time.monotonic() - started
-            told = self.told(error, opening=opening, elapsed_s=elapsed_s)
+            described = self.described(error, opening=opening, elapsed_s=elapsed_s)
             if isinstance(error, av.error.FFmpegError):
                 error.args = error.args[:2]  # the third is the URL with its password
-            raise told from error
+            raise described from error
 
-    def told(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
+    def described(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
         """What a native error means here."""
         patience_s = min(OPEN_TIMEOUT_S, self.config.read_timeout_s)
         return source_error(self.name, error, opening=opening, elapsed_s=elapsed_s, patience_s=patience_s)
@@ -138,7 +162,7 @@ class Source(ABC):
         return FileDecoder(self.on_decode)
 
 
-class _Left:
+class _TimeLeft:
     """Seconds left, as a number that shrinks. PyAV takes its limit anew for each of the two steps of opening,
     header and probing: one of these bounds both."""
 
@@ -168,12 +192,10 @@ def source_error(
     and says nothing gives InvalidDataError at open, ExitError in mid-stream (measured)."""
     number = error.errno if isinstance(error, OSError) else None
     text = redact(getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-    if isinstance(error, SourceError):
-        return error
     if opening and elapsed_s > 0.9 * patience_s:  # an operation that is broken off has any error, EPERM too
         return SourceUnreachable(name, f"no answer within {elapsed_s:.0f} s")
     if isinstance(error, _REJECTED):
-        return SourceRejected(name, "access refused: check user, password and permissions")
+        return SourceRejected(name, ACCESS_REFUSED)
     if isinstance(error, av.error.ExitError | TimeoutError | av.error.TimeoutError):
         if opening:
             return SourceUnreachable(name, f"no answer within {elapsed_s:.0f} s")

@@ -7,41 +7,65 @@ rtsp://env:NAME@host/          rtsp://file:/run/secrets/cam@host/          "user
 from __future__ import annotations
 
 import os
-import re
-from urllib.parse import quote
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
 
+from streamd.config.address import Login, SourceAddress, SourceKind
 from streamd.config.secret import read_secret
 from streamd.errors import SourceRejected
 
-LONGEST_RTSP_LOGIN = 127
+MAX_RTSP_LOGIN = 127
 """FFmpeg's RTSP cuts off what is longer, without a word."""
-_REFERENCE = re.compile(
-    r"(?P<scheme>(?:rtsp|http)s?://)(?:(?P<user>[^:@/]+):)?(?P<place>(?:env|file):[^@]+)@(?P<rest>.*)", re.DOTALL
-)
+_SAFE = "!$&'()*+,;="
+"""Not escaped: there is little room, see MAX_RTSP_LOGIN."""
 
 
-def resolve(url: str, name: str) -> str:
-    """``url`` with its password in it, escaped as FFmpeg wants it; others come back unchanged.
+@dataclass(frozen=True)
+class Credentials:
+    """User and password, escaped for a URL. Holds a secret: never log it."""
+
+    user: str
+    password: str | None
+
+    def __repr__(self) -> str:
+        return "Credentials(***)"
+
+    @property
+    def escaped(self) -> str:
+        return self.user if self.password is None else f"{self.user}:{self.password}"
+
+    @property
+    def plain(self) -> tuple[str, str]:
+        """User and password as they are; bytes that are no UTF-8 as surrogates."""
+        return os.fsdecode(unquote_to_bytes(self.user)), os.fsdecode(unquote_to_bytes(self.password or ""))
+
+
+def credentials(address: SourceAddress, name: str) -> Credentials | None:
+    """Those of the address; None when there are none.
 
     Read anew each time, so a password may change. ``name`` is for the error. Raises SourceRejected.
     """
-    found = _REFERENCE.fullmatch(url)
-    if found is None:
-        return url
+    if address.login is None:
+        return None
+    found = _read(address.login, name)
+    if address.kind is SourceKind.RTSP and len(found.escaped) > MAX_RTSP_LOGIN:
+        raise SourceRejected(name, f"its login is longer than the {MAX_RTSP_LOGIN} characters that FFmpeg takes")
+    return found
+
+
+def _read(login: Login, name: str) -> Credentials:
+    if not login.is_reference:  # what is escaped already stays so
+        password = None if login.secret is None else quote(login.secret, safe=f"%{_SAFE}")
+        return Credentials(quote(login.user or "", safe=f"%{_SAFE}"), password)
     try:
-        secret = read_secret(found["place"], "password")
+        secret = read_secret(login.secret or "", "password")
     except ValueError as error:
         raise SourceRejected(name, str(error)) from None
-    if found["user"] is None:
-        user, colon, password = secret.partition(":")
-        login = _escaped(user) + colon + _escaped(password)
-    else:
-        login = f"{found['user']}:{_escaped(secret)}"
-    if found["scheme"].startswith("rtsp") and len(login) > LONGEST_RTSP_LOGIN:
-        raise SourceRejected(name, f"its login is longer than the {LONGEST_RTSP_LOGIN} characters that FFmpeg takes")
-    return f"{found['scheme']}{login}@{found['rest']}"
+    if login.user is not None:
+        return Credentials(quote(login.user, safe=f"%{_SAFE}"), _escaped(secret))
+    user, colon, password = secret.partition(":")
+    return Credentials(_escaped(user), _escaped(password) if colon else None)
 
 
 def _escaped(secret: str) -> str:
-    """Only what would end the login early: there is little room, see LONGEST_RTSP_LOGIN."""
-    return quote(os.fsencode(secret), safe="!$&'()*+,;=")
+    return quote(os.fsencode(secret), safe=_SAFE)

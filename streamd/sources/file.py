@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import resources
 
 import av
+from av.container import InputContainer
 
+from streamd.config.sections import StreamConfig
 from streamd.errors import SourceUnsupported
 from streamd.sources.base import Source
+from streamd.sources.formats import MEDIA_FORMATS
+from streamd.sources.media_directories import NO_MEDIA, MediaDirectories
 
 LATE_S = 1.0
 """Behind by more than this, play on from now instead of catching up."""
@@ -30,9 +36,37 @@ class FileInfo:
 class FileSource(Source):
     live = False
 
+    def __init__(
+        self,
+        config: StreamConfig,
+        stop: threading.Event,
+        threads: int = 1,
+        media: MediaDirectories = NO_MEDIA,
+    ) -> None:
+        super().__init__(config, stop, threads)
+        self._media = media
+
+    @property
+    def path(self) -> str:
+        return self.address.path
+
     @property
     def url(self) -> str:
-        return self.config.source.removeprefix("file:")
+        """With "file:", else FFmpeg takes what is before a colon for a protocol."""
+        return f"file:{self.path}"
+
+    @contextmanager
+    def opened_file(self) -> Iterator[InputContainer]:
+        """Only this file: FFmpeg may open nothing else for it. Raises SourceError."""
+        options = {"format_whitelist": MEDIA_FORMATS}
+        if not self._media.contains(self.path):
+            with self.opened(self.url, options=options | {"protocol_whitelist": "file"}) as container:
+                yield container
+            return
+        with self._media.opened(self.path, self.name) as file:
+            options |= {"protocol_whitelist": "fd", "fd": str(file)}
+            with self.opened("fd:", options=options) as container:
+                yield container
 
     @property
     def loop(self) -> bool:
@@ -40,7 +74,7 @@ class FileSource(Source):
 
     def probe(self) -> FileInfo:
         """Opens the file and looks. Raises SourceError unless it has video."""
-        with self.opened(self.url) as container:
+        with self.opened_file() as container:
             if not container.streams.video:
                 raise SourceUnsupported(self.name, "has no video")
             video = container.streams.video[0]
@@ -51,7 +85,7 @@ class FileSource(Source):
 
     def frames(self) -> Generator[av.VideoFrame]:
         pace = Pace()
-        with self.opened(self.url) as container:
+        with self.opened_file() as container:
             while True:
                 count = 0
                 for picture in self.decoded(container):
@@ -73,7 +107,7 @@ class DemoSource(FileSource):
     loop = True
 
     @property
-    def url(self) -> str:
+    def path(self) -> str:
         return str(resources.files("streamd") / "assets" / "demo.mp4")
 
 

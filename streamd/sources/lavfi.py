@@ -13,7 +13,7 @@ class LavfiSource(Source):
     live = False
 
     def frames(self) -> Generator[av.VideoFrame]:
-        graph = self.config.source.removeprefix("lavfi:")
+        graph = self.address.path
         if self.config.realtime:
             graph += ",realtime"
         with self.opened(graph, format="lavfi") as container:

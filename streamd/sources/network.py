@@ -1,34 +1,35 @@
-"""Cameras on the network: RTSP, and HTTP (MJPEG, HLS)."""
+"""Cameras on the network."""
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Generator, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from streamd.config.redact import redact_source
-from streamd.errors import SourceEnded, SourceError
+from streamd.config.address import SourceKind
+from streamd.errors import SourceEnded
 from streamd.sources.base import Source, TransportRefused
-from streamd.sources.credentials import resolve
-from streamd.sources.file import Pace
-from streamd.sources.reach import is_reachable
+from streamd.sources.connection import is_reachable
+from streamd.sources.credentials import Credentials, credentials
 
-PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 PROBE_EVERY_S = 1.5
 
 
 class NetworkSource(Source):
+    def credentials(self) -> Credentials | None:
+        """Raises SourceRejected."""
+        return credentials(self.address, self.name)
+
     @property
     def url(self) -> str:
         """With its password: for FFmpeg only. Raises SourceRejected."""
-        return resolve(self.config.source, self.name)
+        login = self.credentials()
+        return self.address.url(login.escaped if login else "")
 
     def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
         """Those of all streams, for PyAV's time limit starts anew with each packet, also one of sound that it
@@ -41,41 +42,36 @@ class NetworkSource(Source):
 
     def await_return(self, delay_s: float) -> None:
         """Waits on ``stop``, at most ``delay_s``; a host that could not be reached and can be again ends it."""
-        address = urlsplit(redact_source(self.config.source))
-        port = address.port or PORTS[address.scheme]
         until, away = time.monotonic() + delay_s, False
         while (left_s := until - time.monotonic()) > 0 and not self.stop.is_set():
-            reachable = is_reachable(address.hostname or "", port, min(left_s, 1.0), self.stop)
+            reachable = is_reachable(self.address.host, self.address.port, min(left_s, 1.0), self.stop)
             if reachable and away:
                 return
             away = away or not reachable
             self.stop.wait(min(PROBE_EVERY_S, max(0.0, until - time.monotonic())))
 
+    def until_lost(self, container: InputContainer) -> Iterator[av.VideoFrame]:
+        """Its pictures. Raises SourceEnded at an end, which a live source does not have."""
+        yield from self.decoded(container)
+        if not self.stop.is_set():  # a killed camera ends the decode loop without an error (measured)
+            raise SourceEnded(self.name, "stopped sending")
+
 
 class RtspSource(NetworkSource):
-    _transport: str | None = None
-    """What ``auto`` has found."""
-
     def frames(self) -> Generator[av.VideoFrame]:
         for transport in self._transports():
             try:
                 with self.opened(self.url, options=self.open_options(transport)) as container:
-                    self._transport = transport
-                    yield from self.decoded(container)
+                    yield from self.until_lost(container)
             except TransportRefused:
                 if transport == "tcp" and self.config.transport == "auto":
                     continue
-                self._transport = None
                 raise
-            if not self.stop.is_set():  # a killed camera ends the decode loop without an error (measured)
-                raise SourceEnded(self.name, "stopped sending")
             return
 
     def _transports(self) -> tuple[str, ...]:
         """One after the other: FFmpeg's own "tcp+udp" takes UDP first (measured)."""
-        if self.config.transport != "auto":
-            return (self.config.transport,)
-        return (self._transport,) if self._transport else ("tcp", "udp")
+        return ("tcp", "udp") if self.config.transport == "auto" else (self.config.transport,)
 
     def open_options(self, transport: str) -> dict[str, str]:
         return {
@@ -91,22 +87,28 @@ class RtspSource(NetworkSource):
         }
 
 
-class HttpSource(NetworkSource):
-    def frames(self) -> Generator[av.VideoFrame]:
-        silence_us = int(1e6 * self.config.read_timeout_s)
-        with self.opened(self.url, options={"rw_timeout": str(silence_us)}) as container:
-            ends = container.duration is not None
-            # Both come in bursts, as fast as the line is. Motion JPEG and the like come as they are filmed.
-            paced = self.config.realtime and (ends or container.format.name.startswith("hls"))
-            pace = Pace() if paced else None
-            for picture in self.decoded(container):
-                if pace and self.stop.wait(pace.delay(picture)):
-                    return
-                yield picture
-        if not ends and not self.stop.is_set():
-            raise SourceEnded(self.name, "stopped sending")
+class PushedSource(NetworkSource):
+    """Live video in one stream of bytes: RTMP, SRT, or MPEG-TS by UDP."""
 
-    def told(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
-        if not opening and isinstance(error, OSError) and error.errno == errno.EIO:
-            return SourceEnded(self.name, "stopped sending")  # FFmpeg's word for an end before its time
-        return super().told(error, opening=opening, elapsed_s=elapsed_s)
+    def frames(self) -> Generator[av.VideoFrame]:
+        with self.opened(self.url, format=self._format, options=self.open_options()) as container:
+            yield from self.until_lost(container)
+
+    @property
+    def _format(self) -> str | None:
+        return "flv" if self.address.kind is SourceKind.RTMP else "mpegts"
+
+    def open_options(self) -> dict[str, str]:
+        return {
+            "protocol_whitelist": f"{self.address.scheme},tcp,udp",
+            "rw_timeout": str(int(1e6 * self.config.read_timeout_s)),
+            "timeout": str(int(1e6 * self.config.read_timeout_s)),
+            "fpsprobesize": "0",
+        }
+
+    def await_return(self, delay_s: float) -> None:
+        """UDP has nobody to ask whether the sender is back: only the time passes."""
+        if self.address.kind is SourceKind.RTMP:
+            super().await_return(delay_s)
+        else:
+            self.stop.wait(delay_s)

@@ -93,7 +93,7 @@ def best_mode(formats: tuple[v4l2.PixelFormat, ...], height_px: int, rate_fps: f
 class WebcamSource(Source):
     @property
     def device(self) -> str:
-        return self.config.source.removeprefix("v4l2:")
+        return self.address.path
 
     def frames(self) -> Generator[av.VideoFrame]:
         camera = v4l2.camera(self.device)

@@ -17,8 +17,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from streamd.concurrency import threads
-from streamd.config.redact import redact
+from streamd.config.redact import cut, redact
 
+MAX_TEXT = 32_768
+"""Characters of a message or a traceback; what comes after is left out."""
 BURST = 5
 WINDOW_S = 60.0
 MAX_KINDS = 256
@@ -32,7 +34,7 @@ class RedactingFormatter(logging.Formatter):
     """The last gate: whatever a library puts into a message or a traceback goes through it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        return redact(cut(super().format(record), MAX_TEXT))
 
 
 class JournalFormatter(RedactingFormatter):
@@ -51,12 +53,12 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": redact(record.getMessage()),
+            "message": redact(cut(record.getMessage(), MAX_TEXT)),
         }
         if stream := getattr(record, "stream", None):
             content["stream"] = stream
         if record.exc_info:
-            content["traceback"] = redact(self.formatException(record.exc_info))
+            content["traceback"] = redact(cut(self.formatException(record.exc_info), MAX_TEXT))
         return json.dumps(content, ensure_ascii=False)
 
 

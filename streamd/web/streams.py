@@ -11,7 +11,8 @@ from aiohttp import web
 
 from streamd import __version__
 from streamd.config.load import parse
-from streamd.errors import PictureError
+from streamd.errors import ConfigError, PictureError
+from streamd.sources import MediaDirectories, permitted
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, picture_format
@@ -60,6 +61,10 @@ async def _put(request: web.Request, settings: Mapping[str, Any]) -> web.Respons
     """Raises ConfigError, with every problem."""
     name, streams = request.match_info["name"], request.app[CONTEXT].streams
     config = parse({"streams": {name: settings}}).streams[name]
+    current = streams[name].config if name in streams else None
+    media = MediaDirectories(request.app[CONTEXT].server.media_directories)
+    if problems := permitted.problems(name, config, current, media):
+        raise ConfigError(problems)
     created = streams.put(name, config)
     return web.json_response(streams[name].describe(), status=201 if created else 200)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from urllib.parse import quote
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from streamd.config.redact import redact, redact_source
+from streamd.config.redact import cut, redact, redact_source, shorten
 
 HOST = "camera.lan"
 SECRET = "Zq"  # every password below holds it, and nothing else does
@@ -52,6 +53,14 @@ def test_a_secret_in_the_query_never_survives(key: str, password: str, before: s
         ("turn:me:Zq@h:3478?transport=udp", "turn:***@h:3478?transport=udp"),
         ("turn:me:Z@Zq@h:3478", "turn:***@h:3478"),
         ("['turns:me:Zq@h']: not a URL", "['turns:***@h']: not a URL"),
+        ("rtsp://u:p@ss/Zq@h/live", "rtsp://***@h/live"),
+        ("rtsp://u:p@s?s/Zq@h/live", "rtsp://***@h/live"),
+        ("rtsp://u:Z]q/Zq@h/live", "rtsp://***@h/live"),
+        ("rtsp://u:123/Zq@h/live", "rtsp://***@h/live"),
+        ("rtsp://u:/Zq@h", "rtsp://***@h"),
+        ("rtsp://u:99999/Zq@h", "rtsp://***@h"),
+        ("open rtsp://u:pa Zq@h/live now", "open rtsp://***@h/live now"),
+        ("open 'rtsp://u:pa'Zq@h/live' now", "open 'rtsp://***@h/live' now"),
         ("http://h/?usr=a&pw=Zq&pass2=Zq&a=b", "http://h/?usr=a&pw=***&pass2=***&a=b"),
     ],
 )
@@ -95,10 +104,69 @@ def test_text_without_secrets_is_left_alone(text: str) -> None:
         "http://h/a?page=3",
         "/videos/a@b.mp4",
         "demo:",
+        "http://host/live?to=me@example.org",
+        "http://host:8080/live?to=me@example.org",
+        "rtsp://h/a@b/c@d?e=f@g",
+        "udp://@239.1.1.1:5000",
+        "see http://a/b@c and mail me@home",
     ],
 )
 def test_what_is_no_secret_stays_readable(text: str) -> None:
     assert redact(text) == text
+
+
+@given(SCHEME, st.text("abcdefghij.-", min_size=1, max_size=12), st.text("abcXYZ019/?=&@.~:-", max_size=40))
+def test_a_url_without_login_and_secrets_is_shown_as_it_is(scheme: str, host: str, path: str) -> None:
+    url = f"{scheme}://{host}/{path}"
+    assert redact(url) == redact_source(url) == url
+
+
+@given(
+    SCHEME,
+    USER,
+    st.text(st.characters(exclude_categories=["C", "Z"]), max_size=12),
+    st.sampled_from(["h", "10.0.0.1", "[::1]"]),
+)
+def test_a_password_of_any_characters_never_survives(scheme: str, user: str, password: str, host: str) -> None:
+    """Also with / ? # @ : and quotes, which should have been escaped, in a line of a log."""
+    for text in (
+        f"{scheme}://{user}:{SECRET}{password}@{host}:80/x",
+        f"{scheme}://{user}:x{password}{SECRET}@{host}/x",
+    ):
+        assert SECRET not in redact(f"cannot open {text}: refused")
+        assert SECRET not in redact_source(text)
+        assert SECRET not in shorten(text, 80)
+
+
+PATTERNS = [
+    "_pw", "://", "a:", "@", "a://b:c ", "a://b:c@", "pw=", "&pw=&", "turn:", "turn:@ ", "a://b:'", "=", "\n", "\n@",
+    "a://u:p@h\n", "_key_=", "[", "a://[", "/a=", "?token", "\r@://",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("end", ["", "@", "=", "@ ="])
+def test_the_time_grows_with_the_length_and_no_faster(pattern: str, end: str) -> None:
+    """What is cubic takes hours for this."""
+    text = pattern * (300_000 // len(pattern)) + end
+    started = time.process_time()
+    redact(text)
+    redact_source(text)
+    shorten(text, 80)
+    assert time.process_time() - started < 5
+
+
+@given(st.text("ab:/@?=&p .", max_size=60), st.integers(1, 80))
+def test_a_short_one_is_that_short(text: str, length: int) -> None:
+    assert len(shorten(text * 100, max(length, 3))) <= max(length, 3)
+
+
+@pytest.mark.parametrize("at", range(20, 60, 3))
+@pytest.mark.parametrize(
+    "secret", [f"rtsp://user:{SECRET * 12}@h/", f"http://h/?token={SECRET * 12}", f"turn:u:{SECRET * 12}@h"]
+)
+def test_half_a_secret_at_the_cut_is_hidden_too(secret: str, at: int) -> None:
+    assert SECRET not in redact(cut(f"a line with {secret}", at))
 
 
 def test_it_is_the_last_gate_of_every_log_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -59,6 +59,7 @@ PORTS = 'not "auto", a port, or a range such as "50000-50099"'
 EASY = "has a token that is too easy to guess: 8 characters at least"
 DIGEST = "sha256: takes the 64 lower-case digits that `printf %s TOKEN | sha256sum` prints"
 ICE = "not stun:HOST:PORT or turn:HOST:PORT?transport=udp; username and credential are keys"
+SCHEMES = "rtsp:// rtsps:// http:// https:// rtmp:// srt:// udp://"
 BAD = [
     ("server", "listen", "", f"server.listen: {ADDRESS}"),
     ("server", "listen", ":8080", f"server.listen: :8080: {ADDRESS}"),
@@ -75,6 +76,12 @@ BAD = [
     ("server", "view_tokens", ["hunter2"], f"server.view_tokens: {EASY}"),
     ("server", "view_tokens", ["sha256:ABC"], f"server.view_tokens: {DIGEST}"),
     ("server", "control_tokens", ["hunter2"], f"server.control_tokens: {EASY}"),
+    (
+        "server",
+        "media_directories",
+        ["clips"],
+        "server.media_directories: ['clips']: has a path that does not begin with /",
+    ),
     ("server", "tls_certificate", 5, "server.tls_certificate: 5: should be a path in quotes"),
     ("server", "tls_key", "key.pem", "server: tls_certificate and tls_key go together"),
     ("webrtc", "udp_ports", "all", f"webrtc.udp_ports: all: {PORTS}"),
@@ -127,6 +134,8 @@ BAD = [
 BAD_STREAM = [
     ("source", "", "must not be empty"),
     ("source", 5, "5: should be text in quotes"),
+    ("source", "rtsp://u:hunter2@h:99999/", "rtsp://***@h:99999/: has no port from 1 to 65535 after its host"),
+    ("source", "gopher://h/", f"gopher://h/: gopher:// is no kind of source; there are: {SCHEMES}, or a file"),
     ("transport", "sctp", "sctp: should be 'tcp', 'udp' or 'auto'"),
     ("read_timeout_s", 0, "0: should be greater than 0"),
     ("read_timeout_s", 601, "601: should be less than or equal to 60"),

@@ -49,7 +49,7 @@ class TestInputs:
 
     def test_streams_that_need_nothing(self, tmp_path: Path) -> None:
         (tmp_path / "a.mp4").touch()
-        sources = ("demo:", "lavfi:testsrc2", str(tmp_path / "a.mp4"))
+        sources = ("demo:", "lavfi:testsrc2", "udp://:5000", str(tmp_path / "a.mp4"), f"file:{tmp_path}/a.mp4")
         assert found(inputs.streams, streams={f"s{n}": {"source": source} for n, source in enumerate(sources)}) == []
 
     def test_a_file_that_is_missing(self) -> None:
@@ -80,7 +80,7 @@ class TestInputs:
                 finding = only(inputs.streams, streams={"porch": {"source": f"rtsp://127.0.0.1:{address[1]}/"}})
         assert (finding.status, finding.found) == ("problem", f"porch: 127.0.0.1:{address[1]}: no answer")
 
-    def test_the_usual_ports_and_what_is_no_url(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_usual_ports(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[tuple[str, int]] = []
 
         def connect(host: str, port: int) -> str:
@@ -88,7 +88,7 @@ class TestInputs:
             return ""
 
         monkeypatch.setattr(inputs, "_connect", connect)
-        sources = ("rtsp://127.0.0.1/", "rtsps://[::1]/", "http://cam/", "https://cam/", "rtsp://[bad/")
+        sources = ("rtsp://127.0.0.1/", "RTSPS://[::1]/a@b", "http://cam/?to=me@example.org", "https://cam/", "rtmp://cam/a")
         findings = found(inputs.streams, streams={f"s{n}": {"source": source} for n, source in enumerate(sources)})
-        assert sorted(asked) == [("127.0.0.1", 554), ("::1", 322), ("cam", 80), ("cam", 443)]
-        assert [each.status for each in findings] == ["ok"] * 4 + ["problem"]
+        assert sorted(asked) == [("127.0.0.1", 554), ("::1", 322), ("cam", 80), ("cam", 443), ("cam", 1935)]
+        assert [each.status for each in findings] == ["ok"] * 5

@@ -11,7 +11,6 @@ import pytest
 
 from streamd.config.sections import StreamConfig
 from streamd.errors import (
-    SourceEnded,
     SourceError,
     SourceRejected,
     SourceStalled,
@@ -21,8 +20,9 @@ from streamd.errors import (
 from streamd.sources import FileSource, open_source
 from streamd.sources.base import OPEN_TIMEOUT_S, TransportRefused, source_error
 from streamd.sources.file import DemoSource
+from streamd.sources.http import HttpSource
 from streamd.sources.lavfi import LavfiSource
-from streamd.sources.network import HttpSource, RtspSource
+from streamd.sources.network import PushedSource, RtspSource
 from streamd.sources.webcam import WebcamSource
 
 NAME = "rtsp://***@h/live"
@@ -124,11 +124,6 @@ def test_the_phase_counts_before_the_class(
     assert (type(found), found.reason) == (kind, reason)
 
 
-def test_our_own_pass_unchanged() -> None:
-    own = SourceEnded(NAME, "stopped sending")
-    assert source_error(NAME, own, opening=True, elapsed_s=0) is own
-
-
 def test_every_error_of_ffmpeg_becomes_one_line() -> None:
     kinds = [
         kind for kind in vars(av.error).values() if isinstance(kind, type) and issubclass(kind, av.error.FFmpegError)
@@ -148,6 +143,13 @@ def test_every_error_of_ffmpeg_becomes_one_line() -> None:
         ("rtsps://h/live", RtspSource, True),
         ("http://h/video.mjpg", HttpSource, True),
         ("https://h/list.m3u8", HttpSource, True),
+        ("RTSP://h/live", RtspSource, True),
+        ("Https://h/live", HttpSource, True),
+        ("rtmp://h/live", PushedSource, True),
+        ("srt://h:9000", PushedSource, True),
+        ("udp://@239.1.1.1:5000", PushedSource, True),
+        ("C:clip.mp4", FileSource, False),
+        ("yard: noon.mp4", FileSource, False),
         ("/dev/video0", WebcamSource, True),
         ("v4l2:/dev/v4l/by-id/usb", WebcamSource, True),
         ("demo:", DemoSource, False),

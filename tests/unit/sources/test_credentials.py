@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from streamd.config.address import SourceAddress
 from streamd.config.redact import redact_source
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceRejected
-from streamd.sources.credentials import resolve
+from streamd.sources.credentials import credentials
 
 NAME = "rtsp://***@h/live"
+
+
+def resolve(url: str, name: str) -> str:
+    """The URL with its password in it, as FFmpeg gets it."""
+    address = SourceAddress.parse(url)
+    login = credentials(address, name)
+    return address.url(login.escaped if login else "")
 
 
 @pytest.fixture
@@ -44,26 +52,37 @@ def test_the_password_is_put_in(folder: Path, scheme: str, login: str, resolved:
 
 
 @pytest.mark.parametrize("url", ["rtsp://h/live", "rtsp://h/user:env:CAM", "/dev/video0", "file:a@b.mp4"])
-def test_others_are_left_alone(folder: Path, url: str) -> None:
-    assert resolve(url, NAME) == url
+def test_others_have_none(folder: Path, url: str) -> None:
+    assert credentials(SourceAddress.parse(url), NAME) is None
+
+
+def test_what_should_have_been_escaped_is() -> None:
+    assert resolve("rtsp://u:pa/s@s#%41@h/live", NAME) == "rtsp://u:pa%2Fs%40s%23%41@h:554/live"
+
+
+def test_it_cannot_be_printed_by_accident(folder: Path) -> None:
+    found = credentials(SourceAddress.parse("http://user:hunter2@h/"), NAME)
+    assert found is not None
+    assert "hunter2" not in f"{found} {found!r} {[found]}"
+    assert found.plain == ("user", "hunter2")
 
 
 def test_it_is_read_each_time(folder: Path) -> None:
     url = f"rtsp://user:file:{folder}/cam@h/"
     assert "hunter2" in resolve(url, NAME)
     (folder / "cam").write_text("next")
-    assert resolve(url, NAME) == "rtsp://user:next@h/"
+    assert resolve(url, NAME) == "rtsp://user:next@h:554/"
 
 
 def test_systemd_has_a_folder_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
-    assert resolve("rtsp://user:file:cam@h/", NAME) == "rtsp://user:hunter2@h/"
-    assert resolve(f"rtsp://user:file:{folder}/cam@h/", NAME) == "rtsp://user:hunter2@h/"
+    assert resolve("rtsp://user:file:cam@h/", NAME) == "rtsp://user:hunter2@h:554/"
+    assert resolve(f"rtsp://user:file:{folder}/cam@h/", NAME) == "rtsp://user:hunter2@h:554/"
 
 
 def test_bytes_that_are_no_text(folder: Path) -> None:
     (folder / "cam").write_bytes(b"\xff\xfe1")
-    assert resolve(f"rtsp://user:file:{folder}/cam@h/", NAME) == "rtsp://user:%FF%FE1@h/"
+    assert resolve(f"rtsp://user:file:{folder}/cam@h/", NAME) == "rtsp://user:%FF%FE1@h:554/"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +108,7 @@ def test_the_name_shows_nothing_of_it(login: str) -> None:
 
 def test_what_ffmpeg_would_cut_off_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONG", "x" * 124)
-    assert len(resolve("rtsp://jo:env:LONG@h/", NAME)) == len("rtsp://@h/") + 127
+    assert len(resolve("rtsp://jo:env:LONG@h/", NAME)) == len("rtsp://@h:554/") + 127
     with pytest.raises(SourceRejected, match="longer than the 127 characters"):
         resolve("rtsp://joe:env:LONG@h/", NAME)
     assert resolve("http://joe:env:LONG@h/", NAME)

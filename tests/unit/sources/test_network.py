@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from streamd.config.sections import StreamConfig
-from streamd.sources import network
-from streamd.sources.network import HttpSource, NetworkSource, RtspSource
+from streamd.sources import network, open_source
+from streamd.sources.http import HttpSource
+from streamd.sources.network import NetworkSource, PushedSource, RtspSource
 
 
 def test_how_rtsp_is_opened() -> None:
@@ -21,6 +23,36 @@ def test_how_rtsp_is_opened() -> None:
         options = source.open_options(transport)
         assert options["rtsp_transport"] == transport
         assert options["timeout"] == "8000000", "µs: who accepts and says nothing is noticed as one who stalls"
+
+
+def test_how_what_is_pushed_is_opened() -> None:
+    source = PushedSource(StreamConfig(source="UDP://@239.1.1.1:5000", read_timeout_s=8), threading.Event())
+    assert source.url == "udp://@239.1.1.1:5000"
+    assert source.open_options()["timeout"] == "8000000"
+
+
+def test_udp_has_no_port_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "is_reachable", lambda *_: pytest.fail("asked"))
+    stop = threading.Event()
+    stop.set()
+    PushedSource(StreamConfig(source="udp://:5000"), stop).await_return(30)
+
+
+def test_the_wait_asks_the_host_whatever_is_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An @ in path or query once was taken for the end of a login."""
+    asked: list[tuple[str, int]] = []
+    stop = threading.Event()
+
+    def reachable(host: str, port: int, timeout_s: float, stop: threading.Event) -> bool:
+        asked.append((host, port))
+        stop.set()
+        return True
+
+    monkeypatch.setattr(network, "is_reachable", reachable)
+    for url in ("http://host/live?to=me@example.org", "rtsp://u:p@host:80/a@b", "rtsp://u:pa/ss@host:80/live"):
+        stop.clear()
+        open_source(StreamConfig(source=url), stop).await_return(30)
+    assert asked == [("host", 80)] * 3
 
 
 class TestReturn:
@@ -66,8 +98,8 @@ class TestReturn:
         if where == "open":
             self.camera.listen()
         if where == "no answer":
-            monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: 0)
-            monkeypatch.setattr("streamd.sources.reach.select.poll", lambda: Deaf(stop))
+            monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: errno.EINPROGRESS)
+            monkeypatch.setattr("streamd.sources.connection.select.poll", lambda: Deaf(stop))
         timer = threading.Timer(0.1, stop.set)
         timer.start()
         started = time.monotonic()
@@ -84,7 +116,7 @@ class TestReturn:
                 raise error
             return known(*args, **options)
 
-        monkeypatch.setattr("streamd.sources.reach.socket.getaddrinfo", look_up)
+        monkeypatch.setattr("streamd.sources.connection.socket.getaddrinfo", look_up)
         self.camera.listen()
         started = time.monotonic()
         self.source(port).await_return(30)
@@ -100,6 +132,6 @@ class Deaf:
     def register(self, *_: object) -> None:
         pass
 
-    def poll(self, timeout_ms: int) -> list[object]:
+    def poll(self, timeout_ms: float) -> list[object]:
         self._stop.wait(timeout_ms / 1000)
         return []

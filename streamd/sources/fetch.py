@@ -1,0 +1,240 @@
+"""HTTP for cameras: what FFmpeg's own does for video, but it goes only where ``Destinations`` permits.
+
+FFmpeg follows every redirect and every address in a playlist by itself; so its requests come here, by ``io_open``.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from functools import lru_cache
+from urllib.parse import quote, urljoin
+
+from streamd import __version__
+from streamd.config.address import SourceAddress, SourceKind
+from streamd.errors import SourceEnded, SourceRejected, SourceUnreachable
+from streamd.sources.connection import Connection, dial
+from streamd.sources.credentials import Credentials
+from streamd.sources.destinations import Destinations
+from streamd.sources.http_login import Challenge
+
+MAX_REDIRECTS = 8
+"""As FFmpeg."""
+_REDIRECTS = (301, 302, 303, 307, 308)
+_PRINTABLE = "".join(map(chr, range(33, 127)))
+
+
+@lru_cache(maxsize=1)
+def _any_certificate() -> ssl.SSLContext:
+    """Cameras sign their own, and some know no TLS later than 1.0."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    return context
+
+
+class _Dialled(http.client.HTTPConnection):
+    """One whose connection was made already."""
+
+    def __init__(self, host: str, port: int, connection: Connection) -> None:
+        super().__init__(host, port)
+        self.sock = connection  # has all that http.client uses of a socket
+
+
+class Fetcher:
+    """Requests on behalf of one source. One thread's."""
+
+    def __init__(
+        self,
+        address: SourceAddress,
+        name: str,
+        login: Credentials | None,
+        stop: threading.Event,
+        silence_s: float,
+        deadline_s: float,
+    ) -> None:
+        """``name`` is for errors; ``silence_s`` is how long an answer may stand still, ``deadline_s`` when the
+        opening must be done, by the monotonic clock."""
+        self.name = name
+        self._address = address
+        self._login = login
+        self._stop = stop
+        self._silence_s = silence_s
+        self._deadline_s = deadline_s
+        self._destinations = Destinations(name, address.host, address.port)
+        self._configured_ip: str | None = None
+        """Found by the first connection, so that the name cannot mean another machine later (DNS rebinding)."""
+        self._challenge: Challenge | None = None
+
+    def finish_opening(self) -> None:
+        """From now on only silence is limited."""
+        self._deadline_s = float("inf")
+
+    @property
+    def deadline_s(self) -> float:
+        return self._deadline_s
+
+    def get(self, url: str, first_byte: int | None = 0, end_byte: int | None = None) -> Answer:
+        """The whole answer, or bytes ``first_byte`` to before ``end_byte``, after redirects and logging in.
+
+        Raises SourceError and, for what went wrong on the way, OSError and HTTPException.
+        """
+        for _ in range(MAX_REDIRECTS + 1):
+            address = self._parse(url)
+            response, connection = self._ask(address, first_byte, end_byte)
+            location = response.getheader("Location")
+            if response.status not in _REDIRECTS or not location:
+                return Answer(self, address, response, connection, first_byte or 0)
+            connection.hang_up()
+            url = urljoin(address.url(), location)
+        raise SourceUnreachable(self.name, "redirects without end")
+
+    def _parse(self, url: str) -> SourceAddress:
+        try:
+            address = SourceAddress.parse(quote(url.strip(), safe=_PRINTABLE))
+        except ValueError:
+            address = None
+        if address is None or address.kind is not SourceKind.HTTP:
+            raise SourceRejected(self.name, "leads to an address that is not one of http:// or https://: refused")
+        return address
+
+    def _ask(
+        self, address: SourceAddress, first_byte: int | None, end_byte: int | None
+    ) -> tuple[http.client.HTTPResponse, Connection]:
+        """The answer, whatever it is but a login that can be answered."""
+        is_configured = self._destinations.is_configured(address.host, address.port)
+        target = quote(address.path.partition("#")[0], safe=_PRINTABLE) or "/"
+        target = target if target.startswith("/") else f"/{target}"
+        headers = {"User-Agent": f"streamd/{__version__}", "Accept": "*/*", "Connection": "close"}
+        if first_byte is not None:
+            headers["Range"] = f"bytes={first_byte}-" + ("" if end_byte is None else str(end_byte - 1))
+        login = self._login if is_configured else None
+        for is_last in (False, True):
+            if login and self._challenge:
+                headers["Authorization"] = self._challenge.answer("GET", target, login.plain)
+            connection = self._connect(address, is_configured)
+            try:
+                request = _Dialled(address.host, address.port, connection)
+                request.default_port = 443 if address.scheme == "https" else 80
+                request.request("GET", target, headers=headers)
+                response = request.getresponse()
+            except BaseException:
+                connection.hang_up()
+                raise
+            if response.status != 401 or is_last or not login:
+                break
+            self._challenge = Challenge.best(response.headers.get_all("WWW-Authenticate") or [])
+            if self._challenge is None:
+                break
+            connection.hang_up()
+        return response, connection
+
+    def _connect(self, address: SourceAddress, is_configured: bool) -> Connection:
+        deadline_s = min(self._deadline_s, time.monotonic() + self._silence_s)
+        host = (self._configured_ip if is_configured else None) or address.host
+        permit = self._destinations.permit_configured if is_configured else self._destinations.permit
+        plain = dial(host.replace("%25", "%"), address.port, deadline_s, self._stop, permit)
+        if is_configured and self._configured_ip is None:
+            self._configured_ip = socket.getnameinfo(plain.getpeername(), socket.NI_NUMERICHOST)[0]
+        connection = Connection(plain, self._stop, self._silence_s)
+        connection.deadline_s = self._deadline_s
+        try:
+            if address.scheme == "https":
+                connection.start_tls(_any_certificate(), address.host)
+        except BaseException:
+            connection.hang_up()
+            raise
+        return connection
+
+
+class Answer:
+    """A body as PyAV reads a file. Seeking asks again, from there on, at the next read."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        address: SourceAddress,
+        response: http.client.HTTPResponse,
+        connection: Connection,
+        position: int,
+    ) -> None:
+        self._fetcher = fetcher
+        self._response, self._connection = response, connection
+        self.name = address.url()
+        """Where it came from in the end: what is relative in it is relative to that. Without a login."""
+        self._position = self._wanted = position if response.status == 206 else 0
+        self.length = self._total(response)
+        self._can_seek = self.length is not None and (
+            response.status == 206 or response.getheader("Accept-Ranges", "").lower() == "bytes"
+        )
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def content_type(self) -> str:
+        """In small letters, without its parameters."""
+        return self._response.getheader("Content-Type", "").partition(";")[0].strip().lower()
+
+    def peek(self) -> bytes:
+        """Some of what comes first."""
+        return self._response.peek(64)
+
+    def finish_opening(self) -> None:
+        self._connection.deadline_s = self._fetcher.deadline_s
+
+    def read(self, size: int) -> bytes:
+        """What is there, at least a byte; nothing at the end. Raises SourceEnded, TimeoutError, Interrupted."""
+        if self._wanted != self._position:
+            self._ask_again()
+        try:
+            data = self._response.read1(size)
+        except http.client.HTTPException:  # a chunk is cut off
+            data = b""
+            if self.length is None:
+                raise SourceEnded(self._fetcher.name, "stopped sending") from None
+        if not data and self.length is not None and self._position < self.length:
+            raise SourceEnded(self._fetcher.name, "stopped sending")
+        self._position = self._wanted = self._position + len(data)
+        return data
+
+    def seekable(self) -> bool:
+        return self._can_seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        base = (0, self._wanted, self.length or 0)[whence]
+        self._wanted = max(0, base + offset)
+        return self._wanted
+
+    def tell(self) -> int:
+        return self._wanted
+
+    def close(self) -> None:
+        self._response.close()
+        self._connection.hang_up()
+
+    def _ask_again(self) -> None:
+        self.close()
+        if self.length is not None and self._wanted >= self.length:
+            self._response.read1(0)
+            self._position = self._wanted
+            return
+        again = self._fetcher.get(self.name, self._wanted)
+        if again.status != 206:
+            again.close()
+            raise SourceEnded(self._fetcher.name, "stopped sending")
+        self._response, self._connection, self._position = again._response, again._connection, self._wanted
+
+    @staticmethod
+    def _total(response: http.client.HTTPResponse) -> int | None:
+        """Bytes of the whole, or of the part that was asked for; None when nobody knows."""
+        total = response.getheader("Content-Range", "").rpartition("/")[2]
+        if response.status == 206 and total.isascii() and total.isdecimal():
+            return int(total[:18])
+        return response.length
