@@ -45,7 +45,7 @@ def _formats(camera: Camera) -> str:
         texts.append(pixels.fourcc + (f" up to {largest.width}x{largest.height}" if largest else ""))
     mode = best_mode(camera.formats, HEIGHT_PX, RATE_FPS)
     taken = f"; taken as {mode.width}x{mode.height} {mode.input_format}" if mode else ""
-    return (", ".join(texts) or "does not tell its formats") + taken
+    return (", ".join(texts) or "does not list its formats") + taken
 
 
 def streams(config: Config) -> Iterator[Finding]:
@@ -105,6 +105,6 @@ def _webcam(name: str, device: str) -> Finding:
     if camera is None:
         return Finding("streams", "problem", f"{name}: {device}: no camera there", "plug it in, or change its source")
     if camera.problem:
-        # One that told its formats is only in use: by streamd itself, perhaps.
+        # One that lists its formats is only in use: by streamd itself, perhaps.
         return Finding("streams", "warning" if camera.formats else "problem", f"{name}: {device} {camera.problem}")
     return Finding("streams", "ok", f"{name}: {device} is there")

@@ -21,8 +21,8 @@ from streamd.config.redact import redact, redact_source
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
 from streamd.sources.decoder import FileDecoder, LiveDecoder
-from streamd.sources.hardware import hardware, warn_once
-from streamd.sources.upright import Upright
+from streamd.sources.hardware import hwaccel_device, log_once
+from streamd.sources.rotation import Rotation
 from streamd.states import SkipReason
 
 OPEN_TIMEOUT_S = 10.0
@@ -85,7 +85,7 @@ class Source(ABC):
         (url, flags, options) to a file."""
         opening, started = True, time.monotonic()
         limits: Any = (_TimeLeft(OPEN_TIMEOUT_S), self.config.read_timeout_s)
-        accel = hardware(self.config.hwaccel, self.name)
+        accel = hwaccel_device(self.config.hwaccel, self.name)
         try:
             with av.open(
                 source,
@@ -124,7 +124,7 @@ class Source(ABC):
             if self.live:
                 stream.codec_context.thread_count = self.threads
             if asked and not stream.codec_context.is_hwaccel:
-                warn_once(self.name, f"decoding {stream.codec_context.name} in software")
+                log_once(self.name, f"decoding {stream.codec_context.name} in software")
 
     def decoded(self, container: InputContainer) -> Iterator[av.VideoFrame]:
         """Every picture of the first video stream until the end or ``stop``. Raises SourceStalled when a live
@@ -134,7 +134,7 @@ class Source(ABC):
             raise SourceUnsupported(self.name, "has no video")
         if stream.codec_context is None:
             raise SourceUnsupported(self.name, "is not a video that can be decoded")
-        upright, decoder = Upright(), self._decoder(stream)
+        rotate, decoder = Rotation(), self._decoder(stream)
         self._shown_s, self._came = time.monotonic(), 0
         for packet in self.packets(container, stream):
             if self.stop.is_set():
@@ -143,7 +143,7 @@ class Source(ABC):
             self.check_patience()
             for picture in decoder.pictures(packet):
                 if not self.stop.is_set():
-                    yield upright(picture)
+                    yield rotate(picture)
                     self._shown_s, self._came = time.monotonic(), 0
 
     def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:

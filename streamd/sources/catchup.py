@@ -23,7 +23,7 @@ class Lag:
     """How much later packets come than they did at best, s.
 
     The best is that of the last ``WINDOW_S``, so that the drift of a camera's clock is not taken for lag; while
-    decoding is behind, the window stands still, so that a lag that stays is not taken for the normal.
+    decoding is behind, the window stands still, so that a lag that stays is not taken for normal.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Lag:
         return now_s - time_s - min(self._best, self._best_before)
 
 
-class Hurry:
+class FrameSkipper:
     """Chooses what the decoder leaves out. Pure: the time comes as an argument."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Hurry:
         self._caught_up_s: float | None = None
         self.skip: Skip = "DEFAULT"
 
-    def packet(self, now_s: float, time_s: float | None, waited_s: float, *, keyframe: bool) -> Skip:
+    def choose(self, now_s: float, time_s: float | None, waited_s: float, *, keyframe: bool) -> Skip:
         """``time_s`` is the packet's dts, else its pts; ``waited_s`` how long the thread had nothing to decode."""
         if self._now_s is not None and (passed_s := now_s - self._now_s) > 0:
             weight = min(1.0, passed_s)  # about the last second
@@ -65,7 +65,7 @@ class Hurry:
         busy = self._idle_share < IDLE_SHARE
         lag_s = self._lag.measure(now_s, time_s, hold=busy)
         if not busy or lag_s < CAUGHT_UP_S:
-            self._go_back(now_s, keyframe)
+            self._recover(now_s, keyframe)
         else:
             self._caught_up_s = None
             if lag_s > FAR_BEHIND_S:
@@ -74,7 +74,7 @@ class Hurry:
                 self.skip = "NONREF"
         return self.skip
 
-    def _go_back(self, now_s: float, keyframe: bool) -> None:
+    def _recover(self, now_s: float, keyframe: bool) -> None:
         """To decode all. From keyframes only: at a keyframe, for the others have nothing to refer to; but some
         cameras send none."""
         if self._caught_up_s is None:

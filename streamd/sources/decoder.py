@@ -11,13 +11,13 @@ import av.error
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from streamd.sources.catchup import Hurry, Skip
-from streamd.sources.damage import Gate
+from streamd.sources.catchup import FrameSkipper, Skip
+from streamd.sources.corruption import CorruptionFilter
 from streamd.states import SkipReason
 
 MAX_DAMAGED = 250
 """Packets of a file in a row that cannot be decoded before it counts as unusable."""
-HEAL_S = 5.0
+MAX_REJECT_S = 5.0
 """A live stream is dark no longer than this after damage, if no keyframe comes."""
 
 
@@ -56,7 +56,8 @@ class LiveDecoder:
         self._context = stream.codec_context
         self._unit_s = float(stream.time_base or 0)
         self._on_decode, self._on_skip = on_decode, on_skip
-        self._gate, self._hurry = Gate(min(HEAL_S, read_timeout_s / 2)), Hurry()
+        self._corruption = CorruptionFilter(min(MAX_REJECT_S, read_timeout_s / 2))
+        self._skipper = FrameSkipper()
         self._skip: Skip = "DEFAULT"
         self._idle_since = time.monotonic()
 
@@ -65,11 +66,11 @@ class LiveDecoder:
         started = time.monotonic()
         self._keep_up(packet, started)
         if packet.is_corrupt:
-            self._gate.shut(started)
+            self._corruption.note_corruption(started)
         try:
             pictures = _decode(packet)
         except av.error.FFmpegError:
-            self._gate.shut(started)
+            self._corruption.note_corruption(started)
             self._on_skip(SkipReason.CORRUPT)
             pictures = []
         else:
@@ -80,7 +81,7 @@ class LiveDecoder:
         return [picture for picture in pictures if self._passes(picture, ended)]
 
     def _passes(self, picture: av.VideoFrame, now_s: float) -> bool:
-        passes = self._gate.passes(now_s, keyframe=picture.key_frame, corrupt=picture.is_corrupt)
+        passes = self._corruption.accepts(now_s, keyframe=picture.key_frame, corrupt=picture.is_corrupt)
         if not passes:
             self._on_skip(SkipReason.CORRUPT)
         return passes
@@ -89,7 +90,7 @@ class LiveDecoder:
         units = packet.dts if packet.dts is not None else packet.pts  # pts go back and forth with B-frames
         time_s = units * self._unit_s if units is not None else None
         waited_s = now_s - self._idle_since
-        skip = self._hurry.packet(now_s, time_s, waited_s, keyframe=packet.is_keyframe)
+        skip = self._skipper.choose(now_s, time_s, waited_s, keyframe=packet.is_keyframe)
         if skip != self._skip:
             self._context.skip_frame = self._skip = skip
 

@@ -14,6 +14,7 @@ from streamd.errors import SourceRejected
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 _CARRIER = ipaddress.IPv4Network("100.64.0.0/10")
 
 
@@ -33,17 +34,11 @@ def network(text: str) -> Network:
         return Network.LOOPBACK
     if address.is_link_local:
         return Network.LINK_LOCAL
-    if address.is_multicast or (address.is_reserved and not address.is_private):
+    if address.is_multicast or address.is_reserved or address in _THIS_NETWORK:
         return Network.SPECIAL
-    if address.is_private and not _is_special(address):
-        return Network.PRIVATE
-    if isinstance(address, ipaddress.IPv4Address) and address in _CARRIER:
+    if address.is_private or address in _CARRIER:
         return Network.PRIVATE
     return Network.PUBLIC if address.is_global else Network.SPECIAL
-
-
-def _is_special(address: IpAddress) -> bool:
-    return address in ipaddress.ip_network("0.0.0.0/8") or address == ipaddress.ip_address("255.255.255.255")
 
 
 def _unwrapped(address: IpAddress) -> IpAddress:
@@ -71,7 +66,7 @@ class Destinations:
         return (host.lower(), port) == (self._host, self._port)
 
     def permit_configured(self, ip: str, port: int) -> None:
-        """Wherever it is: a person said so."""
+        """Wherever it is: a person configured it."""
         self._own.add(ip)
 
     def permit(self, ip: str, port: int) -> None:

@@ -12,7 +12,7 @@ from av.codec.hwaccel import HWAccel
 log = logging.getLogger(__name__)
 
 
-def hardware(kind: str, name: str) -> HWAccel | None:
+def hwaccel_device(kind: str, name: str) -> HWAccel | None:
     """For av.open; None to decode in software. ``kind`` as in StreamConfig.hwaccel.
 
     Tried before opening: av.open itself fails when there is no device, whatever ``allow_software_fallback``
@@ -26,12 +26,12 @@ def hardware(kind: str, name: str) -> HWAccel | None:
     except NotImplementedError:  # not for H.264; there may be another codec
         return accel
     except (av.error.FFmpegError, OSError) as error:
-        warn_once(name, f"no {kind} device to decode on ({error.strerror}); decoding in software")
+        log_once(name, f"no {kind} device to decode on ({error.strerror}); decoding in software")
         return None
     return accel
 
 
 @lru_cache(maxsize=256)
-def warn_once(name: str, text: str) -> None:
+def log_once(name: str, text: str) -> None:
     """One line for a source, however often it is opened."""
     log.warning("%s: %s", name, text)

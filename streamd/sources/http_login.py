@@ -18,6 +18,10 @@ class _Hash(Protocol):
 _HASHES: dict[str, Callable[[bytes], _Hash]] = {"md5": hashlib.md5, "sha-256": hashlib.sha256}
 
 
+def new_nonce() -> str:
+    return os.urandom(8).hex()
+
+
 @dataclass
 class Challenge:
     """One ``WWW-Authenticate``, and how often it was answered."""
@@ -60,7 +64,7 @@ class Challenge:
 
         self.count += 1
         realm, nonce = (os.fsencode(self.fields.get(key, "")) for key in ("realm", "nonce"))
-        count, own = f"{self.count:08x}", os.urandom(8).hex()
+        count, own = f"{self.count:08x}", new_nonce()
         secret, what = hashed(user, realm, password), hashed(method.encode(), target.encode())
         if algorithm.lower().endswith("-sess"):
             secret = hashed(secret, nonce, own.encode())
@@ -76,5 +80,10 @@ class Challenge:
         fields["response"] = response.decode("ascii")
         if "opaque" in self.fields:
             fields["opaque"] = self.fields["opaque"]
-        quoted = [f'{key}="{value.replace(chr(34), "")}"' for key, value in fields.items()]
-        return "Digest " + ", ".join(quoted + [f"{key}={value}" for key, value in plain.items()])
+        quoted = [f'{key}="{_harmless(value)}"' for key, value in fields.items()]
+        return "Digest " + ", ".join(quoted + [f"{key}={_harmless(value)}" for key, value in plain.items()])
+
+
+def _harmless(value: str) -> str:
+    """Nothing that ends the value or the header."""
+    return "".join(character for character in value if character.isprintable() and character != '"')

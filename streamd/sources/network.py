@@ -7,12 +7,13 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import av
+import av.error
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from streamd.config.address import SourceKind
-from streamd.errors import SourceEnded
+from streamd.errors import SourceEnded, SourceError, SourceUnsupported
 from streamd.sources.base import Source, TransportRefused
 from streamd.sources.connection import is_reachable
 from streamd.sources.credentials import Credentials, credentials
@@ -95,16 +96,25 @@ class PushedSource(NetworkSource):
             yield from self.until_lost(container)
 
     @property
-    def _format(self) -> str | None:
+    def _format(self) -> str:
         return "flv" if self.address.kind is SourceKind.RTMP else "mpegts"
 
     def open_options(self) -> dict[str, str]:
-        return {
+        silence_us = str(int(1e6 * self.config.read_timeout_s))
+        options = {
             "protocol_whitelist": f"{self.address.scheme},tcp,udp",
-            "rw_timeout": str(int(1e6 * self.config.read_timeout_s)),
-            "timeout": str(int(1e6 * self.config.read_timeout_s)),
+            "rw_timeout": silence_us,
             "fpsprobesize": "0",
         }
+        options["analyzeduration"] = "1000000"  # µs: it would wait 5 s for sound that a header promised
+        if self.address.kind is SourceKind.UDP:
+            options["timeout"] = silence_us  # of RTMP it means: listen
+        return options
+
+    def described(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
+        if isinstance(error, av.error.ProtocolNotFoundError):
+            return SourceUnsupported(self.name, f"{self.address.scheme}:// is missing in PyAV's FFmpeg")
+        return super().described(error, opening=opening, elapsed_s=elapsed_s)
 
     def await_return(self, delay_s: float) -> None:
         """UDP has nobody to ask whether the sender is back: only the time passes."""

@@ -68,8 +68,8 @@ def _graph_reason(graph: str) -> str | None:
         found = _FILTER.fullmatch(text.strip())
         arguments = [each for each in ((found and found["arguments"]) or "").split(":") if each]
         if found is None or not _is_harmless(found["name"], arguments):
-            name = found["name"] if found else text.strip().partition("=")[0]
-            return f"the API may not set a lavfi: graph with the filter {name[:24]}, or not like this"
+            name = ascii(text.strip().partition("=")[0][:24])
+            return f"the API may not set a lavfi: graph with {name}, or not like this"
         if not all(_is_small(each) for each in arguments):
             return f"the API may not set a picture of more than {MAX_SIDE_PX} pixels a side"
     return None

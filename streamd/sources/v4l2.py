@@ -1,4 +1,4 @@
-"""The cameras of this machine, as Video4Linux tells of them: asked by ioctl, with no library.
+"""The cameras of this machine, as Video4Linux reports them, by ioctl, without a library.
 
 Numbers and layouts are those of the kernel's ``include/uapi/linux/videodev2.h``; all members are
 32 bits wide, so they are the same on every machine that Linux runs on with the generic ioctl coding.
@@ -117,7 +117,7 @@ def trouble(number: int | None, path: str) -> str | None:
 
 
 def _closed(path: Path, error: OSError, dev: Path, sys: Path) -> Camera | None:
-    """What can be told of a node that does not open. Only the first node of a camera gives pictures."""
+    """What is known of a node that does not open. Only the first node of a camera gives pictures."""
     problem = trouble(error.errno, str(path))
     about = sys / "class/video4linux" / path.name
     if problem is None or error.errno == errno.ENOENT or _text(about / "index") not in ("", "0"):

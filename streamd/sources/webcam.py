@@ -103,13 +103,13 @@ class WebcamSource(Source):
                 with self.opened(self.device, format="v4l2", options={**wish, **_READ}) as container:
                     for picture in self.decoded(container):
                         if not delivered:
-                            self._tell_size(picture, wish.get("video_size"))
+                            self._warn_of_size(picture, wish.get("video_size"))
                         delivered = True
                         yield picture
             except SourceError as error:
-                told = self._told(error, camera, delivered)
-                if delivered or wish is wishes[-1] or not isinstance(told, SourceUnsupported):
-                    raise told from error
+                advised = self._with_advice(error, camera, delivered)
+                if delivered or wish is wishes[-1] or not isinstance(advised, SourceUnsupported):
+                    raise advised from error
                 continue
             if not self.stop.is_set():
                 raise SourceEnded(self.name, "stopped sending: was it unplugged?")
@@ -142,13 +142,13 @@ class WebcamSource(Source):
         usual = Mode("mjpeg", height_px * 16 // 9 & ~1, height_px, Fraction(RATE_FPS))
         return [(mode or usual).options, {}]
 
-    def _tell_size(self, picture: av.VideoFrame, wanted: str | None) -> None:
-        """Drivers give another size without a word. FFmpeg's header may still have the wanted one (seen with
+    def _warn_of_size(self, picture: av.VideoFrame, wanted: str | None) -> None:
+        """Drivers may give another size without an error. FFmpeg's header may still have the wanted one (seen with
         vivid), so the picture itself is asked."""
         if wanted and (got := f"{picture.width}x{picture.height}") != wanted:
             log.warning("%s: gives %s instead of the %s that it was asked for", self.name, got, wanted)
 
-    def _told(self, error: SourceError, camera: v4l2.Camera | None, delivered: bool) -> SourceError:
+    def _with_advice(self, error: SourceError, camera: v4l2.Camera | None, delivered: bool) -> SourceError:
         """The same with what a person can do about it."""
         number = getattr(error.__cause__, "errno", None)
         if reason := v4l2.trouble(number, self.device):

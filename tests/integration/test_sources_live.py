@@ -1,7 +1,7 @@
 """What live sources make of packets that are damaged, late, of another size or without sensible times.
 
 A clip stands for the camera; each test changes its packets on the way to the decoder. What FFmpeg flags of
-damage, and what it does not, is told in streamd/sources/damage.py; these tests hold it to that.
+damage, and what it does not, is described in streamd/sources/corruption.py; these tests hold it to that.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class TestDamage:
     def test_a_picture_that_is_lost_as_a_whole_is_not_seen_by_ffmpeg(self, clip: Path) -> None:
         camera = Camera(clip, lost(15))
         assert camera.numbers() == all_but(range(15, 16))
-        assert camera.skipped == {}, "if this fails FFmpeg has learnt it: tell damage.py"
+        assert camera.skipped == {}, "if this fails FFmpeg has learnt it: change corruption.py"
 
     @pytest.mark.parametrize("change", [cut(15), lost(15)], ids=["cut", "lost"])
     def test_h265_waits_for_the_keyframe_by_itself(self, tmp_path: Path, change: Change) -> None:
@@ -192,12 +192,12 @@ def test_what_is_left_out_when_decoding_is_too_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip: str, shown: list[int] | None
 ) -> None:
     class Slow:
-        def packet(self, *_: object, **__: object) -> str:
+        def choose(self, *_: object, **__: object) -> str:
             return skip
 
     clip = write_clip(tmp_path / "a.mkv", 36, b_frames=2)
     whole = Camera(clip).numbers()
-    monkeypatch.setattr("streamd.sources.decoder.Hurry", Slow)
+    monkeypatch.setattr("streamd.sources.decoder.FrameSkipper", Slow)
     camera = Camera(clip)
     found = camera.numbers()
     assert whole == list(range(36))
@@ -306,7 +306,7 @@ def test_without_the_hardware_it_decodes_in_software_and_says_so_once(
     clip: Path, kind: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There is none here; what happens with one is not tested."""
-    hardware.warn_once.cache_clear()
+    hardware.log_once.cache_clear()
     camera = Camera(clip, hwaccel=kind)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from streamd.sources.catchup import BEHIND_S, FAR_BEHIND_S, Hurry, Lag, Skip
+from streamd.sources.catchup import BEHIND_S, FAR_BEHIND_S, FrameSkipper, Lag, Skip
 
 
 def lags(*moments: tuple[float, float | None], hold: bool = False) -> list[float]:
@@ -56,7 +56,7 @@ class Camera:
     now: float = 0.0
     sent: int = 0
     lag_s: list[float] = field(default_factory=list)
-    hurry: Hurry = field(default_factory=Hurry)
+    skipper: FrameSkipper = field(default_factory=FrameSkipper)
 
     def watch(self, packets: int) -> list[Skip]:
         skips = []
@@ -65,7 +65,7 @@ class Camera:
             self.now = max(self.now, arrived)
             time = arrived + (1000.0 if self.jump_at is not None and self.sent >= self.jump_at else 0.0)
             keyframe = self.sent % self.gop == 0
-            skip = self.hurry.packet(
+            skip = self.skipper.choose(
                 self.now, None if self.timeless else time, self.now - idle_since, keyframe=keyframe
             )
             needed = {"DEFAULT": True, "NONREF": self.sent % 2 == 0, "NONKEY": keyframe}[skip]
@@ -82,9 +82,9 @@ def test_who_keeps_up_decodes_all() -> None:
 
 def test_a_slow_line_is_not_our_fault() -> None:
     """Packets come ever later, but we wait for each."""
-    hurry, skips = Hurry(), set()
+    skipper, skips = FrameSkipper(), set()
     for n in range(2000):
-        skips.add(hurry.packet(n * 0.05, n * 0.04, 0.04, keyframe=False))
+        skips.add(skipper.choose(n * 0.05, n * 0.04, 0.04, keyframe=False))
     assert skips == {"DEFAULT"}
 
 

@@ -8,7 +8,7 @@ import av
 import av.filter
 
 
-class Upright:
+class Rotation:
     """Turns pictures as their display matrix says: phones record lying down."""
 
     _FILTERS: ClassVar = {90: "cclock", 180: "hflip", 270: "clock"}

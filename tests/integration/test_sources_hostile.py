@@ -1,0 +1,358 @@
+"""Cameras that would steer us: redirects and playlists that lead to other services."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+from streamd.config.sections import StreamConfig
+from streamd.errors import SourceError, SourceRejected, SourceUnreachable
+from streamd.sources import connection, open_source
+from streamd.sources.destinations import Network
+from tests.support.clips import number_in, write_clip
+
+pytestmark = pytest.mark.timeout(40)
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@dataclass
+class Site:
+    """An HTTP server and what it was asked for."""
+
+    port: int
+    asked: list[str] = field(default_factory=list)
+    logins: list[str | None] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def serve(answer: Answer) -> Iterator[Site]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            site.asked.append(self.path)
+            site.logins.append(self.headers.get("Authorization"))
+            answer(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        site = Site(server.server_port)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield site
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def send(request: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
+    request.send_response(status)
+    request.send_header("Content-Length", str(len(body)))
+    for name, value in headers.items():
+        request.send_header(name.replace("_", "-"), value)
+    request.end_headers()
+    request.wfile.write(body)
+
+
+def redirect(to: str, status: int = 302) -> Answer:
+    return lambda request: send(request, b"", status, Location=to)
+
+
+def lists(text: str, folder: Path | None = None) -> Answer:
+    """A camera whose playlist is ``text``."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        file = (folder or Path("/nowhere")) / request.path.strip("/")
+        if request.path.startswith("/list.m3u8"):
+            send(request, text.encode())
+        elif file.is_file():
+            send(request, file.read_bytes())
+        else:
+            send(request, b"", 404)
+
+    return answer
+
+
+def watch(url: str, **settings: Any) -> list[int]:
+    source = open_source(
+        StreamConfig(source=url, **{"read_timeout_s": 2, "realtime": False, **settings}), threading.Event()
+    )
+    return [number_in(frame) for frame in source.frames()]
+
+
+@pytest.fixture
+def trap() -> Iterator[Site]:
+    """A service of this machine that no camera has a business with."""
+    with serve(lambda request: send(request, b"secret")) as site:
+        yield site
+        assert site.asked == []
+
+
+REFUSED = r"leads to .*refused"
+HERE = [
+    "http://127.0.0.1:{}/",
+    "http://localhost:{}/",
+    "http://127.0.0.2:{}/",
+    "http://[::1]:{}/",
+    "http://[::ffff:127.0.0.1]:{}/",
+    "http://[::ffff:7f00:1]:{}/",
+    "http://2130706433:{}/",
+    "http://0x7f.1:{}/",
+    "http://0177.0.0.1:{}/",
+    "http://0:{}/",
+    "http://0.0.0.0:{}/",
+    "http://[::]:{}/",
+    "http://user:password@127.0.0.1:{}/",
+    "https://127.0.0.1:{}/",
+    "//127.0.0.1:{}/",
+    "HTTP://LOCALHOST:{}/",
+]
+ELSEWHERE = [
+    "http://169.254.169.254/latest/meta-data/",
+    "http://[fe80::1%25lo]/",
+    "http://[fd00::1]/",
+    "http://100.64.0.1/",
+    "http://10.0.0.1/",
+    "http://192.168.0.1/",
+    "http://224.0.0.1/",
+]
+OTHER_PROTOCOLS = [
+    "file:///etc/passwd",
+    "rtsp://127.0.0.1:{}/",
+    "gopher://127.0.0.1:{}/",
+    "ftp://127.0.0.1:{}/",
+    "tcp://127.0.0.1:{}",
+]
+PLAYLISTS = {
+    "segment": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}x.ts\n",
+    "later segment": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na.ts\n#EXTINF:2,\n{}x.ts\n",
+    "key": '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-KEY:METHOD=AES-128,URI="{}"\n#EXTINF:2,\na.ts\n',
+    "map": '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI="{}x.mp4"\n#EXTINF:2,\na.m4s\n',
+    "variant": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{}x.m3u8\n",
+    "rendition": '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="a",URI="{}x.m3u8"\n'
+    '#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a"\nlist.m3u8?2\n',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("to", [HERE[0], ELSEWHERE[0]])
+def test_every_kind_of_redirect_is_refused(trap: Site, to: str, status: int) -> None:
+    with (
+        serve(redirect(to.format(trap.port), status)) as camera,
+        pytest.raises(SourceRejected, match=REFUSED),
+    ):
+        watch(f"{camera.url}/video")
+
+
+@pytest.mark.parametrize("to", HERE + ELSEWHERE + OTHER_PROTOCOLS)
+def test_a_redirect_to_anywhere_is_refused(trap: Site, to: str) -> None:
+    with serve(redirect(to.format(trap.port))) as camera, pytest.raises(SourceRejected, match=REFUSED):
+        watch(f"{camera.url}/video")
+
+
+@pytest.mark.parametrize("where", PLAYLISTS)
+@pytest.mark.parametrize("to", [HERE[0], HERE[4], ELSEWHERE[0]])
+def test_what_a_playlist_names_is_refused(tmp_path: Path, trap: Site, where: str, to: str) -> None:
+    write_clip(tmp_path / "a.ts", 12)
+    text = PLAYLISTS[where].format(to.format(trap.port))
+    with serve(lists(text, tmp_path)) as camera, pytest.raises(SourceRejected, match=REFUSED):
+        watch(f"{camera.url}/list.m3u8")
+
+
+@pytest.mark.parametrize("where", ["segment", "map", "key"])
+def test_a_segment_that_redirects_is_refused(trap: Site, where: str) -> None:
+    text = PLAYLISTS[where].format("inner/")
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        (lists(text) if request.path.startswith("/list") else redirect(f"{trap.url}/"))(request)
+
+    with serve(answer) as camera, pytest.raises(SourceRejected, match=REFUSED):
+        watch(f"{camera.url}/list.m3u8")
+
+
+@pytest.mark.parametrize("to", OTHER_PROTOCOLS)
+def test_a_segment_by_another_protocol_is_never_opened(
+    tmp_path: Path, trap: Site, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamd.sources.base.OPEN_TIMEOUT_S", 1.0)
+    with serve(lists(PLAYLISTS["segment"].format(to.format(trap.port)))) as camera, pytest.raises(SourceError):
+        watch(f"{camera.url}/list.m3u8", read_timeout_s=1)
+
+
+def test_a_session_description_opens_nothing(trap: Site) -> None:
+    """FFmpeg would bind and send UDP where it says."""
+    text = "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+    text += f"m=video {trap.port} RTP/AVP 96\na=rtpmap:96 H264/90000\n"
+    with serve(lambda request: send(request, text.encode())) as camera, pytest.raises(SourceError):
+        watch(f"{camera.url}/live.sdp")
+
+
+def test_a_list_of_files_opens_nothing(tmp_path: Path, trap: Site) -> None:
+    clip = write_clip(tmp_path / "a.ts", 3)
+    text = f"ffconcat version 1.0\nfile {clip}\n"
+    with serve(lambda request: send(request, text.encode())) as camera, pytest.raises(SourceError):
+        watch(f"{camera.url}/a")
+    (tmp_path / "list.txt").write_text(text)
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na.ts\n#EXT-X-ENDLIST\n")
+    for name in ("list.txt", "list.m3u8"):
+        with pytest.raises(SourceError):
+            watch(str(tmp_path / name))
+
+
+def test_a_name_that_means_another_machine_later(trap: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS rebinding: the camera's own name, once it has been looked up, stays what it was."""
+    answers = iter(["127.0.0.1"])
+    real = connection.socket.getaddrinfo
+    looked_up: list[str] = []
+
+    def look_up(host: str, port: int, **options: Any) -> Any:
+        if host == "camera.test":
+            looked_up.append(host)
+            return real(next(answers), port, **options)
+        return real(host, port, **options)
+
+    monkeypatch.setattr(connection.socket, "getaddrinfo", look_up)
+    with serve(lists(PLAYLISTS["segment"].format(""))) as camera, pytest.raises(SourceError):
+        watch(f"http://camera.test:{camera.port}/list.m3u8", read_timeout_s=1)
+    assert looked_up == ["camera.test"]
+    assert len(camera.asked) > 1
+
+
+def test_the_way_round_in_a_circle_ends(trap: Site) -> None:
+    with serve(redirect("/again")) as camera, pytest.raises(SourceUnreachable, match="redirects without end"):
+        watch(f"{camera.url}/video")
+    assert len(camera.asked) == 9
+
+
+@pytest.mark.parametrize(
+    "to", ["/a.ts", "a.ts", "?again", "http://127.0.0.1:{}/a.ts", "http://localhost:{}/a.ts", " /a.ts"]
+)
+def test_a_redirect_within_the_camera_is_followed(tmp_path: Path, to: str) -> None:
+    clip = write_clip(tmp_path / "a.mkv", 12).read_bytes()
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.path == "/live":
+            redirect(to.format(request.server.server_address[1]))(request)  # type: ignore[index]
+        else:
+            send(request, clip)
+
+    with serve(answer) as camera:
+        assert watch(f"{camera.url}/live") == list(range(12))
+
+
+def test_a_playlist_behind_a_redirect_is_relative_to_where_it_is(tmp_path: Path) -> None:
+    write_clip(tmp_path / "list.m3u8", 12, fps=24, options={"hls_time": "0.5", "hls_list_size": "0"})
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.path == "/live":
+            redirect("/deep/list.m3u8")(request)
+        elif (file := tmp_path / request.path.removeprefix("/deep/")).is_file():
+            send(request, file.read_bytes())
+        else:
+            send(request, b"", 404)
+
+    with serve(answer) as camera:
+        assert watch(f"{camera.url}/live") == list(range(12))
+
+
+def test_an_encrypted_playlist_is_played(tmp_path: Path) -> None:
+    key, iv = os.urandom(16), os.urandom(16)
+    plain = write_clip(tmp_path / "a.ts", 12).read_bytes()
+    padding = 16 - len(plain) % 16
+    (tmp_path / "a.ts").write_bytes(Cipher(AES(key), CBC(iv)).encryptor().update(plain + bytes([padding]) * padding))
+    (tmp_path / "key").write_bytes(key)
+    text = (
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n"
+        f'#EXT-X-KEY:METHOD=AES-128,URI="key",IV=0x{iv.hex()}\n#EXTINF:0.5,\na.ts\n#EXT-X-ENDLIST\n'
+    )
+    with serve(lists(text, tmp_path)) as camera:
+        assert watch(f"{camera.url}/list.m3u8") == list(range(12))
+
+
+def test_one_segment_that_is_missing_is_passed_over(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.ts", 12)
+    text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.5,\nnone.ts\n#EXTINF:0.5,\na.ts\n#EXT-X-ENDLIST\n"
+    with serve(lists(text, tmp_path)) as camera:
+        assert watch(f"{camera.url}/list.m3u8") == list(range(12))
+
+
+USER, PASSWORD = "jo", "p@ss wörd:%"
+LOGIN = "jo:p%40ss%20w%C3%B6rd%3A%25@"
+
+
+def with_login(answer: Answer, scheme: str) -> Answer:
+    """Asks for it first."""
+
+    def check(request: BaseHTTPRequestHandler) -> None:
+        given = request.headers.get("Authorization")
+        if scheme == "Basic":
+            right = given == "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        else:
+            right = given is not None and is_digest(given, request.path)
+        if right:
+            answer(request)
+        else:
+            fields = 'realm="camera"' + (', nonce="abc", qop="auth"' if scheme == "Digest" else "")
+            send(request, b"", 401, WWW_Authenticate=f"{scheme} {fields}")
+
+    return check
+
+
+def is_digest(given: str, path: str) -> bool:
+    fields = dict(re.findall(r'(\w+)="?([^",]*)', given))
+
+    def md5(text: str) -> str:
+        return hashlib.md5(text.encode()).hexdigest()
+
+    first, second = md5(f"{USER}:camera:{PASSWORD}"), md5(f"GET:{path}")
+    response = md5(":".join([first, "abc", fields["nc"], fields["cnonce"], "auth", second]))
+    return fields["uri"] == path and fields["response"] == response
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Digest"])
+def test_a_login_is_given_to_the_camera_that_asks(tmp_path: Path, scheme: str) -> None:
+    write_clip(tmp_path / "list.m3u8", 12, fps=24, options={"hls_time": "0.5", "hls_list_size": "0"})
+    text = (tmp_path / "list.m3u8").read_text()
+    with serve(with_login(lists(text, tmp_path), scheme)) as camera:
+        assert watch(f"http://{LOGIN}127.0.0.1:{camera.port}/list.m3u8?a=b") == list(range(12))
+        assert camera.logins[0] is None, "not before it asks"
+        assert camera.logins.count(None) == 1, "and only the first time"
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Digest"])
+def test_a_wrong_password_is_tried_once(scheme: str) -> None:
+    """Some cameras lock an account after a few."""
+    with serve(with_login(lambda request: send(request, b""), scheme)) as camera:
+        with pytest.raises(SourceRejected, match="access refused"):
+            watch(f"http://jo:wrong@127.0.0.1:{camera.port}/")
+        assert len(camera.asked) == 2
+
+
+def test_a_login_is_given_to_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another port of the camera, which asks for it."""
+    monkeypatch.setattr("streamd.sources.destinations.network", lambda ip: Network.PUBLIC)
+    with ExitStack() as stack:
+        other = stack.enter_context(serve(with_login(lambda request: send(request, b""), "Basic")))
+        camera = stack.enter_context(serve(redirect(f"{other.url}/")))
+        with pytest.raises(SourceRejected, match="access refused"):
+            watch(f"http://{LOGIN}127.0.0.1:{camera.port}/")
+        assert other.logins == [None]

@@ -1,0 +1,207 @@
+"""What a client of the API may set as a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamd.config.sections import StreamConfig
+from streamd.sources.media_directories import MediaDirectories
+from streamd.sources.permitted import problems
+
+MEDIA = MediaDirectories([Path("/media"), Path("/srv/clips")])
+
+
+def reasons(source: str, current: str | None = None) -> list[str]:
+    before = StreamConfig(source=current) if current else None
+    return [str(problem) for problem in problems("cam", StreamConfig(source=source), before, MEDIA)]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "demo:",
+        "rtsp://user:password@192.0.2.1/live",
+        "https://h/list.m3u8?token=x",
+        "rtmp://h/app/name",
+        "udp://@239.1.1.1:5000",
+        "/dev/video0",
+        "v4l2:/dev/v4l/by-id/usb-HD_Camera-video-index0",
+        "/media/a.mp4",
+        "/srv/clips/deep/a b@c.mp4",
+        "file:/media/a.mp4",
+        "lavfi:testsrc2=size=1280x720:rate=30",
+        "lavfi:testsrc2=1280x720:30",
+        "lavfi:color=red:s=hd720, hflip ,fps=10",
+        "lavfi:color=0xff0000:64x64",
+        "lavfi:smptebars[a];[a]hue=s=0[out0]",
+        "lavfi:life=s=64x64:mold=10:ratio=0.1",
+    ],
+)
+def test_cameras_patterns_and_media_are_permitted(source: str) -> None:
+    assert reasons(source) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://user:env:NAME@h/",
+        "rtsp://user:file:secret_door@h/",
+        "http://file:/etc/streamd/secrets/door@h/",
+        "http://env:LOGIN@h/",
+        "rtsp://user:file:/run/x@h/a@b",
+    ],
+)
+def test_secrets_of_the_service_are_not_sent_where_a_client_says(source: str) -> None:
+    reason = "the API may not set env: or file: references; the configuration file may"
+    assert reasons(source) == [f"streams.cam.source: {reason}"]
+    assert reasons(source, "rtsp://user:file:secret_door@camera/") == [f"streams.cam.source: {reason}"], "another host"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["rtsp://u:env:NAME@h/", "/etc/x.mp4", "lavfi:movie=/x", "v4l2:/tmp/x", "udp://h:1?fifo_size=9"],
+)
+def test_a_source_that_stays_may_stay(source: str) -> None:
+    assert reasons(source, source) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/etc/passwd",
+        "/mediaX/a.mp4",
+        "/media/../etc/passwd",
+        "/media/x/../../etc/passwd",
+        "//media/a.mp4",
+        "a.mp4",
+        "media/a.mp4",
+        "file:a.mp4",
+        "file:///etc/passwd",
+        "/proc/self/fd/3",
+        "/proc/self/root/media/a.mp4",
+        "concat:/media/a.ts|/etc/b",
+        "subfile,,start,0,end,9,,:/etc/passwd",
+        "pipe:0",
+        "fd:",
+        "data:text/plain,x",
+        "crypto:/media/a",
+        "cache:/etc/x",
+        "async:file:/etc/x",
+        "tee:/media/a",
+        " /media/a.mp4",
+        "~/a.mp4",
+    ],
+)
+def test_other_files_are_not(source: str) -> None:
+    assert reasons(source) == [
+        "streams.cam.source: the API may not set a file that is not in server.media_directories; "
+        "the configuration file may"
+    ]
+
+
+def test_without_directories_no_file_is() -> None:
+    assert problems("cam", StreamConfig(source="/media/a.mp4"), None)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/dev/sda",
+        "/dev/ttyUSB0",
+        "/dev/fd/3",
+        "/dev/stdin",
+        "/dev/video0/../sda",
+        "/dev/video",
+        "v4l2:/etc/passwd",
+        "v4l2:video0",
+        "v4l2:/dev/v4l/by-id/../../sda",
+        "v4l2:/dev/v4l/by-id/..",
+        "V4L2:/dev/sda",
+        "/dev/v4l/by-path/",
+    ],
+)
+def test_devices_that_are_no_cameras_are_not(source: str) -> None:
+    (line,) = reasons(source)
+    assert "the API may not set a device that is no camera" in line
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        "movie=/etc/passwd",
+        "amovie=/x",
+        "testsrc2,metadata=mode=print:file=/x",
+        "testsrc2,drawtext=textfile=/etc/passwd",
+        "testsrc2,sendcmd=f=/x",
+        "testsrc2,zmq",
+        "testsrc2,azmq=bind_address=tcp\\\\://*\\\\:1",
+        "testsrc2,lut3d=/x",
+        "testsrc2,lut3d=file=/x",
+        "testsrc2,ocr",
+        "testsrc2,subtitles=/x",
+        "testsrc2,ass=f=/x",
+        "testsrc2,vidstabdetect=result=/x",
+        "testsrc2,signature=filename=/x",
+        "testsrc2,psnr=f=/x",
+        "testsrc2,removelogo=/x",
+        "testsrc2,find_rect=/x",
+        "testsrc2,dnn_processing=model=/x",
+        "testsrc2,frei0r=x",
+        "testsrc2,curves=psfile=/x",
+        "testsrc2,scale=50000:50000",
+        "testsrc2@a,hflip",
+        "testsrc2,metadata@x=mode=print:file=/x",
+        "sws_flags=bicubic;testsrc2",
+        "life=/etc/passwd",
+        "life=filename=/etc/passwd",
+        "life=f=/etc/passwd",
+        "life=s=64x64:/etc/passwd",
+        "cellauto=/etc/passwd",
+        "testsrc2[out0]metadata=x",
+        "[a]testsrc2[b]x",
+        "testsrc2[out0+subcc]",
+        "testsrc2=size='64x64',hflip",
+        "testsrc2\\,movie=/x",
+        ",",
+        "testsrc2;",
+        "TESTSRC2",
+        "mo\nvie=/x",
+        "testsrc2\nmovie=/x",
+        "\uff41llrgb",
+    ],
+)
+def test_filters_that_may_touch_files_or_the_network_are_not(graph: str) -> None:
+    (line,) = reasons(f"lavfi:{graph}")
+    assert "the API may not set a lavfi: graph" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "size=9999x64",
+        "s=64x4097",
+        "30000x30000",
+        "s=30000*30000",
+        "30000/30000",
+        "size=99999y9",
+        "s=+9999x9",
+        "s= 1 x 1",
+    ],
+)
+def test_pictures_that_would_fill_the_memory_are_not(arguments: str) -> None:
+    assert "pixels a side" in str(reasons(f"lavfi:testsrc2={arguments}"))
+
+
+@pytest.mark.parametrize("source", ["udp://h:5000?fifo_size=1000000000", "srt://h:1?passphrase=x"])
+def test_options_of_protocols_are_not(source: str) -> None:
+    assert reasons(source) == [
+        f"streams.cam.source: the API may not set options of {source[:3]}://; the configuration file may"
+    ]
+
+
+@pytest.mark.parametrize("text", ["[", "a,", "a=b:", "[a]", "testsrc2;", "=", " "])
+def test_a_graph_of_any_length_is_read_at_once(text: str) -> None:
+    reasons(f"lavfi:{text * 20_000}x")
