@@ -4,14 +4,15 @@ the time grows with its length and no faster."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 HIDDEN = "***"
 _MAX_SCANNED = 4096
 """Of a text that is shown in short; far more than is shown, so that a login in what is shown is complete."""
 # A TURN server has its password elsewhere, but people write it so: turn:user:password@host.
 _LOGIN_AHEAD = re.compile(r"://|(?<![A-Za-z])(?:stuns?|turns?):", re.IGNORECASE)
-_TOKEN_END = re.compile(r"[\s'\"]")
+_TOKEN_END = re.compile(r"[\s'\"]|\Z")
+_LINE_END = re.compile(r"[\r\n]|\Z")
+_PATH = re.compile("[/?#]")
 _VALUE_END = re.compile(r"[&;#\s'\"]")
 _SECRET_WORD = re.compile(r"pas|pw|token|key|secret|auth|sig", re.IGNORECASE)
 _KEY_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
@@ -33,8 +34,8 @@ def redact(text: str) -> str:
     FFmpeg's own messages carry the URL with its password, so messages go through here too. Where a text can be read
     in two ways, the one with more of a password is hidden.
     """
-    if "@" in text and _LOGIN_AHEAD.search(text):
-        text = "".join(_without_logins(line) for line in text.splitlines(keepends=True))
+    if "@" in text:
+        text = _without_logins(text)
     return _without_values(text)
 
 
@@ -57,29 +58,29 @@ def cut(text: str, max_characters: int) -> str:
     return head if len(token) == 1 else f"{head[:begin]}{token[0]}{HIDDEN}"
 
 
-def _without_logins(line: str) -> str:
-    return "".join(_login_free_parts(line))
-
-
-def _login_free_parts(line: str) -> Iterator[str]:
-    done, last_at = 0, line.rfind("@")
-    while (found := _LOGIN_AHEAD.search(line, done, last_at)) is not None:
+def _without_logins(text: str) -> str:
+    parts: list[str] = []
+    done = line_end = 0
+    last_at = -1
+    while (found := _LOGIN_AHEAD.search(text, done)) is not None:
         begin = found.end()
-        token_end = _TOKEN_END.search(line, begin)
-        end = token_end.start() if token_end else len(line)
-        rest = line[begin:end]
+        if begin > line_end or not line_end:
+            line_end = _LINE_END.search(text, begin).start()  # type: ignore[union-attr]  # the end of the text is one
+            last_at = text.rfind("@", begin, line_end)
+        end = _TOKEN_END.search(text, begin).start()  # type: ignore[union-attr]
+        rest = text[begin:end]
         is_url = found[0] == "://"
-        if is_url and "@" not in rest and _has_password(_authority(rest)):  # one with a space or a quote in it
-            end = last_at + 1
-            rest = line[begin:end]
+        if is_url and last_at >= end and "@" not in rest and _has_password(_authority(rest)):
+            end = last_at + 1  # a password with a space or a quote in it
+            rest = text[begin:end]
         length = _login_length(rest) if is_url else rest.rfind("@") + 1
-        yield line[done:begin]
-        yield f"{HIDDEN}@" if length else rest
-        done = begin + length if length else end
-        if length:  # nothing of this token can hold another login
-            yield line[done:end]
-            done = end
-    yield line[done:]
+        if length:
+            parts += (text[done:begin], HIDDEN, text[begin + length - 1 : end])
+        else:
+            parts.append(text[done:end])
+        done = end  # nothing of this token can hold another login
+    parts.append(text[done:])
+    return "".join(parts)
 
 
 def _login_length(rest: str) -> int:
@@ -100,7 +101,8 @@ def _login_length(rest: str) -> int:
 
 
 def _authority(rest: str) -> str:
-    return re.split("[/?#]", rest, maxsplit=1)[0]
+    path = _PATH.search(rest)
+    return rest[: path.start()] if path else rest
 
 
 def _port(authority: str) -> str | None:
