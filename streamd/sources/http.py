@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -11,6 +12,7 @@ from contextlib import closing, contextmanager
 import av
 import av.error
 
+from streamd.config.sections import StreamConfig
 from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable
 from streamd.sources import base
 from streamd.sources.connection import Interrupted
@@ -39,6 +41,11 @@ _HLS_OPTIONS = {"http_persistent": "0", "http_multiple": "0"}
 
 
 class HttpSource(NetworkSource):
+    def __init__(self, config: StreamConfig, stop: threading.Event, threads: int = 1) -> None:
+        super().__init__(config, stop, threads)
+        self._failure: Exception | None = None
+        """What an address of a playlist failed with last."""
+
     _failure: Exception | None
     """What an address of a playlist failed with last."""
 

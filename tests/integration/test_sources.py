@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from streamd.config.sections import StreamConfig
-from streamd.errors import SourceError, SourceUnreachable, SourceUnsupported
-from streamd.sources import open_source
+from streamd.errors import SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
+from streamd.sources import MediaDirectories, open_source
 from streamd.sources.base import Source
 from streamd.sources.file import FileInfo, FileSource
 from tests.support.clips import lay_down, number_in, write_clip
@@ -139,6 +139,22 @@ def test_a_phone_held_upright_is_shown_upright(tmp_path: Path, turn: int, below:
         assert (frame.width, frame.height) == ((64, 128) if turn in (90, 270) else (128, 64))
         assert corner(frame) == (below, right)
     assert [frame.time for frame in frames] == pytest.approx([0, 0.04, 0.08])
+
+
+def test_a_file_in_a_media_directory(clips: Callable[[str], Path]) -> None:
+    """Read through the descriptor that was checked; every round of a loop too."""
+    clip = clips("plain.mp4")
+    config = StreamConfig(source=str(clip), realtime=False, loop=True)
+    source = open_source(config, threading.Event(), 1, MediaDirectories([clip.parent]))
+    assert numbers(source, 70) == [*range(30), *range(30), *range(10)]
+
+
+def test_a_link_out_of_a_media_directory(clips: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").symlink_to(clips("plain.mp4"))
+    config = StreamConfig(source=str(tmp_path / "a.mp4"))
+    with pytest.raises(SourceRejected, match="leads out of"):
+        numbers(open_source(config, threading.Event(), 1, MediaDirectories([tmp_path])))
+    assert numbers(open_source(config, threading.Event()), 3) == [0, 1, 2], "of the configuration file it may"
 
 
 def test_probe_tells_what_is_in_it(clips: Callable[[str], Path]) -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError, SourceRejected, SourceUnreachable
-from streamd.sources import connection, open_source
+from streamd.sources import open_source
 from streamd.sources.destinations import Network
 from tests.support.clips import number_in, write_clip
 
@@ -221,7 +222,7 @@ def test_a_list_of_files_opens_nothing(tmp_path: Path, trap: Site) -> None:
 def test_a_name_that_means_another_machine_later(trap: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """DNS rebinding: the camera's own name, once it has been looked up, stays what it was."""
     answers = iter(["127.0.0.1"])
-    real = connection.socket.getaddrinfo
+    real = socket.getaddrinfo
     looked_up: list[str] = []
 
     def look_up(host: str, port: int, **options: Any) -> Any:
@@ -230,7 +231,7 @@ def test_a_name_that_means_another_machine_later(trap: Site, monkeypatch: pytest
             return real(next(answers), port, **options)
         return real(host, port, **options)
 
-    monkeypatch.setattr(connection.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with serve(lists(PLAYLISTS["segment"].format(""))) as camera, pytest.raises(SourceError):
         watch(f"http://camera.test:{camera.port}/list.m3u8", read_timeout_s=1)
     assert looked_up == ["camera.test"]
@@ -325,7 +326,7 @@ def is_digest(given: str, path: str) -> bool:
 
     first, second = md5(f"{USER}:camera:{PASSWORD}"), md5(f"GET:{path}")
     response = md5(":".join([first, "abc", fields["nc"], fields["cnonce"], "auth", second]))
-    return fields["uri"] == path and fields["response"] == response
+    return (fields["uri"], fields["response"]) == (path, response)
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Digest"])

@@ -41,11 +41,13 @@ class Sender:
         with av.open(str(self._clip)) as clip, av.open(self._url, "w", format="mpegts") as output:
             video = output.add_stream_from_template(clip.streams.video[0])
             packets = [packet for packet in clip.demux(video=0) if packet.size]
+            unit = clip.streams.video[0].time_base
+            assert unit is not None
             for number in range(10_000):
                 packet = packets[number % len(packets)]
                 packet.stream = video
-                packet.time_base = clip.streams.video[0].time_base
-                packet.pts = packet.dts = round(number / 25 / packet.time_base)
+                packet.time_base = unit
+                packet.pts = packet.dts = round(number / 25 / unit)
                 output.mux(packet)
                 if self._stop.wait(0.04):
                     return
