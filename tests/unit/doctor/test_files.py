@@ -56,6 +56,7 @@ def test_certificates(tmp_path: Path) -> None:
     assert not only_here
 
 
+@pytest.mark.usefixtures("logging_restored")
 def test_check_reports_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
