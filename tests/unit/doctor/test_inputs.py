@@ -88,7 +88,13 @@ class TestInputs:
             return ""
 
         monkeypatch.setattr(inputs, "_connect", connect)
-        sources = ("rtsp://127.0.0.1/", "RTSPS://[::1]/a@b", "http://cam/?to=me@example.org", "https://cam/", "rtmp://cam/a")
+        sources = (
+            "rtsp://127.0.0.1/",
+            "RTSPS://[::1]/a@b",
+            "http://cam/?to=me@example.org",
+            "https://cam/",
+            "rtmp://cam/a",
+        )
         findings = found(inputs.streams, streams={f"s{n}": {"source": source} for n, source in enumerate(sources)})
         assert sorted(asked) == [("127.0.0.1", 554), ("::1", 322), ("cam", 80), ("cam", 443), ("cam", 1935)]
         assert [each.status for each in findings] == ["ok"] * 5
