@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 
 from streamd import __version__
 from streamd.concurrency import threads
