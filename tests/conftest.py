@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.leaks import Held, leaked_since
+from tests.support.waiting import scaled
 
 # Far above what a busy box with two cores adds to an innocent loop.
-MAX_LOOP_LAG_S = 1.5
+MAX_LOOP_LAG_S = scaled(1.5)
 # aioice: a connection that is closed while it still connects leaves this behind, which ends by itself after 7 s.
 ENDS_BY_ITSELF = "Connection.query_consent"
 HEARTBEAT_S = 0.02
-IN_REAL_TIME = {"e2e", "integration", "soak"}
 
 settings.register_profile(
     "streamd",
@@ -33,12 +33,12 @@ settings.load_profile("streamd")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Asynchronous tests are watched from inside their loop too. What drives real browsers, cameras and networks in
-    real time has a second try, for a busy box may be late; the summary tells of each (RERUN)."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Time-outs are scaled; asynchronous tests are watched from inside their loop too."""
+    default_s = float(config.getini("timeout"))
     for item in items:
-        if IN_REAL_TIME & set(item.path.parts):
-            item.add_marker(pytest.mark.flaky(reruns=1))
+        limit = item.get_closest_marker("timeout") or pytest.mark.timeout(default_s).mark
+        item.add_marker(pytest.mark.timeout(scaled(*limit.args), **limit.kwargs), append=False)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             names = item.fixturenames
             names.insert(names.index("leaves_nothing_behind") + 1, "leaves_the_loop_alone")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 BOOT_S = 30.0
 REPOSITORY = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 STOP_S = 5.0
 """SIGTERM to exit."""

@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import Rgb, off_inferno, read
 from tests.e2e.processes import Daemon
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 SOURCE, NAME, WIDTH, HEIGHT = "lavfi:testsrc2=size=320x180:rate=20", "lavfi-testsrc2", 320, 180
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 SOURCE, NAME = "lavfi:testsrc2=size=320x180:rate=20", "lavfi-testsrc2"
 RECORDING = f"/api/v1/streams/{NAME}/recording"

@@ -18,8 +18,8 @@ from playwright.async_api import ConsoleMessage, Page, Request, Response, async_
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import Rgb, difference, off_inferno
-from tests.e2e.waiting import until, until_async
 from tests.support.firefox import Firefox
+from tests.support.waiting import until, until_async
 
 T = TypeVar("T")
 

@@ -14,10 +14,10 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import ffmpeg, read
 from tests.e2e.processes import Daemon
-from tests.e2e.waiting import until
 from tests.support.camera import StartCamera, cameras, captured, enters, needs_rtsp_server
 from tests.support.ports import free_port
 from tests.support.settings import write_settings
+from tests.support.waiting import until
 from tests.support.witness import Join
 
 pytestmark = needs_rtsp_server

@@ -9,12 +9,12 @@ import pytest
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
-from tests.e2e.waiting import until
 from tests.support import proxy as bad
 from tests.support.camera import StartCamera, captured, enters, needs_rtsp_server, restarts
 from tests.support.proxy import Damage, Proxy, proxies
 from tests.support.settings import write_settings
 from tests.support.sibling import SIBLING, Sibling, recorded
+from tests.support.waiting import until
 
 pytestmark = needs_rtsp_server
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.waiting import until
 from tests.support.camera import StartCamera, needs_rtsp_server
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy
 from tests.support.reconnects import Reconnecting, reconnecting
+from tests.support.waiting import until
 
 pytestmark = needs_rtsp_server
 

@@ -15,13 +15,13 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
 from tests.e2e.test_recording import probe, segments
-from tests.e2e.waiting import until
 from tests.support.camera import Camera, StartCamera, captured, enters, needs_rtsp_server, restarts, shows_bars
 from tests.support.clips import frames_of
 from tests.support.lag import Lag, watching
 from tests.support.proxy import Proxy
 from tests.support.settings import write_settings
 from tests.support.sibling import SIBLING, Sibling, recorded
+from tests.support.waiting import until
 from tests.support.witness import Join, Seen, Witness
 
 pytestmark = needs_rtsp_server

@@ -17,9 +17,9 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import read
 from tests.e2e.processes import Answer, Daemon, Window, streamd
-from tests.e2e.waiting import until
 from tests.support.camera import Camera, StartCamera, cameras, enters, needs_rtsp_server, restarts
 from tests.support.settings import write_settings
+from tests.support.waiting import until
 from tests.support.witness import Join
 
 BARS = "lavfi:smptebars=size=320x180:rate=15"

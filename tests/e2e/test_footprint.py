@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import resident_mb
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 LIMIT_MB = 600
 

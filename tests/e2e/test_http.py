@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import INFERNO, Rgb, difference, make_still, off_inferno, read
 from tests.e2e.processes import Answer, Daemon, Metrics
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 NAME, WIDTH, HEIGHT = "lavfi-smptebars", 320, 180
 BARS = f"smptebars=size={WIDTH}x{HEIGHT}"

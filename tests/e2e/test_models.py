@@ -15,7 +15,7 @@ from streamd.depth.models import midas_small as network
 from tests.e2e.conftest import Shared, StartDaemon, make_home
 from tests.e2e.pictures import make_still, read
 from tests.e2e.processes import streamd
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

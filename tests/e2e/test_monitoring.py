@@ -18,9 +18,9 @@ from streamd.telemetry.metrics import STAGE_BUCKETS
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
 from tests.e2e.viewer import Viewer
-from tests.e2e.waiting import until
 from tests.support.monitoring import Prometheus, needs_prometheus, panel_queries, prometheus, promtool
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 pytestmark = needs_prometheus
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon, Metrics, Window
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 FRAMES = 80
 """In a window."""

@@ -13,8 +13,8 @@ from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import INFERNO, Rgb
 from tests.e2e.processes import Daemon
 from tests.e2e.test_browser import DESKTOP, LARGE, Watched, assert_is_inferno, eventually, tile, watch
-from tests.e2e.waiting import until, until_async
 from tests.support.settings import write_settings
+from tests.support.waiting import until, until_async
 
 VIRIDIS: Rgb = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}

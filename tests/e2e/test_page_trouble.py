@@ -12,11 +12,11 @@ from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import difference
 from tests.e2e.processes import Daemon
 from tests.e2e.test_browser import LARGE, PLAYING, Watched, assert_is_inferno, eventually, tile, watch
-from tests.e2e.waiting import until_async
 from tests.support.camera import cameras, enters, needs_rtsp_server
 from tests.support.fileserver import serve_file
 from tests.support.ports import free_port
 from tests.support.settings import write_settings
+from tests.support.waiting import until_async
 
 STEAL_WEBRTC = "window.stolen = RTCPeerConnection; delete window.RTCPeerConnection;"
 GIVE_IT_BACK = "() => { window.RTCPeerConnection = window.stolen; }"

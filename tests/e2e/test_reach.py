@@ -13,8 +13,8 @@ from playwright.async_api import async_playwright
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon, streamd
 from tests.e2e.test_browser import CHROMIUM, SWITCHES
-from tests.e2e.waiting import until, until_async
 from tests.support.ports import free_port
+from tests.support.waiting import until, until_async
 
 # A page of ours would tell nothing of how it connected. Three viewers, each with a peer of its own.
 WATCH = """async (url) => {

@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import Rgb, ffmpeg, off_inferno, read
 from tests.e2e.processes import Daemon, alive
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 LOST_S = 2.0
 """What a power cut may cost."""

@@ -7,8 +7,8 @@ import time
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import off_inferno, read
 from tests.e2e.processes import Daemon
-from tests.e2e.waiting import until
 from tests.support.camera import StartCamera, needs_rtsp_server
+from tests.support.waiting import until
 
 NAME = "127.0.0.1-live"
 

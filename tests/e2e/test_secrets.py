@@ -22,11 +22,11 @@ import pytest
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Answer, Daemon, command_line
-from tests.e2e.waiting import until
 from tests.support.camera import INSTALLED, Camera, cameras, needs_rtsp_server
 from tests.support.ports import free_port
 from tests.support.secrets import Scanner, forms
 from tests.support.settings import write_settings
+from tests.support.waiting import until
 
 AWAY = "127.0.0.1:9"
 NAMES = [

@@ -26,7 +26,7 @@ from tests.e2e.conftest import Shared
 from tests.e2e.machine import REPOSITORY, Machine, boot, missing
 from tests.e2e.service import PYTHON_OF_THIS_TEST, START_S, WATCHDOG_S, Service, prepare
 from tests.e2e.test_recording import probe, segments
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 SYSTEMD = REPOSITORY / "systemd"
 EXPOSURE = 1.8

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon, streamd
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 TOKEN = "a-token-of-the-test"
 

@@ -21,9 +21,9 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import read
 from tests.e2e.processes import Answer, Daemon, resident_mb
-from tests.e2e.waiting import until
 from tests.support import bombs
 from tests.support.bombs import photo, saved
+from tests.support.waiting import until
 
 SOURCE, NAME = "lavfi:testsrc2=size=320x180:rate=10", "lavfi-testsrc2"
 MIB = 2**20

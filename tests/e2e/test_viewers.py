@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon, Metrics, Window, alive
 from tests.e2e.viewer import Viewer
-from tests.e2e.waiting import until, until_async
+from tests.support.waiting import until, until_async
 
 CAMERA, NAME = "lavfi:testsrc2=size=320x180:rate=20", "lavfi-testsrc2"
 JOIN_S = 1.0

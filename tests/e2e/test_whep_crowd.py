@@ -13,8 +13,8 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon, resident_mb
 from tests.e2e.viewer import Viewer
-from tests.e2e.waiting import until
 from tests.support.crowd import Crowd
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 

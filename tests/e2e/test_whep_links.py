@@ -12,10 +12,10 @@ import pytest
 
 from tests.e2e.conftest import Shared, make_home
 from tests.e2e.processes import Daemon
-from tests.e2e.waiting import until_async
 from tests.support.crowd import Crowd
 from tests.support.players import Player, Players, needs_clients, players
 from tests.support.remote import RemoteDaemon, browser_at
+from tests.support.waiting import until_async
 from tests.support.wire import Wire, needs_namespaces, wire
 
 pytestmark = [needs_clients, needs_namespaces, pytest.mark.timeout(120)]

@@ -15,8 +15,8 @@ from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import difference
 from tests.e2e.processes import Daemon, Metrics, Window
 from tests.e2e.viewer import Viewer
-from tests.e2e.waiting import until_async
 from tests.support.players import SHOW_ADDRESSES, Player, needs_clients, players
+from tests.support.waiting import until_async
 
 pytestmark = [needs_clients, pytest.mark.timeout(90)]
 

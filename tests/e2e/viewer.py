@@ -10,7 +10,7 @@ import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
-from tests.e2e.waiting import until_async
+from tests.support.waiting import until_async
 
 SDP = {"Content-Type": "application/sdp"}
 

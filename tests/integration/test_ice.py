@@ -31,8 +31,8 @@ from streamd.sinks.webrtc.ice import Reach
 from streamd.sinks.webrtc.mux import SinglePort
 from streamd.sinks.webrtc.ports import NoPort
 from streamd.web.errors import response_for
-from tests.e2e.waiting import until_async
 from tests.support.ports import free_ports
+from tests.support.waiting import until_async
 
 pytestmark = pytest.mark.timeout(40)
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from tests.e2e.pictures import make_clip
 from tests.e2e.processes import Daemon, Metrics, resident_mb
-from tests.e2e.waiting import until
 from tests.soak.report import Held, Report, Sample, Visit
 from tests.support.camera import Camera, cameras, enters
 from tests.support.settings import write_settings
+from tests.support.waiting import until
 from tests.support.witness import Join, witnesses
 
 RUNNING = {"dies": "running", "hangs": "running", "file": "running", "sleeper": "idle"}

@@ -14,8 +14,8 @@ import av
 import pytest
 
 from tests.e2e.processes import Daemon
-from tests.e2e.waiting import PATIENCE_S, until
 from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE_S, until
 
 PYTHON = "/usr/bin/python3"  # the one with gi
 SERVER = Path(__file__).parent / "rtsp_server.py"

@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.e2e.waiting import until_async
 from tests.support.ports import free_port
+from tests.support.waiting import until_async
 
 PROGRAM = shutil.which("firefox-esr") or shutil.which("firefox")
 CLOSES_S = 10.0

@@ -11,7 +11,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-GRACE_S = 3.0
+from tests.support.waiting import scaled
+
+GRACE_S = scaled(3.0)
 # Opened once by a library and kept: not a leak of the test that came first.
 _KEPT = re.compile(r"/dev/(null|u?random)|/proc/.*|/sys/.*|.*\.(so|zip)[.\d]*|.*__pycache__.*|.*/\.hypothesis/.*")
 

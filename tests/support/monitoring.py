@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.waiting import until
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 RULES = CONFIGS / "prometheus"

@@ -16,7 +16,7 @@ from aiohttp import web
 from playwright.async_api import BrowserContext, Page, Request, async_playwright
 
 from tests.e2e.pictures import Rgb
-from tests.e2e.waiting import until_async
+from tests.support.waiting import until_async
 
 CLIENTS = Path(__file__).parents[1] / "e2e" / "clients"
 CHROMIUM = "/usr/bin/chromium"

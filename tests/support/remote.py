@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.processes import Answer, Daemon, environment_of
-from tests.e2e.waiting import until
 from tests.support.players import CHROMIUM
+from tests.support.waiting import until
 from tests.support.wire import Place
 
 _RUN = """

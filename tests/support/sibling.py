@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import Daemon, Window
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 FPS = 10
 SIBLING = {"source": f"lavfi:testsrc2=size=320x180:rate={FPS}"}

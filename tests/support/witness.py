@@ -15,8 +15,8 @@ from aiortc.mediastreams import MediaStreamError
 
 from tests.e2e.processes import Daemon
 from tests.e2e.viewer import Viewer
-from tests.e2e.waiting import until_async
 from tests.support.camera import shows_bars
+from tests.support.waiting import until_async
 
 
 @dataclass(frozen=True)

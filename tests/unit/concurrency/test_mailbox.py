@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streamd.concurrency import threads
 from streamd.concurrency.mailbox import Closed, Mailbox
+from tests.support.waiting import scaled, until
 
 pytestmark = pytest.mark.timeout(10)
 
@@ -55,11 +56,12 @@ def test_every_mode_makes_the_producer_wait() -> None:
             done.append(number)
 
     producer = threads.start("producer", produce)
+    until("two are in, the third has to wait", lambda: len(done) == 2, step_s=0.001)
     with pytest.raises(TimeoutError):
         producer.finished.result(0.05)
-    assert done == [0, 1], "two fit, the third has to wait"
+    assert done == [0, 1]
     assert [box.get() for _ in range(10)] == list(range(10))
-    producer.finished.result(1)
+    producer.finished.result(scaled(5))
     assert skipped == []
 
 
@@ -68,14 +70,14 @@ def test_wake_makes_a_waiting_get_return_nothing() -> None:
     woken: list[int | None] = []
     waiter = threads.start("waiter", lambda: woken.append(box.get()))
     box.wake()
-    waiter.finished.result(1)
+    waiter.finished.result(scaled(5))
     assert woken == [None]
 
 
 def test_a_wake_is_kept_for_the_next_get_and_used_up_by_it() -> None:
     box: Mailbox[int] = Mailbox()
     box.wake()
-    assert box.get(timeout_s=5) is None
+    assert box.get(timeout_s=scaled(5)) is None
     box.put(1)
     assert box.get() == 1
 
@@ -126,10 +128,10 @@ def test_close_frees_whoever_waits(every: bool) -> None:
         waits()
 
     waiter = threads.start("waiter", wait)
-    started.wait(1)
+    assert started.wait(scaled(5))
     box.close(discard=True)
     with pytest.raises(Closed):
-        waiter.finished.result(1)
+        waiter.finished.result(scaled(5))
 
 
 def test_on_skip_may_use_the_mailbox() -> None:

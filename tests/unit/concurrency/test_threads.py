@@ -11,6 +11,7 @@ import pytest
 from streamd.concurrency import threads
 from streamd.concurrency.threads import Periodic, SerialExecutor, SharedCall
 from streamd.errors import Busy
+from tests.support.waiting import scaled
 
 pytestmark = pytest.mark.timeout(10)
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.timeout(10)
 def test_a_worker_is_named_and_keeps_the_process_alive() -> None:
     seen: list[threading.Thread] = []
     worker = threads.start("capture-porch", lambda: seen.append(threading.current_thread()))
-    assert worker.finished.result(1) is None
+    assert worker.finished.result(scaled(5)) is None
     assert [(thread.name, thread.daemon) for thread in seen] == [("capture-porch", False)]
 
 
@@ -27,7 +28,7 @@ def test_how_a_worker_failed_is_never_lost(error: BaseException) -> None:
     def fail() -> None:
         raise error
 
-    assert threads.start("fails", fail).finished.exception(1) is error
+    assert threads.start("fails", fail).finished.exception(scaled(5)) is error
 
 
 async def test_whoever_waits_for_a_worker_may_give_up() -> None:
@@ -43,15 +44,15 @@ async def test_whoever_waits_for_a_worker_may_give_up() -> None:
 def test_a_caller_runs_calls_in_order_in_one_thread() -> None:
     caller = SerialExecutor("caller")
     futures = [caller.submit(lambda n=n: (n, threading.current_thread().name)) for n in range(5)]  # type: ignore[misc]
-    assert [future.result(1) for future in futures] == [(n, "caller") for n in range(5)]
+    assert [future.result(scaled(5)) for future in futures] == [(n, "caller") for n in range(5)]
     caller.close()
 
 
 def test_a_call_that_fails_harms_no_other() -> None:
     caller = SerialExecutor("caller")
     bad, good = caller.submit(lambda: 1 / 0), caller.submit(lambda: 1)
-    assert isinstance(bad.exception(1), ZeroDivisionError)
-    assert good.result(1) == 1
+    assert isinstance(bad.exception(scaled(5)), ZeroDivisionError)
+    assert good.result(scaled(5)) == 1
     caller.close()
 
 
@@ -62,9 +63,9 @@ def test_a_caller_refuses_more_than_its_capacity() -> None:
     with pytest.raises(Busy):
         caller.submit(gate.wait)
     gate.set()
-    assert [future.result(1) for future in futures] == [True, True]
+    assert [future.result(scaled(5)) for future in futures] == [True, True]
     for _ in range(200):  # there is room again once the result is there
-        assert [future.result(1) for future in [caller.submit(int) for _ in range(2)]] == [0, 0]
+        assert [future.result(scaled(5)) for future in [caller.submit(int) for _ in range(2)]] == [0, 0]
     caller.close()
 
 

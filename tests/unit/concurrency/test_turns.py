@@ -1,68 +1,96 @@
 from __future__ import annotations
 
 import threading
-import time
+from contextlib import ExitStack
 
 import pytest
 
 from streamd.concurrency import threads, turns
 from streamd.concurrency.mailbox import Closed
 from streamd.concurrency.turns import Turns
+from tests.support.waiting import scaled
 
 pytestmark = pytest.mark.timeout(10)
+
+
+@pytest.fixture(autouse=True)
+def asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "POLL_S", 0.001)
 
 
 def never() -> bool:
     return False
 
 
+class Waiter:
+    """A thread that takes a turn, writes its name down and gives the turn back; in the queue once this returns."""
+
+    def __init__(self, name: str, shared: Turns, order: list[str]) -> None:
+        self._waits = threading.Event()
+        self._wanted = True
+        self._thread = threads.start(name, lambda: self._take(shared, order))
+        assert self._waits.wait(scaled(5)), f"{name} does not wait"
+
+    def _take(self, shared: Turns, order: list[str]) -> None:
+        with shared.one(self._asked):
+            order.append(self._thread.name)
+
+    def _asked(self) -> bool:
+        """Asked only in the queue."""
+        self._waits.set()
+        return not self._wanted
+
+    def give_up(self) -> None:
+        self._wanted = False
+
+    def result(self) -> None:
+        self._thread.join()
+        self._thread.finished.result(0)
+
+
 def test_no_more_than_so_many_at_a_time() -> None:
-    shared, inside, most = Turns(2), 0, 0
-    lock = threading.Lock()
-
-    def work() -> None:
-        nonlocal inside, most
-        for _ in range(50):
-            with shared.one(never):
-                with lock:
-                    inside += 1
-                    most = max(most, inside)
-                time.sleep(0.0001)
-                with lock:
-                    inside -= 1
-
-    workers = [threads.start(f"worker-{n}", work) for n in range(5)]
-    for worker in workers:
-        worker.join()
-        worker.finished.result()
-    assert (inside, most) == (0, 2)
+    shared, order = Turns(2), list[str]()
+    with shared.one(never):
+        with shared.one(never):
+            third = Waiter("third", shared, order)
+            assert order == []
+        third.result()
+    assert order == ["third"]
 
 
 def test_who_comes_back_at_once_does_not_push_in() -> None:
-    """Each takes its turns as fast as it can; they come out even."""
-    shared, counts, stop = Turns(1), [0, 0, 0], threading.Event()
-
-    def work(number: int) -> None:
-        while not stop.is_set():
-            with shared.one(never):
-                counts[number] += 1
-                time.sleep(0.0002)
-
-    workers = [threads.start(f"worker-{n}", lambda n=n: work(n)) for n in range(3)]  # type: ignore[misc]
-    while sum(counts) < 300:
-        time.sleep(0.001)
-    stop.set()
-    for worker in workers:
-        worker.join()
-    assert max(counts) - min(counts) <= 5
-
-
-def test_who_is_no_longer_wanted_gives_up_and_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "POLL_S", 0.01)
-    shared = Turns(1)
-    with shared.one(never), pytest.raises(Closed), shared.one(lambda: True):
-        pass
+    shared, order = Turns(1), list[str]()
     with shared.one(never):
+        waiters = [Waiter(name, shared, order) for name in ("first", "second", "third")]
+    with shared.one(never):
+        order.append("again")
+    for waiter in waiters:
+        waiter.result()
+    assert order == ["first", "second", "third", "again"]
+
+
+def test_who_is_no_longer_wanted_gives_up_and_takes_nothing() -> None:
+    shared, order = Turns(1), list[str]()
+    with shared.one(never):
+        leaves, stays = Waiter("leaves", shared, order), Waiter("stays", shared, order)
+        leaves.give_up()
+        with pytest.raises(Closed):
+            leaves.result()
+    stays.result()
+    assert order == ["stays"]
+
+
+def test_a_turn_that_comes_as_one_gives_up_goes_on() -> None:
+    shared, holder = Turns(1), ExitStack()
+    holder.enter_context(shared.one(never))
+
+    def unwanted() -> bool:
+        holder.close()  # now it comes
+        return True
+
+    with pytest.raises(Closed), shared.one(unwanted):
+        pass
+    with shared.one(lambda: pytest.fail("it must be free")):
         pass
 
 
@@ -70,7 +98,7 @@ def test_a_failure_gives_the_turn_back() -> None:
     shared = Turns(1)
     with pytest.raises(ZeroDivisionError), shared.one(never):
         raise ZeroDivisionError
-    with shared.one(never):
+    with shared.one(lambda: pytest.fail("it must be free")):
         pass
 
 
