@@ -21,6 +21,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium firefox-esr fonts-dejavu-core c
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
 	$(if $(shell command -v npm),,nodejs npm)
 CLIENTS := tests/e2e/clients
+PAGE := tests/page
 
 .PHONY: run install uninstall test soak check format schema dashboards bench lock clean run-packages test-packages
 
@@ -42,11 +43,13 @@ test: test-packages $(VENV)/installed-dev $(CLIENTS)/bundles
 soak: test-packages $(VENV)/installed-dev
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --report build/soak
 
-check: $(VENV)/installed-dev
+check: $(VENV)/installed-dev $(PAGE)/node_modules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	cd $(PAGE) && npm run --silent check
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .

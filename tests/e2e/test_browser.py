@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -18,7 +18,6 @@ from playwright.async_api import ConsoleMessage, Page, Request, Response, async_
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import Rgb, difference, off_inferno
-from tests.support.firefox import Firefox
 from tests.support.waiting import until, until_async
 
 T = TypeVar("T")
@@ -61,15 +60,17 @@ async def eventually(what: str, look: Callable[[], T]) -> T:
     return await asyncio.to_thread(until, what, look)
 
 
-@dataclass
-class Watched:
-    """The page in a browser, and everything that it complained of."""
+class Evaluates(Protocol):
+    """A page in any browser."""
 
-    page: Page | Firefox
-    """A Firefox only for what is asked by ``evaluate``."""
-    complaints: list[str] = field(default_factory=list)
-    sessions: list[str] = field(default_factory=list)
-    """The WHEP endpoints that it has asked for one: path and query."""
+    async def evaluate(self, function: str, given: Any = None, /) -> Any: ...
+
+
+@dataclass
+class Video:
+    """What the page's video shows, in any browser."""
+
+    page: Evaluates
 
     async def time(self, where: str = LARGE) -> float:
         """Of the video, s; 0 unless it plays."""
@@ -90,6 +91,16 @@ class Watched:
         drawn = await self.page.evaluate(PIXELS, [where, width, height])
         rgba = np.frombuffer(base64.b64decode(drawn), np.uint8)
         return rgba.reshape(height, width, 4)[..., :3]
+
+
+@dataclass
+class Watched(Video):
+    """The page in Chromium, and everything that it complained of."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    sessions: list[str] = field(default_factory=list)
+    """The WHEP endpoints that it has asked for one: path and query."""
 
     async def text(self, name: str) -> str:
         return await self.page.get_by_test_id(name).inner_text()
@@ -179,7 +190,7 @@ async def test_the_page_plays_moving_depth(daemon: StartDaemon, artefacts: Path)
 
         assert await until_async("the page tells the frame rate", lambda: watched.number("fps")) > 3
         assert await until_async("the page tells the latency", lambda: watched.number("latency")) < 5000
-        assert "coarse" in await watched.text("model")
+        assert "Coarse" in await watched.text("model-note")
         assert "streamd embedded" in await watched.text("model")
         await watched.says("state", "running")
         await watched.says("viewers", "1")

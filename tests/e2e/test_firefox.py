@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import difference
-from tests.e2e.test_browser import Watched, assert_is_inferno, eventually
+from tests.e2e.test_browser import Video, assert_is_inferno, eventually
 from tests.support.firefox import firefox, needs_firefox
 
 
@@ -18,7 +18,7 @@ from tests.support.firefox import firefox, needs_firefox
 async def test_the_page_plays_moving_depth(daemon: StartDaemon, artefacts: Path, tmp_path: Path) -> None:
     running = await asyncio.to_thread(lambda: daemon("demo:").until_ready())
     async with firefox(tmp_path) as page:
-        watched = Watched(page)
+        watched = Video(page)
         await page.goto(running.url)
         await watched.plays_on(0.5)
         one = await watched.pixels()

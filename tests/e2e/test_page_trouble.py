@@ -22,6 +22,26 @@ STEAL_WEBRTC = "window.stolen = RTCPeerConnection; delete window.RTCPeerConnecti
 GIVE_IT_BACK = "() => { window.RTCPeerConnection = window.stolen; }"
 JPEG = tile("lobby", "canvas")
 SHOWS = "(where) => document.querySelector(where)?.hidden === false"
+TELL_AT_LENGTH = """
+  const whole = Response.prototype.json;
+  Response.prototype.json = async function () {
+    const answer = await whole.call(this);
+    const text = 'cannot reach the weights: ' + 'trying again; '.repeat(40) + 'the last word';
+    if (answer.model) answer.model.message = text;
+    return answer;
+  };
+  window.EventSource = class { addEventListener() {} close() {} };
+"""
+BLOCK_STORAGE = """
+  const refuse = { get() { throw new DOMException('denied', 'SecurityError'); } };
+  for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, refuse);
+"""
+IS_CUT_OFF = """(where) => {
+  const node = document.querySelector(where);
+  const { bottom, right } = node.getBoundingClientRect();
+  const { scrollHeight, scrollWidth } = document.documentElement;
+  return node.clientHeight < node.scrollHeight || bottom + scrollY > scrollHeight || right > scrollWidth;
+}"""
 LOBBY = {"source": "lavfi:testsrc2=size=320x180:rate=10"}
 TOKENS = {"view_tokens": ["look-only-please"], "control_tokens": ["do-anything-you-like"]}
 
@@ -133,6 +153,18 @@ async def gone(watched: Watched, name: str) -> bool:
     return await watched.page.get_by_test_id(f"tile-{name}").count() == 0
 
 
+async def test_a_long_message_can_be_read_and_blocked_storage_does_no_harm(daemon: StartDaemon) -> None:
+    running = await asyncio.to_thread(lambda: daemon("demo:").until_ready())
+    async with watch(running.url, init=TELL_AT_LENGTH + BLOCK_STORAGE) as watched:
+        for width, height in ((1280, 720), (820, 1180), (390, 844)):
+            await watched.page.set_viewport_size({"width": width, "height": height})
+            await watched.says("model-note", "the last word")
+            assert await watched.page.evaluate(IS_CUT_OFF, "[data-testid=model-note]") is False, f"{width} x {height}"
+        await watched.page.keyboard.press("p")
+        await watched.says("toast", "Palette: Grayscale")
+        await until_async("it plays", watched.time)
+
+
 async def test_tokens_and_recording(daemon: StartDaemon, tmp_path: Path, artefacts: Path) -> None:
     lobby = LOBBY | {"record": []}
     recording = {"directory": str(tmp_path / "recordings")}
@@ -142,6 +174,7 @@ async def test_tokens_and_recording(daemon: StartDaemon, tmp_path: Path, artefac
         page = watched.page
         await until_async("it asks for a token", lambda: page.get_by_test_id("log-in").is_visible())
         await page.screenshot(path=artefacts / "log-in.png")
+        assert await page.locator("#log-in [autocomplete=username]").count() == 1, "password managers want a name"
         await log_in(page, "not-one-of-them")
         await watched.says("log-in", "not one of its tokens")
         await log_in(page, "look-only-please")

@@ -1,6 +1,10 @@
 // The address names what is shown, so that it can be shared and kept:
 // #stream=NAME&view=VIEW for one large, #layout=grid for all; &view.NAME=VIEW where a tile differs from depth.
 
+/** @import { Shown } from './types.js' */
+
+import { has } from './dom.js';
+
 export const VIEWS = {
   depth: 'Depth',
   overlay: 'Overlay',
@@ -12,19 +16,40 @@ export const VIEWS = {
 export const DEFAULT_VIEW = 'depth';
 const VIEW_OF = 'view.';
 
-/** {layout: 'one' | 'grid' | null, stream, views: Map of stream to view}. */
+/**
+ * What it is missing or does not know is left out.
+ * @param {string} hash
+ * @returns {Shown}
+ */
 export function parseAddress(hash) {
   const query = new URLSearchParams(hash.slice(1));
   const stream = query.get('stream') || null;
+  /** @type {Shown['views']} */
   const views = new Map();
-  for (const [key, view] of query) if (key.startsWith(VIEW_OF)) views.set(key.slice(VIEW_OF.length), view);
-  if (stream && query.get('view')) views.set(stream, query.get('view'));
-  for (const [name, view] of views) if (!(view in VIEWS)) views.delete(name);
+  for (const [key, view] of query) {
+    if (key.startsWith(VIEW_OF) && has(VIEWS, view)) views.set(key.slice(VIEW_OF.length), view);
+  }
+  const view = query.get('view');
+  if (stream && has(VIEWS, view)) views.set(stream, view);
   return { layout: stream ? 'one' : query.get('layout') === 'grid' ? 'grid' : null, stream, views };
 }
 
+/**
+ * The stream of /embed/NAME. Raises nothing: what is no encoding is taken as it is.
+ * @param {string} path
+ */
+export function embeddedName(path) {
+  const name = path.split('/').filter(Boolean).at(-1) ?? '';
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
+/** @param {Shown} shown */
 export function addressOf({ layout, stream, views }) {
-  if (layout === 'one') return `#${new URLSearchParams({ stream, view: views.get(stream) ?? DEFAULT_VIEW })}`;
+  if (layout === 'one' && stream) return `#${new URLSearchParams({ stream, view: views.get(stream) ?? DEFAULT_VIEW })}`;
   const query = new URLSearchParams({ layout: 'grid' });
   for (const [name, view] of views) if (view !== DEFAULT_VIEW) query.set(VIEW_OF + name, view);
   return `#${query}`;

@@ -1,4 +1,6 @@
-// What streamd says and does over HTTP: addresses, commands, and the news of all streams.
+// What streamd does over HTTP: addresses, commands, and the news of all streams.
+
+/** @import { Answer, Session, StateChange, Stream } from './types.js' */
 
 import { now } from './dom.js';
 
@@ -11,39 +13,98 @@ const EVENTS_RARELY_MS = 120_000; // it never worked: an older streamd, or somet
 
 const ROOT = new URL('../', import.meta.url); // the page may be served below another path
 
-/** The address of something of this streamd. */
+/**
+ * The address of something of this streamd.
+ * @param {string} path
+ * @param {Record<string, string>} [query]
+ */
 export function at(path, query = {}) {
   const url = new URL(path, ROOT);
-  url.search = new URLSearchParams(query);
+  url.search = new URLSearchParams(query).toString();
   return url.href;
 }
 
+/**
+ * @param {string} name
+ * @param {string} what
+ * @param {Record<string, string>} [query]
+ */
 export const ofStream = (name, what, query) => at(`api/v1/streams/${encodeURIComponent(name)}${what}`, query);
+
+/**
+ * @param {string} name
+ * @param {string} view
+ */
 export const whepOf = (name, view) => at(`whep/${encodeURIComponent(name)}`, { view });
 
 /** Why a request did not do what it should. `status` is 0 without an answer; `code` is the server's, or ours. */
 export class ApiError extends Error {
+  /**
+   * @param {string} message
+   * @param {{status?: number, code?: string, retryAfterMs?: number | null}} [more]
+   */
   constructor(message, { status = 0, code = 'network', retryAfterMs = null } = {}) {
     super(message);
-    Object.assign(this, { status, code, retryAfterMs });
+    this.status = status;
+    this.code = code;
+    this.retryAfterMs = retryAfterMs;
   }
 }
 
-/** The ApiError for an answer that says no: {"error": {code, message}} and Retry-After. */
+/**
+ * What was thrown, as an ApiError: of the browser's own errors the message is all that there is.
+ * @param {unknown} thrown
+ */
+export function asApiError(thrown) {
+  if (thrown instanceof ApiError) return thrown;
+  return new ApiError(thrown instanceof Error ? thrown.message : String(thrown), { code: 'browser' });
+}
+
+/**
+ * The JSON of an answer, of which nothing is known yet.
+ * @param {Response} response
+ * @returns {Promise<unknown>}
+ */
+export const jsonOf = (response) => response.json();
+
+/**
+ * @param {string} text
+ * @returns {unknown}
+ */
+const parse = (text) => JSON.parse(text);
+
+/**
+ * The ApiError for an answer that says no: {"error": {code, message}} and Retry-After.
+ * @param {Response} response
+ */
 export async function errorFrom(response) {
-  const { error } = await response.json().catch(() => ({}));
-  const retryAfter = response.headers.get('Retry-After');
-  const seconds = retryAfter === null ? NaN : Number(retryAfter);
-  const ms = Number.isNaN(seconds) ? Date.parse(retryAfter) - Date.now() : seconds * 1000; // or a date
+  const body = /** @type {{error?: {code?: string, message?: string}} | null} */ (await jsonOf(response).catch(() => null));
+  const error = body?.error;
   return new ApiError(error?.message ?? `The server answered ${response.status}.`, {
     status: response.status,
     code: error?.code ?? 'http',
-    retryAfterMs: Number.isFinite(ms) ? Math.min(Math.max(ms, 0), 60_000) : null,
+    retryAfterMs: waitMs(response.headers.get('Retry-After')),
   });
 }
 
-/** The answer, when it is a good one. Raises ApiError. */
+/**
+ * Seconds, or a date (RFC 9110, 10.2.3); a minute at most.
+ * @param {string | null} retryAfter
+ */
+export function waitMs(retryAfter) {
+  if (retryAfter === null) return null;
+  const seconds = Number(retryAfter);
+  const ms = Number.isNaN(seconds) ? Date.parse(retryAfter) - Date.now() : seconds * 1000;
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), 60_000) : null;
+}
+
+/**
+ * The answer, when it is a good one. Raises ApiError.
+ * @param {string} url
+ * @param {RequestInit} [options]
+ */
 export async function ask(url, options = {}) {
+  /** @type {RequestInit} */
   const asked = { cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS), ...options };
   const response = await fetch(url, asked).catch(() => {
     throw new ApiError('streamd does not answer.');
@@ -52,12 +113,14 @@ export async function ask(url, options = {}) {
   return response;
 }
 
-// --- logging in and out: the cookie is not for scripts, but streamd tells what it allows
+// --- logging in and out: scripts cannot read the cookie, but streamd says what it allows
 
-/** {access: null | "view" | "control", by: "cookie" | "nobody"}. */
-export const session = async () => (await ask(at('api/v1/session'))).json();
+export const session = async () => /** @type {Session} */ (await jsonOf(await ask(at('api/v1/session'))));
 
-/** Raises ApiError: 401 for a token that is none, 429 after too many of them. */
+/**
+ * Raises ApiError: 401 for a token that is none, 429 after too many of them.
+ * @param {string} token
+ */
 export async function logIn(token) {
   const headers = { 'Content-Type': 'application/json' };
   await ask(at('api/v1/session'), { method: 'POST', headers, body: JSON.stringify({ token }) });
@@ -67,47 +130,64 @@ export const logOut = () => ask(at('api/v1/session'), { method: 'DELETE' });
 
 /** How far the server's clock is ahead of ours: the sample of the shortest round trip is the truest. */
 export class Clock {
+  /** @type {{roundTripMs: number, aheadMs: number}[]} */
   #samples = [];
 
+  /**
+   * @param {number} sentMs
+   * @param {number} receivedMs
+   * @param {number} serverMs
+   */
   add(sentMs, receivedMs, serverMs) {
     const sample = { roundTripMs: receivedMs - sentMs, aheadMs: serverMs - (sentMs + receivedMs) / 2 };
     this.#samples = [...this.#samples.slice(-11), sample];
   }
 
   get settled() {
-    return this.#samples.length >= 8 || this.best?.roundTripMs < 5;
+    return this.#samples.length >= 8 || (this.best?.roundTripMs ?? Infinity) < 5;
   }
 
-  /** {roundTripMs, aheadMs}, or null. */
+  /** Null before the first. */
   get best() {
-    return this.#samples.reduce((a, b) => (a && a.roundTripMs <= b.roundTripMs ? a : b), null);
+    const [first, ...others] = this.#samples;
+    return first ? others.reduce((a, b) => (a.roundTripMs <= b.roundTripMs ? a : b), first) : null;
   }
 }
 
-/** [sent, received] of a request as the network saw it, without the waiting for this thread; null when not told. */
+/**
+ * [sent, received] of a request as the network saw it, without the waiting for this thread; null when it is not known.
+ * @param {string} url
+ * @param {number} since
+ * @returns {[number, number] | null}
+ */
 function timesOf(url, since) {
   const entry = performance.getEntriesByName(url).at(-1);
   performance.clearResourceTimings(); // the list is full at 250
-  if (!entry?.requestStart || performance.timeOrigin + entry.startTime < since - 1) return null;
-  return [entry.requestStart, entry.responseStart].map((ms) => performance.timeOrigin + ms);
+  if (!(entry instanceof PerformanceResourceTiming) || !entry.requestStart) return null;
+  const { timeOrigin } = performance;
+  return timeOrigin + entry.startTime < since - 1 ? null : [timeOrigin + entry.requestStart, timeOrigin + entry.responseStart];
 }
 
 /** The state of all streams, kept up to date: by server-sent events, or by asking each second. */
 export class News {
+  /** @type {Answer | null} */
   answer = null; // the newest of /api/v1/streams
   failures = 0; // questions without an answer, in a row
   locked = false; // a token is needed
+  /** @type {Session | null} */
   session = null;
   clock = new Clock();
+  /** @type {EventSource | null} */
   #events = null;
-  #heardAt = 0;
+  #newestAt = 0;
   #askedAt = 0;
   #eventsAt = 0; // not before
   #eventsWorked = false;
+  /** @type {number | undefined} */
   #timer;
   #frugal = false;
 
-  /** onNews() is called after each change, and after each second. */
+  /** @param {() => void} onNews called after each change, and after each second */
   constructor(onNews) {
     this.onNews = onNews;
   }
@@ -116,14 +196,18 @@ export class News {
     return this.failures >= (this.answer ? 2 : 1);
   }
 
+  /**
+   * @param {string | null} name
+   * @returns {Stream | null}
+   */
   stream(name) {
     return this.answer?.streams.find((stream) => stream.name === name) ?? null;
   }
 
   start() {
     clearTimeout(this.#timer);
-    this.#tick();
-    session().then((told) => (this.session = told), () => (this.session = null));
+    void this.#tick();
+    session().then((now) => { this.session = now; }, () => { this.session = null; });
   }
 
   stop() {
@@ -131,7 +215,10 @@ export class News {
     this.#hangUp();
   }
 
-  /** Motion JPEG holds connections, of which a browser has six per server: then do without one for events. */
+  /**
+   * Motion JPEG holds connections, of which a browser has six per server: then do without one for events.
+   * @param {boolean} value
+   */
   set frugal(value) {
     this.#frugal = value;
     if (value) this.#hangUp();
@@ -144,53 +231,54 @@ export class News {
       const sent = now();
       const response = await ask(url);
       const received = now();
-      const answer = await response.json();
+      const answer = /** @type {Answer} */ (await jsonOf(response));
       if (!Array.isArray(answer.streams)) throw new Error('no streams');
       if (answer.time) this.clock.add(...(timesOf(url, sent) ?? [sent, received]), answer.time * 1000);
       this.#take(answer);
     } catch (error) {
-      this.#heardAt = 0;
-      this.locked = error.status === 401;
+      this.#newestAt = 0;
+      this.locked = error instanceof ApiError && error.status === 401;
       this.failures = this.locked ? 0 : this.failures + 1;
     }
   }
 
   async #tick() {
     const began = performance.now();
-    if (this.#events && this.#heardAt && began - this.#heardAt > SILENCE_MS) this.#hangUp(EVENTS_AGAIN_MS);
-    const heard = this.#heardAt && began - this.#heardAt < SILENCE_MS;
-    if (!heard || !this.clock.settled || began - this.#askedAt > CLOCK_MS) await this.ask();
+    if (this.#events && this.#newestAt && began - this.#newestAt > SILENCE_MS) this.#hangUp(EVENTS_AGAIN_MS);
+    const fresh = this.#newestAt && began - this.#newestAt < SILENCE_MS;
+    if (!fresh || !this.clock.settled || began - this.#askedAt > CLOCK_MS) await this.ask();
     if (!this.#events && !this.failures && !this.locked && !this.#frugal) this.#listen();
     clearTimeout(this.#timer);
     const restMs = Math.max(TICK_MS - (performance.now() - began), 250);
-    if (!document.hidden) this.#timer = setTimeout(() => this.#tick(), restMs);
+    if (!document.hidden) this.#timer = setTimeout(() => void this.#tick(), restMs);
     this.onNews();
   }
 
   #listen() {
     if (performance.now() < this.#eventsAt) return;
     const events = (this.#events = new EventSource(at('api/v1/events')));
-    events.addEventListener('statistics', ({ data }) => {
-      this.#heardAt = performance.now();
+    events.addEventListener('statistics', (/** @type {MessageEvent<string>} */ { data }) => {
+      this.#newestAt = performance.now();
       this.#eventsWorked = true;
-      this.#take(JSON.parse(data));
+      this.#take(/** @type {Answer} */ (parse(data)));
     });
-    events.addEventListener('state', ({ data }) => {
-      const { name, state, reason } = JSON.parse(data);
+    events.addEventListener('state', (/** @type {MessageEvent<string>} */ { data }) => {
+      const { name, state, reason } = /** @type {StateChange} */ (parse(data));
       const stream = this.stream(name);
       if (stream) Object.assign(stream, { state, reason });
       this.onNews();
     });
-    events.onerror = () => this.#hangUp(this.#eventsWorked ? EVENTS_AGAIN_MS : EVENTS_RARELY_MS);
+    events.onerror = () => { this.#hangUp(this.#eventsWorked ? EVENTS_AGAIN_MS : EVENTS_RARELY_MS); };
   }
 
   #hangUp(againMs = 0) {
     this.#events?.close();
     this.#events = null;
-    this.#heardAt = 0;
+    this.#newestAt = 0;
     this.#eventsAt = performance.now() + againMs;
   }
 
+  /** @param {Answer} answer */
   #take(answer) {
     this.answer = answer;
     this.failures = 0;

@@ -1,11 +1,14 @@
 // The viewer page: what is shown is in the address, what streams do comes from the News, and render() draws both.
 // What the API says is put in as text, never as markup.
 
+/** @import { Actions } from './shortcuts.js' */
+/** @import { Page, PageState, Palette, Shown, View } from './types.js' */
+
 import { DEFAULT_VIEW, VIEWS, addressOf, parseAddress } from './address.js';
-import { News, logOut, ofStream } from './api.js';
+import { News, asApiError, logOut, ofStream } from './api.js';
 import { saveSnapshot, toggleFullScreen, toggleRecording } from './commands.js';
 import { showHelp, wireDialogs, wireLogIn } from './dialogs.js';
-import { $, next, toast } from './dom.js';
+import { $, keysOf, next, toast } from './dom.js';
 import { Graph } from './graph.js';
 import { renderControls, renderHead, renderSide } from './frame.js';
 import { pageNotice, writeNotice } from './notice.js';
@@ -18,6 +21,7 @@ import { Wall } from './tiles.js';
 const SECOND_MS = 1000;
 const HIDDEN_MS = 30_000; // hidden this long: the sessions end, the pictures stay
 
+/** @type {PageState} */
 const state = {
   layout: null, // one or grid
   stream: null, // the large one
@@ -26,42 +30,55 @@ const state = {
 };
 
 const news = new News(newsArrived);
+/** @type {Page} */
 const page = { state, news, render, renderSoon, setView, toggleFullScreen };
 const wall = new Wall($('tiles'), page);
-const graph = new Graph($('graph'));
+const graph = new Graph($('graph', HTMLCanvasElement));
 
 const current = () => (state.layout === 'one' ? news.stream(state.stream) : null);
 const names = () => news.answer?.streams.map(({ name }) => name) ?? [];
-const viewOf = (name) => state.views.get(name) ?? DEFAULT_VIEW;
+/** @param {string | null} name */
+const viewOf = (name) => state.views.get(name ?? '') ?? DEFAULT_VIEW;
+const shownNow = () => `${state.layout ?? ''} ${state.stream ?? ''} ${viewOf(state.stream)}`;
 
 // --- the address decides what is shown
 
+/**
+ * @param {Partial<Shown>} change
+ * @param {'pushState' | 'replaceState'} how
+ */
 function go(change, how = 'pushState') {
   history[how](null, '', addressOf({ ...state, ...change }));
   follow();
 }
 
 function follow() {
-  const told = parseAddress(location.hash);
-  if (!told.layout && names().length) {
-    const one = names().length === 1;
-    return go(one ? { layout: 'one', stream: names()[0] } : { layout: 'grid' }, 'replaceState');
+  const { layout, stream, views } = parseAddress(location.hash);
+  const [first, second] = names();
+  if (!layout && first !== undefined) {
+    go(second === undefined ? { layout: 'one', stream: first } : { layout: 'grid' }, 'replaceState');
+    return;
   }
-  const shown = `${state.layout} ${state.stream} ${viewOf(state.stream)}`;
+  const before = shownNow();
   // The address of a large one says nothing of the others.
-  state.views = told.layout === 'one' ? new Map([...state.views, ...told.views]) : told.views;
-  if (told.layout === 'one' && !told.views.has(told.stream)) state.views.delete(told.stream);
-  Object.assign(state, { layout: told.layout, stream: told.stream });
-  if (shown !== `${state.layout} ${state.stream} ${viewOf(state.stream)}`) graph.clear();
+  state.views = layout === 'one' ? new Map([...state.views, ...views]) : views;
+  if (stream && !views.has(stream)) state.views.delete(stream);
+  Object.assign(state, { layout, stream });
+  if (before !== shownNow()) graph.clear();
   render();
 }
 
+/**
+ * @param {string} name
+ * @param {View} view
+ */
 function setView(name, view) {
   const views = new Map(state.views).set(name, view);
   if (view === DEFAULT_VIEW) views.delete(name);
   go({ views }, 'replaceState');
 }
 
+/** @param {Palette} palette */
 function setPalette(palette) {
   state.palette = palette;
   storePalette(palette);
@@ -97,12 +114,13 @@ function render() {
   const { player } = wall.large ?? {};
   renderReadouts(news.gone ? null : stream, news.gone ? null : player?.measured, player);
   renderModel(news.gone ? null : news.answer?.model, stream?.flicker);
-  $('snapshot').href = ofStream(state.stream, '/snapshot', { view, format: 'png' });
+  $('snapshot', HTMLAnchorElement).href = ofStream(state.stream ?? '', '/snapshot', { view, format: 'png' });
 }
 
 // --- time passes
 
 let before = { gone: false, locked: false };
+/** @type {string | null} */
 let version = null;
 function newsArrived() {
   const { gone, locked } = news;
@@ -125,12 +143,13 @@ async function everySecond() {
   render();
 }
 
+/** @type {number | undefined} */
 let hiddenTimer;
 function visibilityChanged() {
   clearTimeout(hiddenTimer);
   if (document.hidden) {
     news.stop();
-    hiddenTimer = setTimeout(() => wall.sleep(), HIDDEN_MS);
+    hiddenTimer = setTimeout(() => { wall.sleep(); }, HIDDEN_MS);
     return;
   }
   wakeUp();
@@ -142,52 +161,79 @@ function wakeUp() {
   render();
 }
 
-function leave() {
+async function leave() {
   wall.sleep(); // ends its sessions while it may
-  logOut().then(() => news.start(), (error) => toast(error.message));
+  try {
+    await logOut();
+    news.start();
+  } catch (error) {
+    toast(asApiError(error).message);
+  }
 }
 
 // --- hands
 
+/** @type {Actions} */
 const actions = {
-  number: (key) => names()[key - 1] && go({ layout: 'one', stream: names()[key - 1] }),
+  number(key) {
+    const stream = names()[Number(key) - 1];
+    if (stream !== undefined) go({ layout: 'one', stream });
+    return stream !== undefined;
+  },
   step(by, rows) {
-    if (state.layout !== 'one') return wall.step(by, rows);
-    if (names().length < 2) return false;
-    go({ stream: next(names(), state.stream, by) });
+    if (state.layout === 'one' && names().length < 2) return false;
+    if (state.layout === 'one') go({ stream: next(names(), state.stream ?? '', by) });
+    else wall.step(by, rows);
+    return true;
   },
   grid() {
     if (state.layout !== 'one' || names().length < 2) return false;
     const { link } = wall.large ?? {};
     go({ layout: 'grid' });
     link?.focus(); // where the eye was
+    return true;
   },
   nextView(by) {
-    if (state.layout !== 'one') return false;
-    const views = Object.keys(VIEWS).filter((view) => (current()?.views ?? [view]).includes(view));
+    if (state.layout !== 'one' || !state.stream) return false;
+    const views = keysOf(VIEWS).filter((view) => (current()?.views ?? [view]).includes(view));
     setView(state.stream, next(views, viewOf(state.stream), by));
+    return true;
   },
   nextPalette() {
-    setPalette(next(Object.keys(PALETTES), state.palette));
+    setPalette(next(keysOf(PALETTES), state.palette));
     toast(`Palette: ${PALETTES[state.palette]}`);
   },
   toggleFullScreen,
-  saveSnapshot: () => state.layout === 'one' && saveSnapshot(state.stream, viewOf(state.stream), state.palette),
-  toggleRecording: () => current() && toggleRecording(current(), viewOf(state.stream), () => news.ask().then(render)),
-  showRecordings: () => showRecordings(news.session?.access === 'control'),
+  saveSnapshot() {
+    if (state.layout !== 'one' || !state.stream) return false;
+    void saveSnapshot(state.stream, viewOf(state.stream), state.palette);
+    return true;
+  },
+  toggleRecording() {
+    const stream = current();
+    if (stream) void toggleRecording(stream, viewOf(stream.name), () => void news.ask().then(render));
+    return stream !== null;
+  },
+  showRecordings: () => void showRecordings(news.session?.access === 'control'),
   showHelp,
 };
 
-function wire() {
-  for (const [view, title] of Object.entries(VIEWS)) {
-    const button = document.createElement('button');
-    Object.assign(button.dataset, { view, testid: `view-${view}` });
-    button.textContent = title;
-    button.onclick = () => setView(state.stream, view);
-    $('views').append(button);
-  }
-  $('palette').append(...Object.entries(PALETTES).map(([palette, title]) => new Option(title, palette)));
-  $('palette').onchange = ({ target }) => setPalette(target.value);
+/** @param {View} view */
+function viewButton(view) {
+  const button = document.createElement('button');
+  Object.assign(button.dataset, { view, testid: `view-${view}` });
+  button.textContent = VIEWS[view];
+  button.onclick = () => {
+    if (state.stream) setView(state.stream, view);
+  };
+  return button;
+}
+
+function wireControls() {
+  $('views').append(...keysOf(VIEWS).map(viewButton));
+  const palettes = $('palette', HTMLSelectElement);
+  palettes.append(...keysOf(PALETTES).map((palette) => new Option(PALETTES[palette], palette)));
+  palettes.onchange = () => { setPalette(/** @type {Palette} */ (palettes.value)); };
   $('full').onclick = toggleFullScreen;
   $('record').onclick = actions.toggleRecording;
   $('back').onclick = actions.grid;
@@ -197,16 +243,22 @@ function wire() {
     event.preventDefault();
     actions.saveSnapshot();
   };
-  $('log-out').onclick = leave;
+  $('log-out').onclick = () => void leave();
+}
+
+function wire() {
+  wireControls();
   wireLogIn($('log-in'), wakeUp);
   wireDialogs();
   listenToKeys(actions);
   document.addEventListener('visibilitychange', visibilityChanged);
   window.addEventListener('hashchange', follow);
   window.addEventListener('popstate', follow);
-  window.addEventListener('resize', () => graph.draw());
-  window.addEventListener('pagehide', () => wall.sleep()); // ends the sessions at once (DELETE with keepalive)
-  window.addEventListener('pageshow', (event) => event.persisted && wakeUp());
+  window.addEventListener('resize', () => { graph.draw(); });
+  window.addEventListener('pagehide', () => { wall.sleep(); }); // ends the sessions at once (DELETE with keepalive)
+  window.addEventListener('pageshow', (event) => {
+    if (event.persisted) wakeUp();
+  });
 }
 
 installFilters();
@@ -214,4 +266,4 @@ wire();
 if (document.hidden) wall.sleep(); // opened in the background: nobody looks yet
 follow(); // a link that names its stream connects at once
 news.start();
-setInterval(everySecond, SECOND_MS);
+setInterval(() => void everySecond(), SECOND_MS);

@@ -1,10 +1,18 @@
 // What the buttons do to a stream, and to the screen.
 
-import { ask, ofStream } from './api.js';
+/** @import { ApiError } from './api.js' */
+/** @import { Palette, Stream, View } from './types.js' */
+
+import { asApiError, ask, ofStream } from './api.js';
 import { $, saveAs, toast } from './dom.js';
 import { DEFAULT_PALETTE, colour, served } from './palettes.js';
 
-/** What is shown, in its palette, as PNG. */
+/**
+ * What is shown, in its palette, as PNG.
+ * @param {string} name
+ * @param {View} view
+ * @param {Palette} palette
+ */
 export async function saveSnapshot(name, view, palette) {
   const [asked, paintIn] = served(view, palette);
   try {
@@ -15,13 +23,18 @@ export async function saveSnapshot(name, view, palette) {
     saveAs(paintIn === DEFAULT_PALETTE ? blob : await colour(blob, paintIn), file);
     toast(`Saved ${file}`);
   } catch (error) {
-    toast(`No snapshot: ${error.message}`);
+    toast(`No snapshot: ${asApiError(error).message}`);
   }
 }
 
 let underWay = false;
 
-/** Start or stop recording the view that is shown, and no other; onDone() afterwards. */
+/**
+ * Start or stop recording the view that is shown, and no other; onDone() afterwards.
+ * @param {Pick<Stream, 'name' | 'recording_views'>} stream
+ * @param {View} view
+ * @param {() => void} onDone
+ */
 export async function toggleRecording({ name, recording_views: wanted = [] }, view, onDone) {
   if (underWay) return;
   underWay = true;
@@ -33,22 +46,27 @@ export async function toggleRecording({ name, recording_views: wanted = [] }, vi
     await ask(ofStream(name, '/recording'), { method: isWanted ? 'DELETE' : 'PUT', body, headers, signal });
     toast(isWanted ? `The recording of ${name} is complete` : `Recording ${name}`);
   } catch (error) {
-    toast(`${isWanted ? 'Still recording' : 'Not recording'}: ${whyNot(error)}`);
+    toast(`${isWanted ? 'Still recording' : 'Not recording'}: ${whyNot(asApiError(error))}`);
   } finally {
     underWay = false;
     onDone();
   }
 }
 
+/** @param {ApiError} error */
 function whyNot(error) {
   if (error.status === 403) return 'this token may only look.';
   if (error.status === 404) return 'this streamd cannot be told to record.';
   return error.message; // 409: no directory is configured
 }
 
+/** @typedef {HTMLVideoElement & {webkitEnterFullscreen?: () => void}} AppleVideo */
+
 export function toggleFullScreen() {
   const stage = $('stage');
-  if (document.fullscreenElement) document.exitFullscreen();
-  else if (stage.requestFullscreen) stage.requestFullscreen().catch(() => toast('Full screen is not allowed here.'));
-  else stage.querySelector('.large video')?.webkitEnterFullscreen?.(); // iPhone
+  const video = /** @type {AppleVideo | null} */ (stage.querySelector('.large video'));
+  const enter = async () => stage.requestFullscreen();
+  if (document.fullscreenElement) void document.exitFullscreen();
+  else if (!document.fullscreenEnabled && video?.webkitEnterFullscreen) video.webkitEnterFullscreen(); // iPhone
+  else enter().catch(() => { toast('Full screen is not allowed here.'); });
 }

@@ -1,7 +1,9 @@
 // What opens over the page: the help, the list of recordings, and the form that asks for a token.
 
-import { ApiError, logIn } from './api.js';
-import { $, write } from './dom.js';
+/** @import { ApiError } from './api.js' */
+
+import { asApiError, logIn } from './api.js';
+import { $, part, write } from './dom.js';
 import { wireRecordings } from './recordings.js';
 import { listShortcuts } from './shortcuts.js';
 
@@ -9,21 +11,27 @@ export function wireDialogs() {
   listShortcuts($('keys'));
   wireRecordings();
   for (const dialog of document.querySelectorAll('dialog')) {
-    dialog.addEventListener('click', (event) => event.target === dialog && dialog.close()); // beside it
+    dialog.addEventListener('click', (event) => {
+      if (event.target === dialog) dialog.close(); // beside it
+    });
   }
 }
 
-export const showHelp = () => $('help').showModal();
+export function showHelp() {
+  $('help', HTMLDialogElement).showModal();
+}
 
 // --- the token
 
-/** onIn() after a token was taken. */
+/**
+ * @param {HTMLElement} form
+ * @param {() => void} onIn called after a token was taken
+ */
 export function wireLogIn(form, onIn) {
-  const [input] = form.querySelectorAll('input');
-  const button = form.querySelector('button');
-  const note = form.querySelector('.form-note');
-  form.addEventListener('submit', async (event) => {
-    event.preventDefault();
+  const input = part(form, '#token', HTMLInputElement);
+  const button = part(form, 'button', HTMLButtonElement);
+  const note = part(form, '.form-note');
+  const submit = async () => {
     button.disabled = true;
     write(note, '');
     try {
@@ -31,16 +39,20 @@ export function wireLogIn(form, onIn) {
       input.value = '';
       onIn();
     } catch (error) {
-      write(note, refusal(error));
+      write(note, refusal(asApiError(error)));
       input.select();
     } finally {
       button.disabled = false;
     }
+  };
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    void submit();
   });
 }
 
+/** @param {ApiError} error */
 function refusal(error) {
-  if (!(error instanceof ApiError)) return String(error);
   if (error.status === 401 || error.status === 403) return 'That is not one of its tokens.';
   if (error.status === 429) return `Too many tries. Again in ${Math.ceil((error.retryAfterMs ?? 10_000) / 1000)} s.`;
   return error.message;

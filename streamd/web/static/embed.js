@@ -1,23 +1,30 @@
 // A bare picture for another page's frame: /embed/NAME?view=&palette=. A click opens the whole page in a new tab.
 
-import { DEFAULT_VIEW, VIEWS, addressOf } from './address.js';
-import { Clock, ask, at, ofStream } from './api.js';
+/** @import { ApiError } from './api.js' */
+/** @import { Notice, Stream } from './types.js' */
+
+import { DEFAULT_VIEW, VIEWS, addressOf, embeddedName } from './address.js';
+import { Clock, asApiError, ask, at, jsonOf, ofStream } from './api.js';
+import { $, has, part } from './dom.js';
 import { isOver, tileNotice, writeNotice } from './notice.js';
-import { DEFAULT_PALETTE, PALETTES, installFilters } from './palettes.js';
+import { installFilters, paletteNamed } from './palettes.js';
 import { Player } from './player.js';
 
 const SECOND_MS = 1000;
 const HIDDEN_MS = 30_000;
 
 const query = new URLSearchParams(location.search);
-const name = decodeURIComponent(location.pathname.split('/').filter(Boolean).at(-1));
-const view = query.get('view') in VIEWS ? query.get('view') : DEFAULT_VIEW;
-const palette = query.get('palette') in PALETTES ? query.get('palette') : DEFAULT_PALETTE;
+const name = embeddedName(location.pathname);
+const asked = query.get('view');
+const view = has(VIEWS, asked) ? asked : DEFAULT_VIEW;
+const palette = paletteNamed(query.get('palette'));
 
-const screen = document.getElementById('screen');
-const notice = screen.querySelector('.notice');
-const open = document.getElementById('open');
+const screen = $('screen');
+const notice = part(screen, '.notice');
+const open = $('open', HTMLAnchorElement);
+/** @type {Stream | null} */
 let stream = null; // of the API, asked for only while there is no picture
+/** @type {Notice | null} */
 let trouble = null; // why that could not be asked
 
 const player = new Player(screen, new Clock(), render);
@@ -34,30 +41,38 @@ async function look() {
   const before = stream?.state;
   const wasTrouble = trouble;
   try {
-    stream = await (await ask(ofStream(name, ''))).json();
+    stream = /** @type {Stream} */ (await jsonOf(await ask(ofStream(name, ''))));
     trouble = null;
   } catch (error) {
     stream = null;
-    trouble = explain(error);
+    trouble = explain(asApiError(error));
   }
-  if (!trouble && (wasTrouble || (before && before !== stream.state && !isOver(stream)))) player.retry();
+  const returned = wasTrouble !== null || (before !== undefined && before !== stream?.state && !isOver(stream));
+  if (!trouble && returned) player.retry();
   render();
 }
 
+/**
+ * @param {ApiError} error
+ * @returns {Notice}
+ */
 function explain(error) {
   if (error.status === 401) return { title: 'Log in to streamd first', text: 'A click opens it.' };
   if (error.status === 404) return { title: `There is no stream “${name}”` };
   return { title: 'streamd does not answer', busy: true };
 }
 
+/** @type {number | undefined} */
 let hiddenTimer;
 document.addEventListener('visibilitychange', () => {
   clearTimeout(hiddenTimer);
-  if (document.hidden) hiddenTimer = setTimeout(() => player.stop(), HIDDEN_MS);
+  if (document.hidden) hiddenTimer = setTimeout(() => { player.stop(); }, HIDDEN_MS);
   else play();
 });
-window.addEventListener('pagehide', () => player.stop());
-window.addEventListener('pageshow', (event) => event.persisted && play());
+window.addEventListener('pagehide', () => { player.stop(); });
+window.addEventListener('pageshow', (event) => {
+  if (event.persisted) play();
+});
 
 function play() {
   player.show({ name, view, palette, small: false, still: false });
@@ -70,4 +85,4 @@ open.href = at('') + addressOf({ layout: 'one', stream: name, views: new Map([[n
 open.ariaLabel = `Open ${name} in streamd`;
 installFilters();
 play();
-setInterval(look, SECOND_MS);
+setInterval(() => void look(), SECOND_MS);

@@ -1,6 +1,10 @@
 // The colours of depth. Inferno comes coloured from the server; the others are the gray view, coloured here by an SVG
 // filter: three tables, near enough free, and exact. The samples are those of Matplotlib, 33 each, far to near.
 
+/** @import { Palette, View } from './types.js' */
+
+import { has } from './dom.js';
+
 const SAMPLES = {
   inferno: `
     000004 040312 0b0724 150b37 210c4a 2f0a5b 3d0965 4a0c6b 56106e 63156e 70196e 7d1e6d 89226a 962766 a32c61 af315b
@@ -21,33 +25,74 @@ const SAMPLES = {
     7a0403`,
 };
 export const PALETTES = { inferno: 'Inferno', gray: 'Grayscale', viridis: 'Viridis', cividis: 'Cividis', turbo: 'Turbo' };
+/** @type {Palette} */
 export const DEFAULT_PALETTE = 'inferno';
+/** @type {Palette[]} */
+const FILTERED = ['viridis', 'cividis', 'turbo'];
 const KEY = 'streamd.palette';
 const SVG = 'http://www.w3.org/2000/svg';
 
+/** @param {Palette} palette */
 const colours = (palette) => SAMPLES[palette].trim().split(/\s+/);
+
+/**
+ * One of red, green and blue of each sample, 0 to 1.
+ * @param {Palette} palette
+ * @param {number} i
+ */
 const channel = (palette, i) => colours(palette).map((hex) => parseInt(hex.slice(2 * i, 2 * i + 2), 16) / 255);
 
+/**
+ * The one with this name, else the default.
+ * @param {string | null} name
+ * @returns {Palette}
+ */
+export const paletteNamed = (name) => (has(PALETTES, name) ? name : DEFAULT_PALETTE);
+
+/** Of the last visit. A browser may refuse any storage (SecurityError): then there was none. */
 export function storedPalette() {
-  const palette = localStorage.getItem(KEY);
-  return palette in PALETTES ? palette : DEFAULT_PALETTE;
+  try {
+    return paletteNamed(localStorage.getItem(KEY));
+  } catch {
+    return DEFAULT_PALETTE;
+  }
 }
 
-export const storePalette = (palette) => localStorage.setItem(KEY, palette);
+/** @param {Palette} palette */
+export function storePalette(palette) {
+  try {
+    localStorage.setItem(KEY, palette);
+  } catch {
+    // It is refused, or full: the choice is for this visit.
+  }
+}
 
-/** What to ask the server for, and how to colour it: [view, palette]; a palette is of the depth view only. */
+/**
+ * What to ask the server for, and how to colour it; a palette is of the depth view only.
+ * @param {View} view
+ * @param {Palette} palette
+ * @returns {[View, Palette]}
+ */
 export function served(view, palette) {
   return view === 'depth' && palette !== DEFAULT_PALETTE ? ['gray', palette] : [view, DEFAULT_PALETTE];
 }
 
-/** For a legend. */
+/**
+ * For a legend.
+ * @param {string} direction
+ * @param {Palette} palette
+ */
 export const gradient = (direction, palette) =>
   `linear-gradient(${direction}, ${colours(palette).map((hex) => `#${hex}`).join(', ')})`;
 
-/** Colour a media element; the filters must be in its document. */
+/**
+ * Colour a media element; the filters must be in its document.
+ * @param {HTMLElement} element
+ * @param {Palette} palette
+ */
 export function paint(element, palette) {
   element.dataset.palette = palette;
-  element.style.filter = ['inferno', 'gray'].includes(palette) ? '' : `url(#palette-${palette})`;
+  element.style.filter = FILTERED.includes(palette) ? `url(#palette-${palette})` : '';
 }
 
 /** Put the filters into the document. */
@@ -55,7 +100,7 @@ export function installFilters() {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('class', 'filters');
   svg.setAttribute('aria-hidden', 'true');
-  for (const palette of ['viridis', 'cividis', 'turbo']) {
+  for (const palette of FILTERED) {
     const filter = svg.appendChild(document.createElementNS(SVG, 'filter'));
     filter.id = `palette-${palette}`;
     filter.setAttribute('color-interpolation-filters', 'sRGB');
@@ -69,26 +114,45 @@ export function installFilters() {
   document.body.append(svg);
 }
 
-/** A gray picture, coloured: PNG. */
+/**
+ * A gray picture, coloured: PNG.
+ * @param {Blob} blob
+ * @param {Palette} palette
+ */
 export async function colour(blob, palette) {
   const bitmap = await createImageBitmap(blob);
-  const canvas = Object.assign(document.createElement('canvas'), { width: bitmap.width, height: bitmap.height });
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const context = canvas.getContext('2d');
+  if (!context) throw new TypeError('This browser cannot draw.');
   context.drawImage(bitmap, 0, 0);
+  bitmap.close();
   const image = context.getImageData(0, 0, canvas.width, canvas.height);
-  const tables = [0, 1, 2].map((i) => tableOf(channel(palette, i)));
-  for (let at = 0; at < image.data.length; at += 4) {
-    const gray = image.data[at];
-    for (let i = 0; i < 3; i++) image.data[at + i] = tables[i][gray];
-  }
+  recolour(image.data, [0, 1, 2].map((i) => tableOf(channel(palette, i))));
   context.putImageData(image, 0, 0);
-  return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+  return canvas.convertToBlob({ type: 'image/png' });
 }
 
-function tableOf(samples) {
+/**
+ * Each pixel's red, green and blue by its gray.
+ * @param {Uint8ClampedArray} pixels RGBA
+ * @param {Uint8ClampedArray[]} tables
+ */
+export function recolour(pixels, tables) {
+  for (let at = 0; at < pixels.length; at += 4) {
+    const gray = pixels[at] ?? 0;
+    tables.forEach((table, i) => { pixels[at + i] = table[gray] ?? 0; });
+  }
+}
+
+/**
+ * 256 values from samples between 0 and 1.
+ * @param {number[]} samples at least two
+ */
+export function tableOf(samples) {
   return Uint8ClampedArray.from({ length: 256 }, (_, gray) => {
     const place = (gray / 255) * (samples.length - 1);
     const before = Math.min(Math.floor(place), samples.length - 2);
-    return 255 * (samples[before] + (samples[before + 1] - samples[before]) * (place - before));
+    const [low = 0, high = 0] = samples.slice(before, before + 2);
+    return 255 * (low + (high - low) * (place - before));
   });
 }

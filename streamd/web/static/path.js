@@ -4,9 +4,14 @@
 const FIRST_MS = 60_000;
 const CAP_MS = 600_000;
 
+/** @import { Player } from './player.js' */
+
+/** @type {string | null} */
 let reason = null; // why there is none
 let delayMs = FIRST_MS;
+/** @type {number | null} */
 let timer = null;
+/** @type {Set<Player>} */
 const fallen = new Set(); // players that do without, oldest first
 
 export const path = {
@@ -14,13 +19,18 @@ export const path = {
     return reason;
   },
 
-  /** This player has found none, or has heard of it. */
+  /**
+   * This player has found none, or does without because another found none.
+   * @param {Player} player
+   * @param {string} why
+   */
   missing(player, why) {
     reason = why;
     fallen.add(player);
     timer ??= setTimeout(tryAgain, delayMs);
   },
 
+  /** @param {Player} player */
   leave(player) {
     fallen.delete(player);
   },
@@ -30,7 +40,7 @@ export const path = {
     if (!reason) return;
     reason = null;
     delayMs = FIRST_MS;
-    clearTimeout(timer);
+    if (timer) clearTimeout(timer);
     timer = null;
     const returning = [...fallen];
     fallen.clear();

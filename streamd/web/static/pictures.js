@@ -1,6 +1,6 @@
 // Single pictures: Motion JPEG, which one connection brings, or stills that are asked for one by one.
 
-import { ApiError, ask, errorFrom } from './api.js';
+import { ApiError, asApiError, ask, errorFrom } from './api.js';
 import { jpegs } from './mjpeg.js';
 
 const AGAIN_MS = 1000;
@@ -8,15 +8,21 @@ const AGAIN_CAP_MS = 15_000;
 const STILL_TIMEOUT_MS = 12_000; // the server waits up to 10 s for a frame
 
 export class Pictures {
+  /** @type {number | undefined} */
   #timer;
   #failures = 0;
   #abort = new AbortController();
+  /** @type {string | null} */
   #key = null;
   #counted = { pictures: 0, bytes: 0, at: 0 };
 
-  /** onPicture(ImageBitmap) for each; onFailure(error) each time that none comes: it goes on trying. */
+  /**
+   * onPicture() for each; onFailure() each time that none comes: it goes on trying.
+   * @param {{onPicture: (picture: ImageBitmap) => void, onFailure: (error: ApiError) => void}} callbacks
+   */
   constructor({ onPicture, onFailure }) {
-    Object.assign(this, { onPicture, onFailure });
+    this.onPicture = onPicture;
+    this.onFailure = onFailure;
   }
 
   stop() {
@@ -26,17 +32,24 @@ export class Pictures {
     this.#failures = 0;
   }
 
-  /** Motion JPEG from `url`. */
+  /**
+   * Motion JPEG.
+   * @param {string} url
+   */
   stream(url) {
     this.#begin(url, async (signal) => {
       const response = await fetch(url, { signal, cache: 'no-store' });
-      if (!response.ok) throw await errorFrom(response);
+      if (!response.ok || !response.body) throw await errorFrom(response);
       for await (const jpeg of jpegs(response.body)) await this.#show(jpeg, signal);
       throw new ApiError('The pictures ended.', { code: 'ended' });
     });
   }
 
-  /** A still from `url` each `everyMs`, counted from the last one's arrival. */
+  /**
+   * A still each `everyMs`, counted from the last one's arrival.
+   * @param {string} url
+   * @param {number} everyMs
+   */
   stills(url, everyMs) {
     this.#begin(`${url} ${everyMs}`, async (signal) => {
       const either = AbortSignal.any([signal, AbortSignal.timeout(STILL_TIMEOUT_MS)]);
@@ -53,32 +66,44 @@ export class Pictures {
     return at ? { fps: (pictures * 1000) / (now - at), kbps: (bytes * 8) / (now - at) } : null;
   }
 
-  /** `act` gives how long to wait before it is to be done again, or raises. */
+  /**
+   * `act` gives how long to wait before it is to be done again, ms, or raises.
+   * @param {string} key
+   * @param {(signal: AbortSignal) => Promise<number>} act
+   */
   #begin(key, act) {
     if (key === this.#key) return;
     this.stop();
     this.#key = key;
     this.#abort = new AbortController();
     this.#counted.at = 0;
-    this.#run(act, this.#abort.signal);
+    void this.#run(act, this.#abort.signal);
   }
 
+  /**
+   * @param {(signal: AbortSignal) => Promise<number>} act
+   * @param {AbortSignal} signal
+   */
   async #run(act, signal) {
-    let waitMs;
+    let waitMs = 0;
     try {
       waitMs = await act(signal);
-    } catch (error) {
+    } catch (thrown) {
       if (signal.aborted) return;
+      const error = asApiError(thrown);
       waitMs = error.retryAfterMs ?? Math.min(AGAIN_MS * 2 ** this.#failures++, AGAIN_CAP_MS);
       this.onFailure(error);
     }
-    if (!signal.aborted) this.#timer = setTimeout(() => this.#run(act, signal), waitMs);
+    if (!signal.aborted) this.#timer = setTimeout(() => void this.#run(act, signal), waitMs);
   }
 
+  /**
+   * @param {Blob} blob
+   * @param {AbortSignal} signal
+   */
   async #show(blob, signal) {
-    if (signal.aborted) return;
     const picture = await createImageBitmap(blob);
-    if (signal.aborted) return;
+    signal.throwIfAborted();
     this.#counted.pictures += 1;
     this.#counted.bytes += blob.size;
     this.#failures = 0;

@@ -1,6 +1,9 @@
 // One picture on the page: a stream in a view, by WebRTC, else by Motion JPEG, else by stills.
 // The last picture stays until the next one shows.
 
+/** @import { ApiError, Clock } from './api.js' */
+/** @import { Measured, Phase, PhaseChange, Wanted } from './types.js' */
+
 import { ofStream, whepOf } from './api.js';
 import { CaptureToScreen } from './measuring.js';
 import { served } from './palettes.js';
@@ -16,35 +19,47 @@ const FALL_BACK_STILL_MS = 1500; // small pictures without WebRTC: connections a
 
 export class Player {
   picture = false; // something of what is wanted has been shown
-  via = null; // webrtc, mjpeg or stills; null while stopped
+  /** @type {'webrtc' | 'mjpeg' | 'stills' | null} */
+  via = null; // null while stopped
+  /** @type {Phase} */
   phase = 'stopped';
+  /** @type {string | null} */
   reason = null; // why not WebRTC
+  /** @type {ApiError | null} */
   error = null; // the last failure stays during the next attempt
   blocked = false; // the browser wants a tap before it plays
+  /** @type {Measured | null} */
   measured = null;
+  /** @type {Wanted | null} */
   #wanted = null;
   #pathless = 0; // sessions in a row that found no media path
   #trying = false; // WebRTC again, behind Motion JPEG
+  /** @type {number | undefined} */
   #patience;
   #frames = { count: -1, at: 0 };
 
-  /** onChange() whenever something above has changed. */
+  /**
+   * @param {HTMLElement} box
+   * @param {Clock} clock
+   * @param {() => void} onChange called whenever something above has changed
+   */
   constructor(box, clock, onChange) {
     this.onChange = onChange;
     this.screen = new Screen(box);
     this.video = this.screen.video;
-    const onState = (change) => this.#stateChanged(change);
-    this.viewer = new WhepViewer({ onStream: (stream, receiver) => this.#receive(stream, receiver), onState });
+    this.viewer = new WhepViewer({
+      onStream: (stream, receiver) => { this.#receive(stream, receiver); },
+      onState: (change) => { this.#stateChanged(change); },
+    });
     this.captureToScreen = new CaptureToScreen(this.video, clock);
     this.pictures = new Pictures({
-      onPicture: (picture) => this.#pictureArrived(picture),
-      onFailure: (error) => this.#failed(error),
+      onPicture: (picture) => { this.#pictureArrived(picture); },
+      onFailure: (error) => { this.#failed(error); },
     });
-    this.video.addEventListener('loadeddata', () => this.#videoArrived());
+    this.video.addEventListener('loadeddata', () => { this.#videoArrived(); });
   }
 
-  /** wanted: {name, view, palette, small, still, silent}: small for one among many, still for now and then a picture;
-   * silent while there is none to ask for, but what a session shows. */
+  /** @param {Wanted} wanted */
   show(wanted) {
     const [view, palette] = served(wanted.view, wanted.palette);
     const before = this.#wanted;
@@ -52,8 +67,8 @@ export class Player {
     const same = before?.name === wanted.name && before.view === view && before.still === wanted.still;
     if (!same) this.screen.keep();
     this.screen.paint(palette);
-    if (!same) this.#start();
-    else if (this.via === 'mjpeg') this.#withoutWebRtc();
+    if (!same) this.#start(this.#wanted);
+    else if (this.via === 'mjpeg') this.#withoutWebRtc(this.#wanted);
   }
 
   /** Nothing runs any more; the last picture stays. */
@@ -70,19 +85,22 @@ export class Player {
   retry() {
     if (!this.#wanted) return;
     this.viewer.retry();
-    if (this.via !== 'webrtc' && !this.picture) this.#start();
+    if (this.via !== 'webrtc' && !this.picture) this.#start(this.#wanted);
   }
 
   /** Begin again: what shows the old pictures may not have noticed that the server is another. */
   restart() {
-    if (!this.#wanted || this.via === 'webrtc') return this.viewer.retry();
+    if (!this.#wanted || this.via === 'webrtc') {
+      this.viewer.retry();
+      return;
+    }
     this.screen.keep();
-    this.#start();
+    this.#start(this.#wanted);
   }
 
   /** From Motion JPEG, which goes on meanwhile. */
   tryWebRtc() {
-    if (this.via !== 'mjpeg' || this.#trying) return;
+    if (!this.#wanted || this.via !== 'mjpeg' || this.#trying) return;
     this.#trying = true;
     this.viewer.play(whepOf(this.#wanted.name, this.#wanted.view));
     this.onChange();
@@ -90,7 +108,7 @@ export class Player {
 
   /** Another player has found the way. */
   comeBack() {
-    if (this.via === 'mjpeg' && !this.#trying) this.#start();
+    if (this.#wanted && this.via === 'mjpeg' && !this.#trying) this.#start(this.#wanted);
   }
 
   /** Whether pictures come, and not only the last one is kept. */
@@ -108,11 +126,11 @@ export class Player {
       this.measured = this.pictures.take();
       return;
     }
-    this.measured = await this.viewer.measure().catch(() => null);
-    if (!this.measured) return;
-    this.measured.captureMs = this.captureToScreen.take();
+    const measured = await this.viewer.measure().catch(() => null);
+    this.measured = measured && { ...measured, captureMs: this.captureToScreen.take() };
+    if (!measured) return;
     const now = performance.now();
-    if (this.measured.frames !== this.#frames.count) this.#frames = { count: this.measured.frames, at: now };
+    if (measured.frames !== this.#frames.count) this.#frames = { count: measured.frames, at: now };
     else if (now - this.#frames.at > STALL_MS) this.viewer.reconnect('No pictures arrive.');
   }
 
@@ -122,9 +140,9 @@ export class Player {
     this.retry();
   }
 
-  #start() {
+  /** @param {Wanted} wanted */
+  #start({ name, view, still }) {
     this.#quiet();
-    const { name, view, still } = this.#wanted;
     if (still) {
       this.via = 'stills';
       this.pictures.stills(ofStream(name, '/snapshot', { view, format: 'jpg' }), STILL_MS);
@@ -132,7 +150,7 @@ export class Player {
       this.#fallBack(path.reason);
     } else {
       this.via = 'webrtc';
-      this.#patience = setTimeout(() => this.#losePatience(), PATIENCE_MS);
+      this.#patience = setTimeout(() => { this.#losePatience(); }, PATIENCE_MS);
       this.viewer.play(whepOf(name, view));
     }
     this.onChange();
@@ -154,6 +172,7 @@ export class Player {
 
   // --- WebRTC
 
+  /** @param {PhaseChange} change */
   #stateChanged({ phase, error }) {
     this.phase = phase;
     if (phase !== 'connected') this.measured = null;
@@ -170,8 +189,8 @@ export class Player {
     if (this.via !== 'webrtc') return;
     if (phase !== 'connecting') this.error = error;
     if (error?.code === 'no_media_path') this.#pathless += 1;
-    const unauthorised = [401, 403].includes(error?.status);
-    if (phase === 'failed' && !unauthorised) this.#fallBack(error.code === 'no_webrtc' ? 'no WebRTC here' : error.message);
+    const unauthorised = error?.status === 401 || error?.status === 403;
+    if (phase === 'failed' && error && !unauthorised) this.#fallBack(error.code === 'no_webrtc' ? 'no WebRTC here' : error.message);
     else if (this.#pathless > 1) this.#fallBack('WebRTC finds no path (UDP)');
     this.onChange();
   }
@@ -181,19 +200,31 @@ export class Player {
     if (this.via === 'webrtc' && (stuck || this.#pathless)) this.#fallBack('WebRTC finds no path (UDP)');
   }
 
+  /**
+   * @param {MediaStream} stream
+   * @param {RTCRtpReceiver} receiver
+   */
   #receive(stream, receiver) {
     this.screen.keep();
     if (!this.#trying) this.picture = false;
     this.video.srcObject = stream;
     this.captureToScreen.follow(receiver);
-    this.video.play().catch((error) => {
-      this.blocked = error.name === 'NotAllowedError';
+    void this.play();
+  }
+
+  /** A browser may want a tap first. */
+  async play() {
+    try {
+      await this.video.play();
+    } catch (error) {
+      this.blocked = error instanceof DOMException && error.name === 'NotAllowedError';
       this.onChange();
-    });
+    }
   }
 
   // --- without WebRTC
 
+  /** @param {string} reason */
   #fallBack(reason) {
     this.viewer.stop();
     this.captureToScreen.follow(null);
@@ -201,13 +232,13 @@ export class Player {
     this.via = 'mjpeg';
     this.error = null;
     this.reason = reason;
-    this.#withoutWebRtc();
+    if (this.#wanted) this.#withoutWebRtc(this.#wanted);
     path.missing(this, reason);
     this.onChange();
   }
 
-  #withoutWebRtc() {
-    const { name, view, small, silent } = this.#wanted;
+  /** @param {Wanted} wanted */
+  #withoutWebRtc({ name, view, small, silent }) {
     if (small && silent) {
       this.pictures.stop();
       this.picture = false;
@@ -219,16 +250,18 @@ export class Player {
     this.#trying = false;
     this.viewer.stop();
     this.video.srcObject = null;
-    path.missing(this, this.reason);
+    path.missing(this, this.reason ?? '');
     this.onChange();
   }
 
+  /** @param {ApiError} error */
   #failed(error) {
     this.error = error;
     this.picture = false;
     this.onChange();
   }
 
+  /** @param {ImageBitmap} picture */
   #pictureArrived(picture) {
     this.screen.draw(picture);
     this.#arrived();

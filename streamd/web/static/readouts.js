@@ -1,25 +1,40 @@
 // The numbers of the large stream.
 
-import { $, fixed, isNumber, joined, whole, write } from './dom.js';
+/** @import { Player } from './player.js' */
+/** @import { Measured, Model, Stream } from './types.js' */
 
+import { $, fixed, isNumber, joined, part, whole, write } from './dom.js';
+
+/**
+ * @param {string} id
+ * @param {string} value
+ */
 function readout(id, value) {
   const node = $(id);
-  write(node.firstElementChild, value);
+  write(part(node, 'b'), value);
   node.classList.toggle('none', value === '–');
 }
 
-/** {ms, measured, parts}: from capture to screen, measured, else the sum of the parts that are known. */
+/**
+ * From capture to screen: measured, else the sum of the parts that are known; `text` is those parts.
+ * @param {Stream | null} stream
+ * @param {Measured | null | undefined} seen
+ */
 export function latencyOf(stream, seen) {
-  const parts = [['server', stream?.latency_ms?.p50], ['network', seen?.networkMs], ['browser', seen?.browserMs]];
-  const known = parts.filter(([, ms]) => isNumber(ms));
-  const told = known.map(([what, ms]) => `${what} ${fixed(ms)}`).join(' + ');
-  if (isNumber(seen?.captureMs)) return { ms: seen.captureMs, sign: '', told, measured: true };
+  const parts = Object.entries({ server: stream?.latency_ms?.p50, network: seen?.networkMs, browser: seen?.browserMs });
+  const known = parts.flatMap(([what, ms]) => (isNumber(ms) ? [{ what, ms }] : []));
+  const text = known.map(({ what, ms }) => `${what} ${fixed(ms)}`).join(' + ');
+  if (isNumber(seen?.captureMs)) return { ms: seen.captureMs, sign: '', text, measured: true };
   const complete = isNumber(stream?.latency_ms?.p50) && isNumber(seen?.browserMs); // browsers may keep the network's share
-  const ms = complete ? known.reduce((sum, [, part]) => sum + part, 0) : null;
-  return { ms, sign: known.length === 3 ? '≈ ' : '≥ ', told, measured: false };
+  const ms = complete ? known.reduce((sum, each) => sum + each.ms, 0) : null;
+  return { ms, sign: known.length === 3 ? '≈ ' : '≥ ', text, measured: false };
 }
 
-/** stream: of the API, or null; seen: what the player measured, or null. */
+/**
+ * @param {Stream | null} stream
+ * @param {Measured | null | undefined} seen
+ * @param {Player | undefined} player
+ */
 export function renderReadouts(stream, seen, player) {
   const jpeg = player?.via === 'mjpeg';
   readout('fps', fixed(seen?.fps, 1));
@@ -29,9 +44,7 @@ export function renderReadouts(stream, seen, player) {
   const latency = latencyOf(stream, seen);
   readout('latency', isNumber(latency.ms) ? `${latency.sign}${fixed(latency.ms)}` : '–');
   write($('latency-name'), latency.measured ? 'capture to screen' : isNumber(latency.ms) ? 'capture to screen, estimated' : '');
-  const { p50, p95 } = stream?.latency_ms ?? {};
-  const parts = latency.measured ? isNumber(p50) && `server ${fixed(p50)}` : latency.told;
-  write($('latency-parts'), joined(', ', parts, isNumber(p95) && `${parts?.includes?.('+') ? 'server ' : ''}p95 ${fixed(p95)}`));
+  write($('latency-parts'), latencyParts(latency, stream));
 
   const kbps = seen?.kbps;
   readout('bitrate', isNumber(kbps) ? (kbps < 1000 ? fixed(kbps) : fixed(kbps / 1000, 1)) : '–');
@@ -47,10 +60,25 @@ export function renderReadouts(stream, seen, player) {
   write($('source'), stream?.source ?? '');
 }
 
+/**
+ * @param {ReturnType<typeof latencyOf>} latency
+ * @param {Stream | null} stream
+ */
+function latencyParts({ measured, text }, stream) {
+  const { p50, p95 } = stream?.latency_ms ?? {};
+  const server = isNumber(p50) ? `server ${fixed(p50)}` : '';
+  const parts = measured ? server : text;
+  return joined(', ', parts, isNumber(p95) && `${parts.includes('+') ? 'server ' : ''}p95 ${fixed(p95)}`);
+}
+
+/**
+ * @param {Model | null | undefined} model
+ * @param {number | null | undefined} flicker
+ */
 export function renderModel(model, flicker) {
   readout('model', model?.title ?? model?.name ?? '–');
   const unready = model?.state !== 'ready' && model?.state;
   const steadiness = model && isNumber(flicker) && `flicker ${fixed(flicker * 100, 1)}\u00a0%`;
   write($('model-more'), joined(' · ', unready, model?.runtime, model?.precision, steadiness));
-  write($('model-note'), joined('\n', model?.coarse && 'coarse built-in model', model?.message));
+  write($('model-note'), joined(': ', model?.coarse && 'Coarse built-in model', model?.message));
 }

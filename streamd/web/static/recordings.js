@@ -1,28 +1,20 @@
 // The list of recordings: page by page, the newest first. Who may control can delete them.
 
-import { ask, at } from './api.js';
-import { $, copyOf, isNumber, joined, write } from './dom.js';
+/** @import { Recording } from './types.js' */
 
-/**
- * @typedef {object} Recording
- * @property {string} path
- * @property {string} stream
- * @property {string} view
- * @property {string} started RFC 3339
- * @property {number} size_bytes
- * @property {boolean} complete false while it is being recorded
- * @property {boolean} cut_short
- */
+import { asApiError, ask, at, jsonOf } from './api.js';
+import { $, copyOf, isNumber, joined, part, write } from './dom.js';
 
 const PAGE = 100;
 let mayDelete = false;
-/** Where the next page begins; null at the end. @type {string | null} */
-let next = null;
-/** Counts how often the list was opened: answers to an earlier time are thrown away. */
-let opened = 0;
+/** @type {string | null} */
+let next = null; // where the next page begins; null at the end
+let opened = 0; // counts how often the list was opened: answers to an earlier time are thrown away
+
+const more = () => $('recordings-more', HTMLButtonElement);
 
 export function wireRecordings() {
-  $('recordings-more').onclick = loadMore;
+  more().onclick = () => void loadMore();
 }
 
 /** @param {boolean} control whether this visitor may delete */
@@ -31,8 +23,8 @@ export async function showRecordings(control) {
   next = null;
   opened += 1;
   $('recording-list').replaceChildren();
-  $('recordings-more').hidden = true;
-  $('recordings').showModal();
+  more().hidden = true;
+  $('recordings', HTMLDialogElement).showModal();
   await load();
 }
 
@@ -41,26 +33,27 @@ async function loadMore() {
   const list = $('recording-list');
   const before = list.children.length;
   await load();
-  list.children[before]?.querySelector('a').focus();
+  list.children[before]?.querySelector('a')?.focus();
 }
 
 async function load() {
-  const list = $('recording-list');
   const time = opened;
-  const more = $('recordings-more');
-  more.disabled = true;
+  more().disabled = true;
   write($('recordings-note'), 'Loading …');
   try {
-    const page = await (await ask(at('api/v1/recordings', { limit: PAGE, ...(next && { before: next }) }))).json();
+    const url = at('api/v1/recordings', { limit: String(PAGE), ...(next && { before: next }) });
+    const page = /** @type {{recordings: Recording[], next: string | null}} */ (await jsonOf(await ask(url)));
     if (time !== opened) return;
-    list.append(...page.recordings.map(item));
+    $('recording-list').append(...page.recordings.map(item));
     next = page.next;
-    more.hidden = next === null;
+    more().hidden = next === null;
     noteCount();
-  } catch (error) {
-    if (time === opened) write($('recordings-note'), error.status === 404 ? 'This streamd does not list recordings.' : error.message);
+  } catch (thrown) {
+    const error = asApiError(thrown);
+    const text = error.status === 404 ? 'This streamd does not list recordings.' : error.message;
+    if (time === opened) write($('recordings-note'), text);
   } finally {
-    if (time === opened) more.disabled = false;
+    if (time === opened) more().disabled = false;
   }
 }
 
@@ -74,16 +67,16 @@ function noteCount() {
 function item(recording) {
   const { path, stream, view } = recording;
   const element = copyOf('recording');
-  const [link, save] = element.querySelectorAll('a');
-  const button = element.querySelector('button');
-  link.href = save.href = addressOf(path);
+  const save = part(element, '.save', HTMLAnchorElement);
+  const button = part(element, '.delete', HTMLButtonElement);
+  part(element, 'a', HTMLAnchorElement).href = save.href = addressOf(path);
   save.ariaLabel = `Download ${path}`;
   save.title = 'Download';
   button.ariaLabel = `Delete ${path}`;
   button.hidden = !mayDelete || recording.complete === false; // one that is being recorded cannot be deleted
-  button.onclick = () => remove(recording, element);
-  write(element.querySelector('b'), joined(', ', stream, view) || path);
-  write(element.querySelector('small'), detailOf(recording));
+  button.onclick = () => void remove(recording, element);
+  write(part(element, 'b'), joined(', ', stream, view) || path);
+  write(part(element, 'small'), detailOf(recording));
   return element;
 }
 
@@ -92,7 +85,7 @@ const addressOf = (path) => at(`recordings/${path.split('/').map(encodeURICompon
 
 /** @param {Recording} recording */
 function detailOf({ started, size_bytes: bytes, complete, cut_short: cutShort }) {
-  const when = Date.parse(started);
+  const when = Date.parse(started ?? '');
   return joined(
     ' · ',
     when && new Date(when).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' }),
@@ -119,22 +112,30 @@ async function remove(recording, element) {
   if (!(await confirmed(`Delete this recording? ${title}. It cannot be brought back.`))) return;
   try {
     await ask(addressOf(recording.path), { method: 'DELETE' });
-  } catch (error) {
-    if (error.status !== 404) return write($('recordings-note'), `Not deleted: ${error.message}`); // 404: it has gone
+  } catch (thrown) {
+    const error = asApiError(thrown);
+    if (error.status !== 404) { // 404: it has gone
+      write($('recordings-note'), `Not deleted: ${error.message}`);
+      return;
+    }
   }
   const neighbour = element.nextElementSibling ?? element.previousElementSibling;
   element.remove();
   noteCount();
-  (neighbour?.querySelector('button:not([hidden])') ?? $('recordings').querySelector('form button')).focus();
+  const button = neighbour?.querySelector('button:not([hidden])');
+  (button instanceof HTMLElement ? button : part($('recordings'), 'form button')).focus();
 }
 
-/** @param {string} text */
+/**
+ * @param {string} text
+ * @returns {Promise<boolean>}
+ */
 function confirmed(text) {
-  const dialog = $('confirm');
+  const dialog = $('confirm', HTMLDialogElement);
   write($('confirm-text'), text);
   dialog.returnValue = '';
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
+    dialog.addEventListener('close', () => { resolve(dialog.returnValue === 'yes'); }, { once: true });
   });
 }

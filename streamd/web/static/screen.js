@@ -1,11 +1,15 @@
 // What a player shows on: a video, and behind it a canvas with single pictures: those that come one by one, and the
 // last one of a video, until the next one shows.
 
-import { paint } from './palettes.js';
+/** @import { Palette } from './types.js' */
+
+import { contextOf } from './dom.js';
+import { DEFAULT_PALETTE, paint } from './palettes.js';
 
 export class Screen {
-  #palette = 'inferno';
+  #palette = DEFAULT_PALETTE;
 
+  /** @param {HTMLElement} box */
   constructor(box) {
     this.still = Object.assign(document.createElement('canvas'), { hidden: true });
     this.video = Object.assign(document.createElement('video'), { autoplay: true, muted: true, playsInline: true });
@@ -16,7 +20,10 @@ export class Screen {
     return Boolean(this.video.srcObject && this.video.videoWidth);
   }
 
-  /** The colours of what is shown from now on. */
+  /**
+   * The colours of what is shown from now on.
+   * @param {Palette} palette
+   */
   paint(palette) {
     this.#palette = palette;
     paint(this.video, palette);
@@ -27,10 +34,11 @@ export class Screen {
     if (this.hasVideo) this.draw(this.video, this.video.videoWidth, this.video.videoHeight);
   }
 
+  /** @param {ImageBitmap | HTMLVideoElement} picture */
   draw(picture, width = picture.width, height = picture.height) {
     const { still } = this;
     if (still.width !== width || still.height !== height) Object.assign(still, { width, height });
-    still.getContext('2d').drawImage(picture, 0, 0);
+    contextOf(still).drawImage(picture, 0, 0);
     still.hidden = false;
     paint(still, this.#palette);
   }

@@ -1,21 +1,39 @@
 // The keyboard. The help dialog is written from this list.
 
-/** [keys, what is shown for them, what they do, name of the page's action, its arguments]. */
+/**
+ * What the page does; false when there was nothing to do. `number` gets the key, `step` also whether it goes by rows.
+ * @typedef {{
+ *   number: (key: string) => boolean,
+ *   step: (by: number, rows: boolean) => boolean,
+ *   nextView: (by: number) => boolean,
+ * } & Record<
+ *   'grid' | 'nextPalette' | 'toggleFullScreen' | 'saveSnapshot' | 'toggleRecording' | 'showRecordings' | 'showHelp',
+ *   () => unknown
+ * >} Actions
+ */
+
+/** @typedef {{key: string, rows: boolean, actions: Actions}} Press */
+
+/**
+ * [keys, what is shown for them, what they do, the action].
+ * @type {[string[], string, string, (press: Press) => unknown][]}
+ */
 const SHORTCUTS = [
-  [['1', '2', '3', '4', '5', '6', '7', '8', '9'], '1 – 9', 'a stream, large', 'number'],
-  [['ArrowLeft', 'ArrowUp'], '← ↑', 'the one before', 'step', -1],
-  [['ArrowRight', 'ArrowDown'], '→ ↓', 'the next one', 'step', 1],
-  [['g', 'Escape'], 'g Esc', 'all streams', 'grid'],
-  [['v'], 'v', 'next view', 'nextView', 1],
-  [['V'], 'V', 'the view before', 'nextView', -1],
-  [['p'], 'p', 'next palette', 'nextPalette'],
-  [['f'], 'f', 'full screen', 'toggleFullScreen'],
-  [['s'], 's', 'save a snapshot', 'saveSnapshot'],
-  [['r'], 'r', 'start or stop recording', 'toggleRecording'],
-  [['l'], 'l', 'list of recordings', 'showRecordings'],
-  [['?'], '?', 'this help', 'showHelp'],
+  [['1', '2', '3', '4', '5', '6', '7', '8', '9'], '1 – 9', 'a stream, large', ({ key, actions }) => actions.number(key)],
+  [['ArrowLeft', 'ArrowUp'], '← ↑', 'the one before', ({ rows, actions }) => actions.step(-1, rows)],
+  [['ArrowRight', 'ArrowDown'], '→ ↓', 'the next one', ({ rows, actions }) => actions.step(1, rows)],
+  [['g', 'Escape'], 'g Esc', 'all streams', ({ actions }) => actions.grid()],
+  [['v'], 'v', 'next view', ({ actions }) => actions.nextView(1)],
+  [['V'], 'V', 'the view before', ({ actions }) => actions.nextView(-1)],
+  [['p'], 'p', 'next palette', ({ actions }) => actions.nextPalette()],
+  [['f'], 'f', 'full screen', ({ actions }) => actions.toggleFullScreen()],
+  [['s'], 's', 'save a snapshot', ({ actions }) => actions.saveSnapshot()],
+  [['r'], 'r', 'start or stop recording', ({ actions }) => actions.toggleRecording()],
+  [['l'], 'l', 'list of recordings', ({ actions }) => actions.showRecordings()],
+  [['?'], '?', 'this help', ({ actions }) => actions.showHelp()],
 ];
 
+/** @param {HTMLElement} list a <dl> */
 export function listShortcuts(list) {
   for (const [, shown, what] of SHORTCUTS) {
     const keys = document.createElement('dt');
@@ -26,14 +44,16 @@ export function listShortcuts(list) {
   }
 }
 
-/** `actions` has a function for each name above; number() gets the key, step() also whether it goes by rows. */
+/** @param {Actions} actions */
 export function listenToKeys(actions) {
   document.addEventListener('keydown', (event) => {
     const { key, target } = event;
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    if (document.querySelector('dialog[open]') || target.closest?.('input, select')) return;
-    const [, , , name, argument = key] = SHORTCUTS.find(([keys]) => keys.includes(key)) ?? [];
-    if (!name) return;
-    if (actions[name](argument, key === 'ArrowUp' || key === 'ArrowDown') !== false) event.preventDefault();
+    if (document.querySelector('dialog[open]') || isForTyping(target)) return;
+    const [, , , act] = SHORTCUTS.find(([keys]) => keys.includes(key)) ?? [];
+    if (act && act({ key, rows: key === 'ArrowUp' || key === 'ArrowDown', actions }) !== false) event.preventDefault();
   });
 }
+
+/** @param {EventTarget | null} target */
+const isForTyping = (target) => target instanceof Element && target.closest('input, select') !== null;

@@ -1,26 +1,33 @@
 // The pictures of all streams: a tile each, that shows live video while it is looked at, alone or among the others.
 
+/** @import { Page, PageState, Stream, View } from './types.js' */
+
 import { DEFAULT_VIEW, VIEWS, addressOf } from './address.js';
-import { copyOf, fixed, joined, write } from './dom.js';
+import { copyOf, fixed, joined, keysOf, part, write } from './dom.js';
 import { isOver, sleeps, tileNotice, writeNotice } from './notice.js';
 import { Player } from './player.js';
 
-const MOST_LIVE = 9; // more at once is more than a browser decodes well; the rest are stills
+const MAX_LIVE = 9; // more at once is more than a browser decodes well; the rest are stills
 const GRACE_MS = 8000; // out of sight this long: its session ends
 
 export class Wall {
+  /** @type {Map<string, Tile>} */
   #tiles = new Map();
-  #observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: '80px' });
+  #observer = new IntersectionObserver((entries) => { this.#seen(entries); }, { rootMargin: '80px' });
   #asleep = false;
 
-  /** `page` tells what is wanted: {layout, stream, views, palette}, news, render(), setView(name, view). */
+  /**
+   * @param {HTMLElement} container
+   * @param {Page} page its state is what is wanted
+   */
   constructor(container, page) {
-    Object.assign(this, { container, page });
+    this.container = container;
+    this.page = page;
   }
 
   get large() {
     const { layout, stream } = this.page.state;
-    return layout === 'one' ? this.#tiles.get(stream) ?? null : null;
+    return layout === 'one' && stream ? this.#tiles.get(stream) ?? null : null;
   }
 
   get tiles() {
@@ -63,11 +70,15 @@ export class Wall {
     for (const { player } of this.tiles) player.restart();
   }
 
-  /** Move the focus among the tiles: by one, or by a row. */
+  /**
+   * Move the focus among the tiles: by one, or by a row.
+   * @param {number} by
+   * @param {boolean} rows
+   */
   step(by, rows) {
     const links = this.tiles.map((tile) => tile.link);
     const columns = getComputedStyle(this.container).gridTemplateColumns.split(' ').length;
-    const at = links.indexOf(document.activeElement?.closest?.('.tile')?.querySelector('.open'));
+    const at = links.findIndex((link) => link === document.activeElement?.closest('.tile')?.querySelector('.open'));
     const to = at < 0 ? 0 : at + by * (rows ? columns : 1);
     links[to]?.focus();
   }
@@ -83,16 +94,18 @@ export class Wall {
       tile.element.remove();
       this.#tiles.delete(name);
     }
-    names.forEach((name, i) => {
-      if (!this.#tiles.has(name)) {
-        const tile = new Tile(name, this.page);
-        this.#tiles.set(name, tile);
-        this.#observer.observe(tile.element);
-      }
-      const { element } = this.#tiles.get(name);
-      if (this.container.children[i] !== element) this.container.insertBefore(element, this.container.children[i] ?? null);
+    this.#tiles = new Map(names.map((name) => [name, this.#tiles.get(name) ?? this.#add(name)]));
+    this.tiles.forEach(({ element }, i) => {
+      const there = this.container.children[i] ?? null;
+      if (there !== element) this.container.insertBefore(element, there);
     });
-    this.#tiles = new Map(names.map((name) => [name, this.#tiles.get(name)]));
+  }
+
+  /** @param {string} name */
+  #add(name) {
+    const tile = new Tile(name, this.page);
+    this.#observer.observe(tile.element);
+    return tile;
   }
 
   #chooseLive() {
@@ -100,12 +113,13 @@ export class Wall {
     if (large) return new Set([large]);
     const eligible = this.tiles.filter((tile) => tile.visible && tile.mayPlay(this.page.news.stream(tile.name)));
     const playing = eligible.filter((tile) => tile.live);
-    return new Set([...playing, ...eligible.filter((tile) => !tile.live)].slice(0, MOST_LIVE));
+    return new Set([...playing, ...eligible.filter((tile) => !tile.live)].slice(0, MAX_LIVE));
   }
 
+  /** @param {IntersectionObserverEntry[]} entries */
   #seen(entries) {
     for (const { target, isIntersecting } of entries) {
-      const tile = this.#tiles.get(target.dataset.name);
+      const tile = this.tiles.find(({ element }) => element === target);
       if (tile) tile.visible = isIntersecting;
     }
     this.page.render();
@@ -116,35 +130,47 @@ class Tile {
   visible = false;
   live = false;
   large = false;
+  /** @type {number | null} */
   #leaving = null;
+  /** @type {string | null} */
   #state = null;
 
+  /**
+   * @param {string} name
+   * @param {Page} page
+   */
   constructor(name, page) {
     this.name = name;
     this.element = copyOf('tile');
     this.element.dataset.name = name;
     this.element.dataset.testid = `tile-${name}`;
-    const part = (selector) => this.element.querySelector(selector);
-    this.screen = part('.screen');
-    this.link = part('.open');
-    this.notice = part('.notice');
-    this.via = part('.via');
-    this.select = part('select');
-    this.player = new Player(this.screen, page.news.clock, () => page.renderSoon());
-    part('b').textContent = name;
+    this.screen = part(this.element, '.screen');
+    this.link = part(this.element, '.open', HTMLAnchorElement);
+    this.notice = part(this.element, '.notice');
+    this.via = part(this.element, '.via');
+    this.button = part(this.via, 'button', HTMLButtonElement);
+    this.select = part(this.element, 'select', HTMLSelectElement);
+    this.player = new Player(this.screen, page.news.clock, () => { page.renderSoon(); });
+    part(this.element, 'b').textContent = name;
     this.link.ariaLabel = `Show ${name} large`;
     this.select.ariaLabel = `View of ${name}`;
-    this.select.onchange = () => page.setView(name, this.select.value);
-    this.screen.ondblclick = () => this.large && page.toggleFullScreen();
-    this.via.querySelector('button').onclick = () => this.player.tryWebRtc();
+    this.select.onchange = () => { page.setView(name, /** @type {View} */ (this.select.value)); };
+    this.screen.ondblclick = () => {
+      if (this.large) page.toggleFullScreen();
+    };
+    this.button.onclick = () => { this.player.tryWebRtc(); };
   }
 
-  /** Whether the grid may play it: a stream on demand is not woken by being listed. */
+  /**
+   * Whether the grid may play it: a stream on demand is not woken by being listed.
+   * @param {Stream | null} stream
+   */
   mayPlay(stream) {
     if (!stream || sleeps(stream)) return false;
     return !isOver(stream) || this.live;
   }
 
+  /** @param {PageState} state */
   place({ layout, stream, views }) {
     this.large = layout === 'one' && stream === this.name;
     this.element.classList.toggle('large', this.large);
@@ -155,11 +181,15 @@ class Tile {
     else delete this.player.video.dataset.testid;
   }
 
-  /** live: play; a still for what is in sight but beyond the number; null to stop at once. */
+  /**
+   * @param {boolean | null} live play; a still for what is in sight but beyond the number; null to stop at once
+   * @param {PageState} state
+   * @param {Stream | null} stream
+   */
   follow(live, { views, palette }, stream) {
     const view = views.get(this.name) ?? DEFAULT_VIEW;
     this.live = Boolean(live);
-    const silent = Boolean(stream) && stream.state !== 'running';
+    const silent = stream !== null && stream.state !== 'running';
     const wanted = { name: this.name, view, palette, small: !this.large, still: false, silent };
     if (this.#state !== 'running' && stream?.state === 'running') this.player.retry();
     this.#state = stream?.state ?? null;
@@ -176,7 +206,7 @@ class Tile {
     } else if (sleeps(stream)) {
       this.stop(); // streamd itself waits a little, should somebody come back
     } else if (this.player.via) {
-      this.#leaving ??= setTimeout(() => this.stop(), GRACE_MS);
+      this.#leaving ??= setTimeout(() => { this.stop(); }, GRACE_MS);
     }
   }
 
@@ -186,32 +216,43 @@ class Tile {
   }
 
   #stay() {
-    clearTimeout(this.#leaving);
+    if (this.#leaving) clearTimeout(this.#leaving);
     this.#leaving = null;
   }
 
+  /** @param {Page} page */
   render(page) {
-    const { name, player, large, live, select } = this;
+    const { name, player, large, live } = this;
     const stream = page.news.stream(name);
     const { gone } = page.news;
     writeNotice(this.notice, tileNotice({ name, stream, player, large, live, gone }));
     const word = gone ? 'no answer' : stream?.state ?? '';
-    this.element.querySelector('.dot').dataset.state = word;
+    part(this.element, '.dot').dataset.state = word;
     const rate = stream?.state === 'running' ? `${fixed(stream.fps_out, 0)} fps` : word;
-    write(this.element.querySelector('.detail'), joined(' · ', rate, stream?.recording && 'recording'));
+    write(part(this.element, '.detail'), joined(' · ', rate, stream?.recording && 'recording'));
     this.link.title = stream?.reason ?? '';
-    this.#renderViews(select, stream?.views ?? Object.keys(VIEWS), page.state.views.get(name) ?? DEFAULT_VIEW);
-    this.via.hidden = player.via !== 'mjpeg' || (!large && !player.picture);
-    write(this.via.firstElementChild, large ? `Motion JPEG: ${player.reason}` : 'Stills');
-    const button = this.via.querySelector('button');
-    button.disabled = player.trying;
-    write(button, player.trying ? 'Trying WebRTC …' : large ? 'Try WebRTC again' : 'Try WebRTC');
+    this.#renderViews(stream?.views ?? keysOf(VIEWS), page.state.views.get(name) ?? DEFAULT_VIEW);
+    this.#renderVia();
     player.video.ariaLabel = `${name}, live video`;
   }
 
-  #renderViews(select, views, view) {
+  /** How the picture comes, when it is not by WebRTC. */
+  #renderVia() {
+    const { player, large } = this;
+    this.via.hidden = player.via !== 'mjpeg' || (!large && !player.picture);
+    write(part(this.via, 'span'), large ? `Motion JPEG: ${player.reason ?? ''}` : 'Stills');
+    this.button.disabled = player.trying;
+    write(this.button, player.trying ? 'Trying WebRTC …' : large ? 'Try WebRTC again' : 'Try WebRTC');
+  }
+
+  /**
+   * @param {View[]} views
+   * @param {View} view
+   */
+  #renderViews(views, view) {
+    const { select } = this;
     if (select.options.length !== views.length) {
-      select.replaceChildren(...views.map((key) => new Option(VIEWS[key] ?? key, key)));
+      select.replaceChildren(...views.map((key) => new Option(VIEWS[key], key)));
     }
     if (select.value !== view) select.value = view;
   }

@@ -1,7 +1,9 @@
 // A WHEP draft-03 viewer: one video over WebRTC, kept alive until it is left.
 // Session is one offer and answer, never used twice. WhepViewer has the patience: back-off, jitter, Retry-After.
 
-import { ApiError, errorFrom } from './api.js';
+/** @import { Phase, PhaseChange } from './types.js' */
+
+import { ApiError, asApiError, errorFrom } from './api.js';
 import { iceServersOf } from './ice.js';
 import { Measuring } from './measuring.js';
 
@@ -13,22 +15,39 @@ const BACKOFF_CAP_MS = 15_000;
 const HOPELESS = new Set([400, 401, 403, 406, 415, 422]); // asking again changes nothing
 const CAPTURE_TIME = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time';
 
+/** Not in Firefox before 128. @param {RTCRtpTransceiver} transceiver */
 function preferH264(transceiver) {
-  const codecs = RTCRtpReceiver.getCapabilities?.('video')?.codecs ?? [];
+  if (!('setCodecPreferences' in transceiver && 'getCapabilities' in RTCRtpReceiver)) return;
+  const codecs = RTCRtpReceiver.getCapabilities('video')?.codecs ?? [];
+  /** @param {RTCRtpCodec} codec */
   const rank = ({ mimeType }) => (/h264/i.test(mimeType) ? 0 : 1);
-  transceiver.setCodecPreferences?.([...codecs].sort((a, b) => rank(a) - rank(b)));
+  transceiver.setCodecPreferences([...codecs].sort((a, b) => rank(a) - rank(b)));
 }
 
-/** Ask for the time of capture with the pictures; Chromium offers it only when told to. */
+/**
+ * Chromium's, a draft: https://w3c.github.io/webrtc-extensions/#rtp-header-extension-control
+ * @typedef {RTCRtpTransceiver & {
+ *   getHeaderExtensionsToNegotiate?: () => {uri: string, direction: string}[],
+ *   setHeaderExtensionsToNegotiate?: (extensions: {uri: string, direction: string}[]) => void,
+ * }} ExtensibleTransceiver
+ */
+
+/**
+ * Ask for the time of capture with the pictures; Chromium offers it only then.
+ * @param {ExtensibleTransceiver} transceiver
+ */
 function wantCaptureTime(transceiver) {
   const extensions = transceiver.getHeaderExtensionsToNegotiate?.();
   const wanted = extensions?.find(({ uri }) => uri === CAPTURE_TIME);
-  if (!wanted) return;
+  if (!extensions || !wanted) return;
   wanted.direction = 'sendrecv';
-  transceiver.setHeaderExtensionsToNegotiate(extensions);
+  transceiver.setHeaderExtensionsToNegotiate?.(extensions);
 }
 
-/** Raises ApiError (no_webrtc) where the browser has none, or was told to have none. */
+/**
+ * Raises ApiError (no_webrtc) where the browser has none, or was told to have none.
+ * @param {RTCConfiguration} configuration
+ */
 function peerConnection(configuration) {
   try {
     return new RTCPeerConnection(configuration);
@@ -37,18 +56,34 @@ function peerConnection(configuration) {
   }
 }
 
+/**
+ * @typedef {{
+ *   onStream: (stream: MediaStream, receiver: RTCRtpReceiver) => void,
+ *   onOpen: () => void,
+ *   onLost: (error: ApiError) => void,
+ * }} SessionCallbacks
+ */
+
 class Session {
+  /** @type {RTCPeerConnection | null} */
   pc = null;
   answered = false; // it is the media path that is missing
+  /** @type {string | null} */
   #resource = null;
   #closed = false;
   #opened = false;
+  /** @type {number | undefined} */
   #timer;
 
-  constructor(url, { onStream, onOpen, onLost }) {
-    Object.assign(this, { url, onStream, onOpen, onLost });
+  /**
+   * @param {string} url
+   * @param {SessionCallbacks} callbacks
+   */
+  constructor(url, callbacks) {
+    this.url = url;
+    this.callbacks = callbacks;
     this.#follow('new');
-    this.#negotiate().catch((error) => this.#lose(error));
+    this.#negotiate().catch((/** @type {unknown} */ error) => { this.#lose(asApiError(error)); });
   }
 
   close() {
@@ -57,22 +92,41 @@ class Session {
     clearTimeout(this.#timer);
     if (this.pc) this.pc.onconnectionstatechange = this.pc.ontrack = null;
     if (this.#transport()?.state === 'closed') this.#resource = null; // the server ended it already
-    this.#delete().finally(() => this.pc?.close()); // in this order, else DELETE may find no session
+    void this.#delete().finally(() => this.pc?.close()); // in this order, else DELETE may find no session
   }
 
   /** The offer goes out at once: the server's candidates are in the answer, ours reach it with the first check. */
   async #negotiate() {
     const iceServers = await iceServersOf(this.url);
     if (this.#closed) return;
-    this.pc = peerConnection({ bundlePolicy: 'max-bundle', iceServers });
-    this.pc.ontrack = ({ streams, track, receiver }) => this.onStream(streams[0] ?? new MediaStream([track]), receiver);
-    this.pc.onconnectionstatechange = () => this.#follow(this.pc.connectionState);
-    const transceiver = this.pc.addTransceiver('video', { direction: 'recvonly' });
+    const pc = (this.pc = peerConnection({ bundlePolicy: 'max-bundle', iceServers }));
+    pc.ontrack = ({ streams: [stream], track, receiver }) => {
+      this.callbacks.onStream(stream ?? new MediaStream([track]), receiver);
+    };
+    pc.onconnectionstatechange = () => { this.#follow(pc.connectionState); };
+    const transceiver = pc.addTransceiver('video', { direction: 'recvonly' });
     preferH264(transceiver);
     wantCaptureTime(transceiver);
-    await this.pc.setLocalDescription();
+    await pc.setLocalDescription();
+    const sdp = await this.#offer(pc.localDescription?.sdp ?? '');
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- it may have been closed meanwhile
+    if (this.#closed) {
+      await this.#delete(); // left while the offer was under way
+      return;
+    }
+    await pc.setRemoteDescription({ type: 'answer', sdp });
+    const transport = this.#transport();
+    transport?.addEventListener('statechange', () => {
+      if (transport.state === 'closed') this.#lose(new ApiError('The server ended the session.', { code: 'ended' }));
+    });
+  }
+
+  /**
+   * The answer. Raises ApiError.
+   * @param {string} body
+   */
+  async #offer(body) {
     const headers = { 'Content-Type': 'application/sdp' };
-    const body = this.pc.localDescription.sdp;
     const response = await fetch(this.url, { method: 'POST', headers, body }).catch(() => {
       throw new ApiError('streamd does not answer.');
     });
@@ -80,24 +134,19 @@ class Session {
     this.answered = true;
     const location = response.headers.get('Location');
     if (location) this.#resource = new URL(location, response.url).href;
-    const sdp = await response.text();
-    if (this.#closed) return this.#delete(); // left while the offer was under way
-    await this.pc.setRemoteDescription({ type: 'answer', sdp });
-    const transport = this.#transport();
-    transport?.addEventListener('statechange', () => {
-      if (transport.state === 'closed') this.#lose(new ApiError('The server ended the session.', { code: 'ended' }));
-    });
+    return response.text();
   }
 
   #transport() {
     return this.pc?.getReceivers()[0]?.transport;
   }
 
+  /** @param {RTCPeerConnectionState} state */
   #follow(state) {
     clearTimeout(this.#timer);
     if (state === 'connected') {
       this.#opened = true;
-      this.onOpen();
+      this.callbacks.onOpen();
     } else if (state === 'disconnected') this.#arm(DISCONNECT_GRACE_MS);
     else if (state === 'failed') this.#lose(this.#whyLost());
     else this.#arm(CONNECT_TIMEOUT_MS);
@@ -109,15 +158,17 @@ class Session {
     return new ApiError('streamd does not answer.');
   }
 
+  /** @param {number} delayMs */
   #arm(delayMs) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#lose(this.#whyLost()), delayMs);
+    this.#timer = setTimeout(() => { this.#lose(this.#whyLost()); }, delayMs);
   }
 
+  /** @param {ApiError} error */
   #lose(error) {
     if (this.#closed) return;
     this.close();
-    this.onLost(error);
+    this.callbacks.onLost(error);
   }
 
   async #delete() {
@@ -129,23 +180,28 @@ class Session {
 }
 
 export class WhepViewer {
+  /** @type {Session | null} */
   #session = null;
-  #url = null;
+  #url = '';
   #failures = 0;
   #connectedAt = 0;
+  /** @type {number | undefined} */
   #timer;
   #measuring = new Measuring();
 
-  /**
-   * onStream(MediaStream, RTCRtpReceiver); onState({phase, error}) with phase connecting, connected, waiting (will try
-   * again by itself), failed (will not) or stopped.
-   */
+  /** @type {Phase} */
+  phase = 'stopped'; // waiting will try again by itself, failed will not
+
+  /** @param {{onStream: SessionCallbacks['onStream'], onState: (change: PhaseChange) => void}} callbacks */
   constructor({ onStream, onState }) {
-    Object.assign(this, { onStream, onState });
-    this.phase = 'stopped';
+    this.onStream = onStream;
+    this.onState = onState;
   }
 
-  /** Leave what plays now and connect to the endpoint `url` at once. */
+  /**
+   * Leave what plays now and connect to the endpoint `url` at once.
+   * @param {string} url
+   */
   play(url) {
     this.#leave();
     this.#url = url;
@@ -158,7 +214,10 @@ export class WhepViewer {
     if (this.phase === 'waiting' || this.phase === 'failed') this.#connect();
   }
 
-  /** Give this session up, because no pictures arrive, say, and get another. */
+  /**
+   * Give this session up, because no pictures arrive, say, and get another.
+   * @param {string} reason
+   */
   reconnect(reason) {
     if (this.phase !== 'connected') return;
     this.#leave();
@@ -168,7 +227,7 @@ export class WhepViewer {
   /** End the session. Safe while the page is going away. */
   stop() {
     this.#leave();
-    this.#url = null;
+    this.#url = '';
     this.#enter('stopped');
   }
 
@@ -194,7 +253,7 @@ export class WhepViewer {
         this.#connectedAt ||= performance.now();
         this.#enter('connected');
       },
-      onLost: (error) => this.#wait(error),
+      onLost: (error) => { this.#wait(error); },
     });
   }
 
@@ -207,17 +266,25 @@ export class WhepViewer {
     this.#session = null;
   }
 
+  /** @param {ApiError} error */
   #wait(error) {
     this.#leave();
-    if (HOPELESS.has(error.status) || error.code === 'no_webrtc') return this.#enter('failed', error);
+    if (HOPELESS.has(error.status) || error.code === 'no_webrtc') {
+      this.#enter('failed', error);
+      return;
+    }
     const ceiling = Math.min(BACKOFF_CAP_MS, BACKOFF_FIRST_MS * 2 ** this.#failures++);
     const delayMs = error.retryAfterMs === null
       ? ceiling * (0.5 + Math.random() / 2)
       : error.retryAfterMs + Math.random() * 1000; // spread the viewers
-    this.#timer = setTimeout(() => this.#connect(), delayMs);
+    this.#timer = setTimeout(() => { this.#connect(); }, delayMs);
     this.#enter('waiting', error);
   }
 
+  /**
+   * @param {Phase} phase
+   * @param {ApiError | null} [error]
+   */
   #enter(phase, error = null) {
     this.phase = phase;
     this.onState({ phase, error });

@@ -1,0 +1,158 @@
+// What the modules of the page share: the JSON of the API (/api/v1/openapi.json says more), and what they hand on.
+// Read by editors and by `make check` alone; no browser asks for it.
+
+import type { VIEWS } from './address.js';
+import type { ApiError, News } from './api.js';
+import type { PALETTES } from './palettes.js';
+import type { Player } from './player.js';
+
+export type View = keyof typeof VIEWS;
+export type Palette = keyof typeof PALETTES;
+
+// --- of the API
+
+export type State = 'starting' | 'running' | 'reconnecting' | 'idle' | 'ended' | 'failed' | 'stopping';
+
+export interface Stream {
+  name: string;
+  state: State;
+  reason?: string | null;
+  mode?: string;
+  source?: string;
+  views?: View[];
+  width?: number | null;
+  height?: number | null;
+  fps_in?: number | null;
+  fps_out?: number | null;
+  latency_ms?: { p50: number | null; p95: number | null };
+  skipped?: Record<string, number>;
+  viewers?: number;
+  recording?: boolean;
+  /** What is wanted. */
+  recording_views?: View[];
+  /** What is being written. */
+  recording_active?: View[];
+  recording_error?: string | null;
+  overlay_alpha?: number;
+  flicker?: number | null;
+}
+
+export interface Model {
+  name: string;
+  title?: string;
+  state?: string;
+  runtime?: string | null;
+  precision?: string | null;
+  coarse?: boolean;
+  message?: string | null;
+}
+
+/** Of /api/v1/streams; the event "statistics" is the same. */
+export interface Answer {
+  streams: Stream[];
+  model?: Model;
+  version?: string;
+  time?: number;
+}
+
+/** Of the event "state". */
+export interface StateChange {
+  name: string;
+  state: State;
+  reason: string | null;
+}
+
+export interface Session {
+  access: null | 'view' | 'control';
+  by: 'cookie' | 'token' | 'nobody';
+}
+
+export interface Recording {
+  path: string;
+  stream?: string | null;
+  view?: string | null;
+  started?: string | null;
+  size_bytes?: number;
+  complete?: boolean;
+  cut_short?: boolean;
+}
+
+// --- of the page
+
+/** What the address names. */
+export interface Shown {
+  layout: 'one' | 'grid' | null;
+  stream: string | null;
+  views: Map<string, View>;
+}
+
+export interface PageState extends Shown {
+  palette: Palette;
+}
+
+/** What app.js lends to the parts of the page. */
+export interface Page {
+  state: PageState;
+  news: News;
+  render: () => void;
+  renderSoon: () => void;
+  setView: (name: string, view: View) => void;
+  toggleFullScreen: () => void;
+}
+
+/** What a player is to show. */
+export interface Wanted {
+  name: string;
+  view: View;
+  palette: Palette;
+  /** One among many. */
+  small: boolean;
+  /** A picture now and then. */
+  still: boolean;
+  /** There is none to ask for, but what a session shows. */
+  silent?: boolean;
+}
+
+/** What a player measured since the last time; null where the browser does not say. */
+export interface Measured {
+  fps: number | null;
+  kbps: number | null;
+  networkMs?: number | null;
+  browserMs?: number | null;
+  captureMs?: number | null;
+  frames?: number;
+}
+
+export type Phase = 'connecting' | 'connected' | 'waiting' | 'failed' | 'stopped';
+
+export interface PhaseChange {
+  phase: Phase;
+  error: ApiError | null;
+}
+
+/** What is written over a picture. */
+export interface Notice {
+  title: string;
+  text?: string | null | undefined;
+  code?: string;
+  button?: string;
+  act?: () => unknown;
+  /** Something is under way. */
+  busy?: boolean;
+  /** The picture behind is not dimmed. */
+  quiet?: boolean;
+  /** With the sign that a click plays. */
+  play?: boolean;
+  /** With the form that asks for a token. */
+  form?: boolean;
+}
+
+/** What the notice of a tile depends on. */
+export interface TileState {
+  name: string;
+  stream: Stream | null;
+  player: Player;
+  large: boolean;
+  live: boolean;
+  gone: boolean;
+}
