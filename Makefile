@@ -37,8 +37,9 @@ install: $(if $(DESTDIR),,run-packages)
 uninstall:
 	$(call SERVICE,uninstall) $(if $(PURGE),--purge)
 
+# The coverage of all is measured, not that of a part.
 test: test-packages $(VENV)/installed-dev $(CLIENTS)/bundles
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(if $(ARGS),$(ARGS),--cov --cov-report=)
 
 soak: test-packages $(VENV)/installed-dev
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --report build/soak

@@ -20,6 +20,7 @@ MAX_LOOP_LAG_S = scaled(1.5)
 # aioice: a connection that is closed while it still connects leaves this behind, which ends by itself after 7 s.
 ENDS_BY_ITSELF = "Connection.query_consent"
 HEARTBEAT_S = 0.02
+MEASURED = {"unit", "integration"}
 
 settings.register_profile(
     "streamd",
@@ -34,9 +35,12 @@ settings.load_profile("streamd")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Time-outs are scaled; asynchronous tests are watched from inside their loop too."""
+    """Time-outs are scaled; asynchronous tests are watched from inside their loop too; coverage is that of unit and
+    integration tests."""
     default_s = float(config.getini("timeout"))
     for item in items:
+        if not MEASURED & set(item.path.parts):
+            item.add_marker("no_cover")
         limit = item.get_closest_marker("timeout") or pytest.mark.timeout(default_s).mark
         item.add_marker(pytest.mark.timeout(scaled(*limit.args), **limit.kwargs), append=False)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):

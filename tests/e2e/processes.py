@@ -30,7 +30,7 @@ OFFLINE |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1")  # but for what 
 
 def environment_of(home: Path, **more: str) -> dict[str, str]:
     """Nothing of streamd's from outside, models and cache in ``home``, no internet."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAMD_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("STREAMD_", "COVERAGE_"))}
     return {**inherited, **OFFLINE, "STREAMD_HOME": str(home), **more}
 
 

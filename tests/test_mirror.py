@@ -1,0 +1,59 @@
+"""tests/unit mirrors streamd/: each test module names the module that it is of, and no module is without one.
+
+`streamd/room/name.py` is tested by `tests/unit/room/test_name.py`, and by `test_name_WHAT.py` where one is not enough;
+`streamd/room/__init__.py` by `tests/unit/room/test_room.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE, UNIT = ROOT / "streamd", ROOT / "tests" / "unit"
+ELSEWHERE: dict[str, str] = {}
+"""What needs more than a unit test may have: a module, and the test module that covers it."""
+
+
+def has_logic(module: Path) -> bool:
+    """Whether it does something, beside naming things: the names of metrics, say."""
+    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(ast.parse(module.read_text())))
+
+
+def modules() -> dict[str, Path]:
+    """``room/name``; a package itself is ``room/room``."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.parent.name if path.name == "__init__.py" else path.stem
+        found[str(path.relative_to(PACKAGE).with_name(name))] = path
+    return found
+
+
+def names(test: Path) -> list[str]:
+    """The modules that it may be of: of ``test_a_b.py`` a_b and a."""
+    words = test.stem.removeprefix("test_").split("_")
+    room = test.relative_to(UNIT).parent
+    return [str(room / "_".join(words[:count])) for count in range(len(words), 0, -1)]
+
+
+TESTS = sorted(UNIT.rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("test", TESTS, ids=lambda test: str(test.relative_to(UNIT)))
+def test_a_test_module_names_the_module_that_it_is_of(test: Path) -> None:
+    assert set(names(test)) & set(modules()), f"there is none of {names(test)} in streamd/"
+
+
+@pytest.mark.parametrize("module", [name for name, path in modules().items() if has_logic(path)])
+def test_a_module_has_its_tests(module: str) -> None:
+    if any(module in names(test) for test in TESTS):
+        assert module not in ELSEWHERE, "it has unit tests: take it out of ELSEWHERE"
+    else:
+        assert module in ELSEWHERE, f"write tests/unit/{Path(module).with_name('test_' + Path(module).name)}.py"
+        assert (ROOT / "tests" / ELSEWHERE[module]).exists()
+
+
+def test_the_list_names_modules() -> None:
+    assert set(ELSEWHERE) <= set(modules())
