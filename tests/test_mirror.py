@@ -19,7 +19,9 @@ ELSEWHERE: dict[str, str] = {}
 
 def has_logic(module: Path) -> bool:
     """Whether it does something, beside naming things: the names of metrics, say."""
-    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(ast.parse(module.read_text())))
+    return any(
+        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(ast.parse(module.read_text()))
+    )
 
 
 def modules() -> dict[str, Path]:

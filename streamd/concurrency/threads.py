@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class Worker(threading.Thread):
     """A thread whose end, good or bad, is in ``finished``."""
 
-    def __init__(self, name: str, run: Callable[[], None]) -> None:
+    def __init__(self, name: str, run: Callable[[], object]) -> None:
         super().__init__(name=name, daemon=False)
         self._run_body = run
         self.finished: Future[None] = Future()
@@ -40,7 +40,7 @@ class Worker(threading.Thread):
             self.finished.set_result(None)
 
 
-def start(name: str, run: Callable[[], None]) -> Worker:
+def start(name: str, run: Callable[[], object]) -> Worker:
     """Start ``run`` in a named thread. Linux shows the first 15 characters of the name."""
     worker = Worker(name, run)
     worker.start()

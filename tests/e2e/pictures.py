@@ -35,7 +35,7 @@ def read(data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """A picture file to an array as deep and as wide as the file is; RGB where it has colour."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     assert pixels is not None
-    return pixels[..., ::-1] if pixels.ndim == 3 else pixels  # type: ignore[return-value]
+    return pixels[..., ::-1] if pixels.ndim == 3 else pixels
 
 
 def off_inferno(rgb: Rgb) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_no_token_is_told(site: Daemon) -> None:
 
 
 def test_a_token_that_is_not_to_be_had(home: Path) -> None:
-    tokens = {"STREAMD_SERVER__VIEW_TOKENS": '["env:NOT_THERE"]'}
+    tokens: dict[str, Any] = {"STREAMD_SERVER__VIEW_TOKENS": '["env:NOT_THERE"]'}
     ended = streamd(home, "run", "--listen", "127.0.0.1:0", "--model", "embedded", "demo:", **tokens)
     assert ended.code == 78
     assert "server.view_tokens" in ended.stderr

@@ -47,7 +47,7 @@ LARGE = "[data-testid=video]"
 ONLY_LOOPBACK = ("127.0.0.1", "localhost", None)  # data: and blob: have no host
 OF_NO_MATTER = ("Failed to load resource",)
 """The first is told with its status by the response; the second is a feature that this Chromium has no switch for."""
-DESKTOP = {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"}
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"}
 
 
 def tile(name: str, what: str = "video") -> str:

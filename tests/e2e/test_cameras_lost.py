@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -129,7 +130,7 @@ class TestCameraThatHangs:
         for _ in range(ROUNDS):
             enters(running, "porch", "running")
             seen = captured(running, "porch")
-            until("it delivers", lambda seen=seen: captured(running, "porch") > seen + 5)
+            until("it delivers", partial(delivers, running, "porch", seen + 5))
             with watching(running.url) as lag:
                 noticed.append(hang_until_noticed(running, porch))
             lags.append(lag)
@@ -214,7 +215,7 @@ def test_lines_that_say_nothing(
         line.stalled = line.trickling = False
     before = {name: captured(running, name) for name in BAD_LINES}
     for name in BAD_LINES:
-        until(f"{name}: pictures come", lambda name=name: captured(running, name) > before[name] + 5)
+        until(f"{name}: pictures come", partial(delivers, running, name, before[name] + 5))
         enters(running, name, "running")
 
 
@@ -226,6 +227,10 @@ def spoil(lines: Mapping[str, Proxy], *, from_the_start: bool) -> dict[str, floa
             setattr(lines[name], bad.fault, True)
             began[name] = time.monotonic()
     return began
+
+
+def delivers(running: Daemon, name: str, count: float) -> bool:
+    return captured(running, name) > count
 
 
 def notice(running: Daemon, since: Mapping[str, float]) -> dict[str, tuple[float, str]]:

@@ -121,7 +121,7 @@ class TestMetrics:
         answer = site.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
         assert answer.headers.get_content_type() == "application/openmetrics-text"
         assert answer.text.endswith("# EOF\n")
-        assert "streamd_frames_captured" in {family.name for family in parse_open_metrics(answer.text)}
+        assert "streamd_frames_captured" in {family.name for family in parse_open_metrics(answer.text)}  # type: ignore[no-untyped-call]
 
     def test_what_they_say(self, site: Daemon) -> None:
         metrics = site.metrics()

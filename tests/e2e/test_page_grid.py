@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +19,9 @@ from tests.support.settings import write_settings
 from tests.support.waiting import until, until_async
 
 VIRIDIS: Rgb = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 FIT = "document.documentElement.scrollWidth <= innerWidth"
-STREAMS = {
+STREAMS: dict[str, dict[str, Any]] = {
     "lobby": {"source": "lavfi:testsrc2=size=320x180:rate=10"},
     "yard": {"source": "lavfi:mandelbrot=size=320x180:rate=10"},
     "gate": {"source": "rtsp://127.0.0.1:9/nobody-listens"},
@@ -40,7 +42,7 @@ async def test_all_streams_and_one_large(site: Daemon, artefacts: Path) -> None:
     async with watch(site.url) as watched:
         page = watched.page
         for name in ("lobby", "yard", "gate"):  # the last one shows NO SIGNAL
-            await until_async(f"{name} plays", lambda name=name: watched.time(tile(name)))
+            await until_async(f"{name} plays", partial(watched.time, tile(name)))
         assert page.url.endswith("#layout=grid")
         await watched.says("state", "2 running, 1 reconnecting, 1 idle")
         assert "Idle: click to watch" in await page.locator(tile("attic", ".notice")).inner_text()
@@ -111,7 +113,7 @@ async def test_keys(site: Daemon) -> None:
             await page.keyboard.press("s")
         saved = await saving.value
         assert saved.suggested_filename.startswith("lobby-depth-")
-        assert_is_inferno(read_png(Path(await saved.path())))
+        assert_is_inferno(read_png((await saved.path()).read_bytes()))
 
 
 async def test_palettes(site: Daemon, artefacts: Path) -> None:
@@ -123,11 +125,11 @@ async def test_palettes(site: Daemon, artefacts: Path) -> None:
         assert watched.sessions == ["/whep/yard?view=depth", "/whep/yard?view=gray"]
         await page.screenshot(path=artefacts / "viridis.png")
         shown = await page.locator(LARGE).screenshot(type="png")
-        seen = cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+        seen = read_png(shown)
         assert await share_off(seen[::31, ::31], VIRIDIS) < 0.1, "that is not Viridis"
         async with page.expect_download() as saving:
             await page.keyboard.press("s")
-        saved = read_png(Path(await (await saving.value).path()))
+        saved = read_png((await (await saving.value).path()).read_bytes())
         assert await share_off(saved[::9, ::9], VIRIDIS) < 0.02
 
         await page.keyboard.press("p")
@@ -170,14 +172,14 @@ async def test_light_and_wide(site: Daemon, artefacts: Path) -> None:
     wide = DESKTOP | {"viewport": {"width": 1920, "height": 1080}, "color_scheme": "light"}
     async with watch(site.url, **wide) as watched:
         for name in ("lobby", "yard"):
-            await until_async(f"{name} plays", lambda name=name: watched.time(tile(name)))
+            await until_async(f"{name} plays", partial(watched.time, tile(name)))
         await watched.page.screenshot(path=artefacts / "grid-light-wide.png")
 
 
-def read_png(path: Path) -> Rgb:
-    picture = cv2.imread(str(path))
+def read_png(data: bytes) -> Rgb:
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
-    return picture[..., ::-1]  # type: ignore[return-value]
+    return picture[..., ::-1]
 
 
 async def share_off(picture: Rgb, palette: Rgb) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 from playwright.async_api import Locator, Page
@@ -82,7 +83,7 @@ async def test_motion_jpeg_without_webrtc(daemon: StartDaemon, tmp_path: Path, a
     async with watch(running.url, init=STEAL_WEBRTC) as watched:
         page = watched.page
         for name in streams:
-            await until_async(f"{name} has a still", lambda name=name: page.evaluate(SHOWS, tile(name, "canvas")))
+            await until_async(f"{name} has a still", partial(page.evaluate, SHOWS, tile(name, "canvas")))
         await page.keyboard.press("1")
         await watched_says_via(page, "Motion JPEG")
         await until_async("it shows JPEGs", lambda: page.evaluate(SHOWS, JPEG))
@@ -166,7 +167,7 @@ async def test_a_long_message_can_be_read_and_blocked_storage_does_no_harm(daemo
 
 
 async def test_tokens_and_recording(daemon: StartDaemon, tmp_path: Path, artefacts: Path) -> None:
-    lobby = LOBBY | {"record": []}
+    lobby: dict[str, object] = {**LOBBY, "record": []}
     recording = {"directory": str(tmp_path / "recordings")}
     config = write_settings(tmp_path / "streamd.toml", {"lobby": lobby}, server=TOKENS, recording=recording)
     running = await asyncio.to_thread(daemon, "--config", config)

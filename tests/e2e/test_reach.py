@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import async_playwright
@@ -101,8 +102,11 @@ def test_the_doctor_names_the_port_that_somebody_holds(home: Path) -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as held:
         held.bind(("127.0.0.1", 0))
         port = str(held.getsockname()[1])
-        settings = {"STREAMD_WEBRTC__UDP_PORTS": f'"{port}"', "STREAMD_WEBRTC__INTERFACES": '["127.0.0.1"]'}
-        settings["STREAMD_SERVER__LISTEN"] = f"127.0.0.1:{free_port()}"
+        settings: dict[str, Any] = {
+            "STREAMD_WEBRTC__UDP_PORTS": f'"{port}"',
+            "STREAMD_WEBRTC__INTERFACES": '["127.0.0.1"]',
+            "STREAMD_SERVER__LISTEN": f"127.0.0.1:{free_port()}",
+        }
         done = streamd(home, "doctor", "--webrtc", **settings)
     assert done.code == 1
     assert done.complaint == "streamd: doctor: 1 problem"

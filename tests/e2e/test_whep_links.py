@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Response
 
 from tests.e2e.conftest import Shared, make_home
 from tests.e2e.processes import Daemon
@@ -100,11 +102,11 @@ async def test_without_udp_both_ends_give_up(line: Wire, browser: Players, daemo
     assert (await asyncio.to_thread(daemon.stream, NAME))["viewers"] == 0
     assert line.passed["blocked"] > 0
     for player in (watching, late):
-        await until_async("the browser says so", lambda player=player: has_failed(player), 2 * GONE_S)
+        await until_async("the browser says so", partial(has_failed, player), 2 * GONE_S)
         assert player.complaints == []
 
 
-async def replies(player: Player, method: str) -> list:
+async def replies(player: Player, method: str) -> list[Response]:
     return [reply for request, _ in await player.sent(method) if (reply := await request.response())]
 
 

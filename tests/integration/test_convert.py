@@ -10,6 +10,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -21,6 +22,7 @@ from streamd.jobs import convert as module
 from streamd.jobs.convert import Converted, convert
 from streamd.render.colormap import INFERNO_RGB
 from streamd.sinks.file import FileWriter
+from streamd.states import WorkerEnd
 from streamd.streams.inference import Inference
 from tests.support.clips import HEIGHT, WIDTH, audio_of, frames_of, number_in, times_of, write_clip
 
@@ -241,7 +243,7 @@ def test_a_file_of_the_same_name_is_replaced_only_by_a_whole_one(
     source, output = write_clip(tmp_path / "in.mp4", 5), tmp_path / "out.mp4"
     output.write_text("precious")
     with monkeypatch.context() as broken:
-        broken.setattr(Inference, "_submit", lambda *_: (_ for _ in ()).throw(InferenceFailed("crashed", "test")))
+        broken.setattr(Inference, "_submit", Mock(side_effect=InferenceFailed(WorkerEnd.CRASHED, "test")))
         with pytest.raises(InferenceFailed):
             run(source, output)
     assert output.read_text() == "precious"
@@ -253,7 +255,7 @@ def test_a_worker_killed_again_and_again_costs_no_frame(
     run: Convert, shared_service: DepthService, tmp_path: Path
 ) -> None:
     source, output = write_clip(tmp_path / "in.mp4", 150), tmp_path / "out.mp4"
-    done, killed = threading.Event(), []
+    done, killed = threading.Event(), list[int]()
 
     def kill() -> None:
         while not done.wait(0.05):
@@ -312,7 +314,7 @@ def test_pictures_are_shown_for_as_long_as_in_the_source(run: Convert, tmp_path:
         with av.open(str(path)) as container:
             video = container.streams.video[0]
             assert video.duration is not None
-            lengths.append(float(video.duration * video.time_base))
+            lengths.append(float(video.duration * (video.time_base or 0)))
             assert video.average_rate == 25
     assert lengths[0] == pytest.approx(lengths[1], abs=0.001)
     assert all(a < b for a, b in pairwise(times_of(tmp_path / "out.mp4")))

@@ -35,6 +35,7 @@ from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, WeightsRejected
 from streamd.media.frames import FloatImage
+from streamd.telemetry.metrics import resident_bytes
 from tests.integration.conftest import MakeService, Notes
 from tests.support.fileserver import serve_file
 from tests.support.leaks import children_of
@@ -292,7 +293,7 @@ class TestLoss:
         assert [failure.reason for failure in notes(service).lost] == ["deadline"]
 
     def test_a_worker_that_grew_is_replaced(self, make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> None:
-        service, measured = make_service(memory_limit_mb=600), process.resident_bytes
+        service, measured = make_service(memory_limit_mb=600), resident_bytes
         with replaced_within(service, 5) as pid:
             monkeypatch.setattr(process, "resident_bytes", lambda p: 601_000_000 if p == pid else measured(p))
         assert [str(failure) for failure in notes(service).lost] == [
@@ -406,7 +407,7 @@ class TestEnd:
 
     def test_who_waits_for_a_service_is_told_of_its_end(self, make_service: MakeService) -> None:
         service = make_service(weights="/none", fallback="")
-        waiter = threads.start("waiter", lambda: [service.wait_ready(20) for _ in range(1)] and None)
+        waiter = threads.start("waiter", lambda: service.wait_ready(20))
         service.close()
         assert isinstance(waiter.finished.exception(5), DepthError)
 

@@ -24,8 +24,9 @@ import pytest
 from aioice import stun
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from streamd.config.sections import WebRtcConfig
+from streamd.config.sections import IceServer, WebRtcConfig
 from streamd.errors import OfferRejected, ViewersFull
+from streamd.media.encode import LiveEncoder
 from streamd.sinks.webrtc import ice, mux, ports, probe
 from streamd.sinks.webrtc.ice import Reach
 from streamd.sinks.webrtc.mux import SinglePort
@@ -601,7 +602,7 @@ class TestDoctor:
         for where, name, instead, step in [
             (aioice.ice.Connection, "request_received", nothing, "ICE"),
             (aioice.ice.Connection, "data_received", nothing, "DTLS"),
-            (probe.LiveEncoder, "encode", lambda *_: [], "SRTP"),
+            (LiveEncoder, "encode", lambda *_: [], "SRTP"),
         ]:
             with monkeypatch.context() as patch:
                 patch.setattr(where, name, instead)
@@ -611,7 +612,7 @@ class TestDoctor:
     @pytest.mark.skipif(not TURNSERVER, reason="NO TURN TEST RUNS: install coturn")
     async def test_a_relay_lets_a_viewer_in(self, tmp_path: Path) -> None:
         async with coturn(tmp_path) as port:
-            server = {"urls": (f"turn:127.0.0.1:{port}",), "username": "streamd", "credential": "hunter2"}
+            server = IceServer(urls=(f"turn:127.0.0.1:{port}",), username="streamd", credential="hunter2")
             made = await probe.call(WebRtcConfig(interfaces=LO, ice_servers=(server,)), loopback=True)
         assert [(each.kind, each.failed) for each in made] == [("host", ""), ("relay", "")]
 

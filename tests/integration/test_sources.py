@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,7 @@ def test_a_link_out_of_a_media_directory(clips: Callable[[str], Path], tmp_path:
 def test_probe_tells_what_is_in_it(clips: Callable[[str], Path]) -> None:
     source = source_of(clips("plain.mp4"))
     assert isinstance(source, FileSource)
-    assert source.probe() == FileInfo(192, 112, 25, 30)
+    assert source.probe() == FileInfo(192, 112, Fraction(25), 30)
     other = source_of(clips("audio.mkv"))
     assert isinstance(other, FileSource)
     assert other.probe().frames == pytest.approx(30, abs=1), "estimated: the container does not say"

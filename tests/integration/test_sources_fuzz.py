@@ -132,7 +132,14 @@ def packets(folder: Path) -> None:
 def files(folder: Path) -> None:
     chance, told = random.Random(11), Counter[str]()
     names = ("a.mp4", "b.mkv", "c.ts", "d.avi", "e.mp4", "f.webm")
-    forms = ({}, {"audio": True}, {"b_frames": 2}, {"codec": "mjpeg"}, {"codec": "libx265"}, {"codec": "libvpx"})
+    forms: tuple[dict[str, Any], ...] = (
+        {},
+        {"audio": True},
+        {"b_frames": 2},
+        {"codec": "mjpeg"},
+        {"codec": "libx265"},
+        {"codec": "libvpx"},
+    )
     wholes = [write_clip(folder / name, 12, size=(96, 64), **form) for name, form in zip(names, forms, strict=True)]
     for number in range(FILES):
         whole = wholes[number % len(wholes)]

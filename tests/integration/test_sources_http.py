@@ -115,7 +115,7 @@ def test_a_file_whose_transfer_breaks_off_is_lost(tmp_path: Path, name: str) -> 
 
 def test_a_live_stream_that_ends_is_lost(tmp_path: Path) -> None:
     """No length, no duration."""
-    data, seen = write_clip(tmp_path / "a.ts", 30).read_bytes(), []
+    data, seen = write_clip(tmp_path / "a.ts", 30).read_bytes(), list[int]()
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)

@@ -218,9 +218,9 @@ class TestSilenceBeforeThePicture:
             ("says nothing", silent),
             ("a byte now and then", says(b"RTSP/1.0 200 OK\r\nX: " + b"y" * 5000, 0.2)),
             ("many bytes, one by one", says(b"RTSP/1.0 200 OK\r\nX: " + b"y" * 5000, 0.01)),
-            ("slow answers", rtsp(lambda line, stop: stop.wait() and None, delay_s=0.3)),
-            ("plays nothing", rtsp(lambda line, stop: stop.wait() and None)),
-            ("slow, then plays nothing", rtsp(lambda line, stop: stop.wait() and None, delay_s=0.22)),
+            ("slow answers", rtsp(lambda line, stop: stop.wait(), delay_s=0.3)),
+            ("plays nothing", rtsp(lambda line, stop: stop.wait())),
+            ("slow, then plays nothing", rtsp(lambda line, stop: stop.wait(), delay_s=0.22)),
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )

@@ -46,6 +46,7 @@ def test_png16_spans_its_whole_range(shared_service: DepthService, photo: ByteIm
         np.frombuffer(depth_of_picture(file_of(photo), shared_service, "depth", "png16"), np.uint8),
         cv2.IMREAD_UNCHANGED,
     )
+    assert pixels is not None
     assert (pixels.shape, pixels.dtype, pixels.min(), pixels.max()) == ((480, 640), np.uint16, 0, 65535)
 
 

@@ -33,6 +33,7 @@ from streamd.errors import (
 from streamd.media.frames import TIME_BASE, EncodedPacket
 from streamd.media.hub import Subscription
 from streamd.sinks.recording import recorder
+from streamd.states import StreamState
 from streamd.streams import capture, notices
 from streamd.streams.capture import Pacer
 from streamd.streams.publisher import Publisher
@@ -63,7 +64,7 @@ class Bench:
         )
         enter = self.stream._enter
 
-        def noted(state: str, reason: str | None = None) -> None:
+        def noted(state: StreamState, reason: str | None = None) -> None:
             enter(state, reason)
             if self.states[-1:] != [(state, reason)] and (self.states or state != "starting" or reason):
                 self.states.append((state, reason))
@@ -314,7 +315,7 @@ class TestFrames:
     def test_a_rate_limit_keeps_an_even_beat(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pacer, now, shown = Pacer(10), 1000.0, []
         for number in range(60):  # 30 fps, with jitter
-            monkeypatch.setattr(capture.time, "monotonic", lambda now=now: now)
+            monkeypatch.setattr(time, "monotonic", lambda now=now: now)
             if not pacer.is_too_soon():
                 shown.append(number)
             now += 1 / 30 + (0.004 if number % 2 else -0.004)
@@ -382,6 +383,7 @@ class TestDescription:
             await bench.film_one()
             data = await stills.make(bench.stream, "source", "png")
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            assert pixels is not None
             assert number_in(av.VideoFrame.from_ndarray(pixels, format="bgr24")) == 1
 
     async def test_frames_do_not_wait_for_a_still(self, stills: Stills, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -614,6 +616,7 @@ class TestOnDemand:
             await bench.until(lambda: bench.camera.opened)
             bench.camera.film()
             pixels = cv2.imdecode(np.frombuffer(await asyncio.wait_for(asked, 5), np.uint8), cv2.IMREAD_COLOR)
+            assert pixels is not None
             assert pixels.shape == (112, 192, 3)
             await bench.state("idle")
 

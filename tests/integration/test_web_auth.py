@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -26,7 +27,7 @@ BEARERS = {
     "view": f"Bearer {VIEW_TOKEN}",
     "control": f"Bearer {CONTROL_TOKEN}",
 }
-EVIL = {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"}
+EVIL: dict[str, Any] = {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"}
 REFUSED = (401, 403, 429)
 
 
@@ -57,7 +58,9 @@ async def answer_of(site: Site, method: str, path: str, bearer: str) -> Reply:
 
 async def test_the_matrix(site: Site) -> None:
     """What is asked for does not exist, so that whoever passes is told so, and nothing is done."""
-    scopes = {(route.method, canonical(route.path)): route.scope for route in ROUTES.routes}
+    scopes: dict[tuple[str, str], Scope] = {
+        (route.method, canonical(route.path)): route.scope for route in ROUTES.routes
+    }
     for method, route in sorted(routes_of(site.app)):
         path = route.replace("{name}", "nobody").replace("{session}", "none").replace("{path}", "nothing")
         if route == "/api/v1/session":
@@ -113,7 +116,7 @@ async def test_what_is_not_there_or_not_allowed_tells_nothing_else(site: Site) -
     ids=["no tokens", "view tokens", "control tokens", "both"],
 )
 async def test_what_is_configured_decides(
-    server: dict[str, list[str]], none: tuple[bool, bool], view: tuple[bool, bool]
+    server: dict[str, Any], none: tuple[bool, bool], view: tuple[bool, bool]
 ) -> None:
     """(may look, may control) without a token and with the one for looking, which may not be known."""
     async with served(**server) as site:
@@ -237,7 +240,7 @@ class TestNobodyNeedsAToken:
             assert (await site.get("/healthz", Host=host)).status == 200
 
     @pytest.mark.parametrize("server", [{"allow_anonymous": True}, {"view_tokens": [VIEW_TOKEN]}])
-    async def test_other_names_are_fine_where_that_is_wanted(self, server: dict[str, object]) -> None:
+    async def test_other_names_are_fine_where_that_is_wanted(self, server: dict[str, Any]) -> None:
         async with served(**server) as site:
             headers = {"Host": "depth.example", "Authorization": BEARERS["view"]}
             assert (await site.get("/api/v1/streams", **headers)).status == 200
@@ -253,7 +256,7 @@ class TestNobodyNeedsAToken:
             ({"control_tokens": [CONTROL_TOKEN]}, "https://evil.example", (403, "foreign_origin")),
         ],
     )
-    async def test_players_on_other_pages(self, server: dict[str, object], origin: str, error: tuple[int, str]) -> None:
+    async def test_players_on_other_pages(self, server: dict[str, Any], origin: str, error: tuple[int, str]) -> None:
         async with served(**server) as site:
             headers = {"Content_Type": "application/sdp", "Origin": origin, "Sec_Fetch_Site": "cross-site"}
             reply = await site.ask("POST", "/whep/porch", b"v=0", **headers)

@@ -115,7 +115,7 @@ class TestStartAndStop:
             assert (await site.get(f"/recordings/porch/{NAME}")).error == (404, "unknown_recording")
 
     async def test_a_stream_that_does_not_run(self, site: Site) -> None:
-        site.stream()._enter("failed", "test")
+        site.stream()._enter(StreamState.FAILED, "test")
         assert (await site.put(RECORDING)).error == (409, "not_running")
 
     async def test_one_that_is_about_to_stop_begins_nothing(self, site: Site) -> None:
@@ -172,7 +172,8 @@ class TestList:
     async def test_pages(self, site: Site, file: Path) -> None:
         for minute in range(10, 15):
             (file.parent / NAME.replace("03-41", f"03-{minute}")).touch()
-        seen, query = [], ""
+        seen: list[str] = []
+        query: str | None = ""
         while query is not None:
             page = (await site.get(f"{LIST}?limit=2{query}")).json
             seen += [segment["path"] for segment in page["recordings"]]

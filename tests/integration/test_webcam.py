@@ -63,7 +63,7 @@ def numbers(source: Source, most: int) -> list[int]:
 
 
 def test_motion_jpeg_is_asked_for_first_and_an_end_is_a_loss(camera: Camera) -> None:
-    found = []
+    found: list[Any] = []
     with pytest.raises(SourceEnded, match="was it unplugged"):
         found.extend(number_in(frame) for frame in source_of().frames())
     assert found == list(range(30))

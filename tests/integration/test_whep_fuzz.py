@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from streamd.config.sections import WebRtcConfig
 from streamd.media.hub import PacketHub
 from streamd.sinks.webrtc import WebRtcSink
+from streamd.states import StreamState
 from streamd.telemetry.metrics import Metrics
 from streamd.web import whep
 from streamd.web.errors import json_errors
@@ -40,7 +41,7 @@ JOIN_TIMEOUT_S = 0.4
 class Porch:
     """A stream without a picture: the offers are what counts."""
 
-    name, state = "porch", "running"
+    name, state = "porch", StreamState.RUNNING
 
     def __init__(self) -> None:
         self.metrics = Metrics().of_stream(self.name)
@@ -53,26 +54,25 @@ class Porch:
 class Site:
     """The server, and what it holds."""
 
-    def __init__(self) -> None:
-        self.porch = Porch()
-        self.sink = WebRtcSink(WebRtcConfig(max_viewers=MAX_VIEWERS), join_timeout_s=JOIN_TIMEOUT_S)
+    def __init__(self, porch: Porch, sink: WebRtcSink, runner: web.AppRunner, offer: str) -> None:
+        self.porch, self.sink, self._runner, self.offer = porch, sink, runner, offer
+        self.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
         self.answers: Counter[int] = Counter()
+        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+        self._before = self._held()
 
     @classmethod
     async def opened(cls) -> Site:
-        self = cls()
+        porch = Porch()
+        sink = WebRtcSink(WebRtcConfig(max_viewers=MAX_VIEWERS), join_timeout_s=JOIN_TIMEOUT_S)
         app = web.Application(middlewares=[json_errors])
         app.on_response_prepare.append(whep.for_any_page)
-        app[whep.ENDPOINTS] = whep.Endpoints({"porch": self.porch}.get, self.sink)
+        app[whep.ENDPOINTS] = whep.Endpoints(lambda name: porch if name == "porch" else None, sink)
         app.add_routes(RouteTable(whep.ROUTES).definitions())
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.base = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
-        self.offer = await offer_of_a_viewer()
-        self._before = self._held()
-        return self
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return cls(porch, sink, runner, await offer_of_a_viewer())
 
     async def close(self) -> None:
         await self._http.close()

@@ -87,7 +87,7 @@ class Site:
             while not done():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
-    async def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
+    async def ask(self, method: str, path: str, body: bytes | None = None, /, **headers: str) -> Reply:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self.http.request(method, self.url + path, data=body, headers=given) as response:
             return Reply(response.status, response.headers, await response.read())

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -54,7 +54,7 @@ def write_clip(
     """``count`` pictures, numbered from 0, at ``times_s`` or an even beat."""
     with av.open(str(path), "w", options=options or {}) as container:
         if not audio_only:
-            video = container.add_stream(codec, rate=fps)
+            video = cast(av.VideoStream, container.add_stream(codec, rate=fps))
             video.width, video.height = size
             video.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
             if codec != "mpeg4":  # whose times are counted in frames
@@ -105,7 +105,7 @@ def frames_of(path: Path) -> list[av.VideoFrame]:
 
 def times_of(path: Path) -> list[Fraction]:
     """When each is shown, s."""
-    return [frame.pts * frame.time_base for frame in frames_of(path)]
+    return [Fraction(frame.pts or 0) * (frame.time_base or 0) for frame in frames_of(path)]
 
 
 def audio_of(path: Path) -> list[bytes]:

@@ -256,7 +256,7 @@ def drop_media() -> None:
         else:
             deliver(self, data, address)
 
-    aioice.ice.StunProtocol.datagram_received = datagram_received  # type: ignore[method-assign]
+    aioice.ice.StunProtocol.datagram_received = datagram_received  # type: ignore[method-assign, assignment]
 
 
 async def serve(url: str, *, raw: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
@@ -106,7 +106,7 @@ class PlayedCamera:
         class Played(Source):
             live = camera.live
 
-            def frames(self) -> Iterator[av.VideoFrame]:
+            def frames(self) -> Generator[av.VideoFrame, None, None]:
                 camera.opened += 1
                 while not self.stop.is_set() or (camera.stuck and not camera.stuck.is_set()):
                     try:

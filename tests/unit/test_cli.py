@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -300,7 +301,7 @@ def test_any_failure_is_one_line_without_passwords(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli.os, "_exit", sys.exit)  # it means it: threads may be left
+    monkeypatch.setattr(os, "_exit", sys.exit)  # it means it: threads may be left
     monkeypatch.setattr(cli, "load", fail)
     assert outcome("check", "x") == 1
     err = capsys.readouterr().err

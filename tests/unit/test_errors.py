@@ -20,6 +20,7 @@ from streamd.errors import (
     ViewersFull,
     WeightsRejected,
 )
+from streamd.states import WorkerEnd
 
 
 def family(kind: type[StreamdError] = StreamdError) -> Iterator[type[StreamdError]]:
@@ -48,7 +49,7 @@ def test_the_tree_is_the_one_that_the_module_shows() -> None:
         (SourceStalled("rtsp://***@h/x", "went silent"), "rtsp://***@h/x: went silent"),
         (ModelMissing("dpt", "fetch it"), "model dpt: no weights on this machine: fetch it"),
         (WeightsRejected("a.pt", "cut short"), "a.pt: weights refused: cut short"),
-        (InferenceFailed("memory", "900 MB"), "depth worker memory: 900 MB"),
+        (InferenceFailed(WorkerEnd.MEMORY, "900 MB"), "depth worker memory: 900 MB"),
         (Busy(), "busy: too many pictures wait already; try again"),
         (DiskFull("/rec", 300_000_000), "/rec: recording stopped: 0.3 GB free"),
         (OfferRejected("no_codec", "no codec in common"), "no codec in common"),

@@ -318,7 +318,7 @@ def test_a_bad_environment_is_told_as_a_bad_file_is(environment: dict[str, str],
 
 def test_a_value_never_changes_after_loading() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Config().model.name = "embedded"  # type: ignore[misc]
+        Config().model.name = "embedded"
 
 
 def test_the_networks_are_those_that_exist() -> None:

@@ -237,7 +237,7 @@ async def test_a_stream_that_gets_frames_and_gives_none_starves_the_watchdog(
     ],
     ids=["camera away", "no network", "not for long"],
 )
-async def test_what_is_no_fault_of_ours_does_not(manager: Manager, stream: StreamLook, model_state: str) -> None:
+async def test_what_is_no_fault_of_ours_does_not(manager: Manager, stream: StreamLook, model_state: ModelState) -> None:
     async with Scene(manager, look_at(stream, model_state=model_state)):
         await _until(lambda: manager.heard("WATCHDOG") > 5)
 

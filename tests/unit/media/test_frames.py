@@ -8,7 +8,6 @@ import av
 import numpy as np
 import pytest
 
-from streamd.media import frames
 from streamd.media.frames import CLOCK_RATE, Scaler, Stamp, StampClock, canvas, planes_of
 
 
@@ -16,7 +15,7 @@ from streamd.media.frames import CLOCK_RATE, Scaler, Stamp, StampClock, canvas, 
 def now(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """The time; change its one element."""
     moment = [1000.0]
-    monkeypatch.setattr(frames.time, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
     yield moment
     monkeypatch.undo()
 

@@ -39,7 +39,7 @@ class Line:
         return struct.pack(">cBH", b"$", 0, len(rtp)) + rtp
 
 
-Play = Callable[[Line, threading.Event], None]
+Play = Callable[[Line, threading.Event], object]
 
 SDP = """v=0
 o=- 1 1 IN IP4 127.0.0.1

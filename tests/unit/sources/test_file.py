@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 
 import pytest
 
 from streamd.config.sections import StreamConfig
-from streamd.sources import file
 from streamd.sources.file import DemoSource, Pace
 
 
@@ -23,7 +23,7 @@ class Player:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
         self.pace = Pace()
-        monkeypatch.setattr(file.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def show(self, time: float | None, busy_s: float = 0.0) -> float:
         """When the picture was shown; then something else keeps us busy."""

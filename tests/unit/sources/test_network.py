@@ -69,7 +69,7 @@ class TestReturn:
     def source(self, port: int, stop: threading.Event | None = None, kind: type = RtspSource) -> NetworkSource:
         scheme = "rtsp" if kind is RtspSource else "http"
         config = StreamConfig(source=f"{scheme}://user:file:/run/x@127.0.0.1:{port}/live")
-        return kind(config, stop or threading.Event())  # type: ignore[no-any-return]
+        return kind(config, stop or threading.Event())
 
     @pytest.mark.parametrize("kind", [RtspSource, HttpSource])
     def test_ends_the_wait(self, port: int, kind: type) -> None:

@@ -59,7 +59,7 @@ class Node:
         if self.intervals:
             struct.pack_into("=5I", buffer, 16, 3, *self.intervals)
             return
-        known = self.formats[self.fourcc(code)].get(tuple(size), [])  # type: ignore[call-overload]
+        known = self.formats[self.fourcc(code)].get(tuple(size), [])
         struct.pack_into("=3I", buffer, 16, 1, *self.nth(known, index))
 
     def buffers(self, buffer: bytearray) -> None:
@@ -131,7 +131,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         def no(*_: object) -> int:
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(v4l2.os, "open", no)
+        monkeypatch.setattr(os, "open", no)
 
     return refuse
 

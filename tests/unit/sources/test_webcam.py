@@ -87,7 +87,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, str]]
             raise AssertionError
 
         camera = v4l2.Camera("/dev/video7", "Cam", None, "usb", formats)
-        monkeypatch.setattr(webcam.v4l2, "camera", lambda path: camera)
+        monkeypatch.setattr(v4l2, "camera", lambda path: camera)
         monkeypatch.setattr(av, "open", no)
         return asked
 

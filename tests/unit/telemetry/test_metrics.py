@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamd.states import StreamState
+from streamd.states import KeyframeReason, LossReason, SkipReason, StreamState
 from streamd.telemetry.metrics import Metrics, resident_bytes
 
 CONTRACT = {
@@ -46,12 +46,12 @@ def metrics() -> Metrics:
     """With at least one value in each."""
     metrics = Metrics()
     porch = metrics.of_stream("porch")
-    porch.skipped("superseded")
+    porch.skipped(SkipReason.SUPERSEDED)
     porch.published("depth")
-    porch.restarted("stalled")
-    porch.keyframe_requested("join")
+    porch.restarted(LossReason.STALLED)
+    porch.keyframe_requested(KeyframeReason.JOIN)
     porch.viewers("depth", +1)
-    porch.state("running")
+    porch.state(StreamState.RUNNING)
     metrics.worker_restarts.labels("memory").inc()
     metrics.show_model("midas_small", "openvino", "bf16", "70d6")
     metrics.build.info({"version": "1"})
@@ -101,8 +101,8 @@ def test_one_model_runs_at_a_time(metrics: Metrics) -> None:
 
 
 def test_streams_are_counted_apart(metrics: Metrics) -> None:
-    metrics.of_stream("garden").skipped("superseded")
-    metrics.of_stream("garden").skipped("superseded")
+    metrics.of_stream("garden").skipped(SkipReason.SUPERSEDED)
+    metrics.of_stream("garden").skipped(SkipReason.SUPERSEDED)
     value = metrics.registry.get_sample_value
     labels = {"reason": "superseded"}
     assert value("streamd_frames_skipped_total", {"stream": "porch", **labels}) == 1

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from streamd.telemetry import statistics
 from streamd.telemetry.statistics import Latencies, Rate
 
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     moment = [50.0]
-    monkeypatch.setattr(statistics.time, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
     return moment
 
 

@@ -21,6 +21,7 @@ from streamd.errors import (
     UsageError,
     ViewersFull,
 )
+from streamd.states import WorkerEnd
 from streamd.web.errors import Refusal, json_errors, response_for
 
 TABLE = [
@@ -33,7 +34,7 @@ TABLE = [
     (Busy(), 503, "busy", "busy: too many pictures wait already; try again"),
     (DiskFull("/r", 0), 503, "disk_full", "/r: recording stopped: 0.0 GB free"),
     (ModelMissing("m", "h"), 503, "not_ready", "model m: no weights on this machine: h"),
-    (InferenceFailed("crashed", "x"), 503, "not_ready", "depth worker crashed: x"),
+    (InferenceFailed(WorkerEnd.CRASHED, "x"), 503, "not_ready", "depth worker crashed: x"),
     (EncodeError("x"), 500, "failed", "x"),
     (Refusal(409, "not_running", "ended"), 409, "not_running", "ended"),
     (web.HTTPNotFound(), 404, "not_found", "404: Not Found"),

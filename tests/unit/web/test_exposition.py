@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
+from streamd.states import SkipReason, StreamState
 from streamd.telemetry.metrics import Metrics
 from streamd.web.exposition import Exposition
 
@@ -16,10 +17,10 @@ def metrics() -> Metrics:
     for name in ("porch", "yard-2"):
         stream = metrics.of_stream(name)
         stream.capture()
-        stream.skipped("superseded")
+        stream.skipped(SkipReason.SUPERSEDED)
         stream.capture_to_publish.observe(0.033)
         stream.stages["infer"].observe(7.0)
-        stream.state("running")
+        stream.state(StreamState.RUNNING)
     metrics.show_model("midas_small", "openvino", "bf16", "ab" * 32)
     metrics.build.info({"version": "1.2.3"})
     return metrics
@@ -36,7 +37,7 @@ def test_it_is_what_the_library_writes_to_the_byte(metrics: Metrics) -> None:
         assert ours == theirs
         ours, theirs = (
             [line for line in text.splitlines() if not line.startswith("process_")]
-            for text in (exposition.write(openmetrics=True), generate_openmetrics(metrics.registry).decode())
+            for text in (exposition.write(openmetrics=True), generate_openmetrics(metrics.registry).decode())  # type: ignore[no-untyped-call]
         )
         assert ours == theirs
 
@@ -49,7 +50,7 @@ def test_odd_values_and_labels() -> None:
     Counter("count", "Help.", registry=registry).inc(3)
     exposition = Exposition(registry)
     assert exposition.write(openmetrics=False) == generate_latest(registry).decode()
-    assert exposition.write(openmetrics=True) == generate_openmetrics(registry).decode()
+    assert exposition.write(openmetrics=True) == generate_openmetrics(registry).decode()  # type: ignore[no-untyped-call]
 
 
 def test_a_stream_that_has_gone_is_forgotten(metrics: Metrics) -> None:
