@@ -64,3 +64,8 @@ def test_each_is_one_readable_line(error: StreamdError, line: str) -> None:
 def test_every_source_error_has_its_own_metric_label() -> None:
     codes = [kind.code for kind in family(SourceError) if issubclass(kind, SourceError)]
     assert len(set(codes)) == len(codes)
+
+
+def test_a_problem_shows_what_was_found() -> None:
+    assert str(Problem("a.b", "5", "is bad")) == "a.b: 5: is bad"
+    assert str(Problem("a.b", "", "is bad")) == "a.b: is bad"
