@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.leaks import Held, leaked_since
-from tests.support.waiting import scaled
+from tests.support.waiting import TIME_SCALE_VARIABLE, scaled
 
 # Far above what a busy box with two cores adds to an innocent loop.
 MAX_LOOP_LAG_S = scaled(1.5)
@@ -53,6 +53,7 @@ def streamd_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where weights and caches go, of this process and its children."""
     home = tmp_path_factory.mktemp("streamd-home")
     before = {name: value for name, value in os.environ.items() if name.startswith("STREAMD_")}
+    before.pop(TIME_SCALE_VARIABLE, None)  # children of tests wait too
     for name in before:
         del os.environ[name]
     os.environ["STREAMD_HOME"] = str(home)

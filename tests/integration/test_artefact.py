@@ -23,6 +23,7 @@ from streamd.depth.models import find_model
 from streamd.depth.ov import openvino
 from streamd.errors import DepthError, WeightsRejected
 from tests.support.checkpoints import midas_small_state, write_midas_small
+from tests.support.waiting import scaled
 
 EMBEDDED = find_model("embedded")
 WEIGHTS = Path(str(resources.files("streamd") / "assets" / "embedded.safetensors"))
@@ -60,7 +61,7 @@ def child_under_way(*arguments: object, **options: object) -> Iterator[tuple[lis
             raised.append(error)
 
     def pid() -> int:
-        give_up_at = time.monotonic() + 10
+        give_up_at = time.monotonic() + scaled(10)
         while time.monotonic() < give_up_at:
             if found := Path(f"/proc/self/task/{thread.native_id}/children").read_text().split():
                 return int(found[0])
@@ -70,7 +71,7 @@ def child_under_way(*arguments: object, **options: object) -> Iterator[tuple[lis
     thread = threading.Thread(target=run)
     thread.start()
     yield raised, pid
-    thread.join(30)
+    thread.join(scaled(30))
     assert not thread.is_alive()
 
 

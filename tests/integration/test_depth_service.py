@@ -39,6 +39,7 @@ from streamd.telemetry.metrics import resident_bytes
 from tests.integration.conftest import MakeService, Notes
 from tests.support.fileserver import serve_file
 from tests.support.leaks import children_of
+from tests.support.waiting import scaled
 
 pytestmark = pytest.mark.timeout(60, func_only=True)  # a network may have to be converted first
 
@@ -65,7 +66,7 @@ def noise(width: int, height: int, seed: int = 0) -> FloatImage:
 
 
 def infer(service: DepthService, planes: FloatImage) -> FloatImage:
-    return service.submit(service.wait_ready(20), planes).result(20)
+    return service.submit(service.wait_ready(20), planes).result(scaled(20))
 
 
 def alike(found: FloatImage, expected: FloatImage, share: float = 1e-4) -> None:
@@ -73,7 +74,7 @@ def alike(found: FloatImage, expected: FloatImage, share: float = 1e-4) -> None:
 
 
 def until(done: Callable[[], object], within_s: float = 5) -> None:
-    give_up_at = time.monotonic() + within_s
+    give_up_at = time.monotonic() + scaled(within_s)
     while not done():
         assert time.monotonic() < give_up_at
         time.sleep(0.005)
@@ -117,11 +118,11 @@ class TestAnswers:
                 order = [(start + n) % 8 for n in range(5)]
                 futures = [shared_service.submit(info, inputs[n]) for n in order]
                 for n, future in zip(order, futures, strict=True):
-                    alike(future.result(10), outputs[n])
+                    alike(future.result(scaled(10)), outputs[n])
 
         workers = [threads.start(f"asker-{n}", lambda n=n: ask(3 * n)) for n in range(3)]  # type: ignore[misc]
         for worker in workers:
-            worker.finished.result(30)
+            worker.finished.result(scaled(30))
 
     def test_of_any_size(self, shared_service: DepthService, reference: Callable[[FloatImage], FloatImage]) -> None:
         """In turns and at once, more sizes than are kept compiled."""
@@ -129,7 +130,7 @@ class TestAnswers:
         asked = [noise(*size, seed=n) for n in range(2) for size in SIZES]
         futures = [shared_service.submit(info, planes) for planes in asked]
         for planes, future in zip(asked, futures, strict=True):
-            alike(future.result(20), reference(planes))
+            alike(future.result(scaled(20)), reference(planes))
 
     def test_wait_while_another_size_is_compiled(
         self, make_service: MakeService, embedded: Artefact, tmp_path: Path
@@ -142,7 +143,7 @@ class TestAnswers:
         info = service.wait_ready(20)
         infer(service, noise(*SIZES[0]))
         futures = [service.submit(info, noise(*size)) for size in SIZES[1:] for size in (size, SIZES[0])]
-        assert [future.exception(20) for future in futures] == [None] * len(futures)
+        assert [future.exception(scaled(20)) for future in futures] == [None] * len(futures)
         assert notes(service).lost == []
 
     def test_are_ours_to_keep(self, shared_service: DepthService, calibration: tuple[FloatImage, FloatImage]) -> None:
@@ -167,7 +168,7 @@ class TestAnswers:
         info = torch.wait_ready(40)
         assert (info.runtime, info.precision) == ("torch", "fp32")
         inputs, outputs = calibration
-        alike(torch.submit(info, inputs[0]).result(40), outputs[0], share=1e-3)
+        alike(torch.submit(info, inputs[0]).result(scaled(40)), outputs[0], share=1e-3)
 
     def test_to_questions_for_a_network_that_has_gone(self, shared_service: DepthService) -> None:
         other = replace(shared_service.wait_ready(), sha256="gone")
@@ -239,7 +240,7 @@ def test_many_streams_get_a_worker_for_many(make_service: MakeService, monkeypat
         info, before = service.wait_ready(20), service.worker_pid
         with service.leased(live=True):
             while service.worker_pid == before:
-                assert service.submit(info, noise(256, 128)).result(20).shape == (128, 256)
+                assert service.submit(info, noise(256, 128)).result(scaled(20)).shape == (128, 256)
             worker = service._supervisor._current.serving
             assert worker is not None
             assert worker.worker.job.parallel == 2
@@ -257,9 +258,9 @@ def test_a_worker_serves_a_process_with_very_many_descriptors(embedded: Artefact
         job = WorkerJob("embedded", "openvino", "fp32", str(embedded.xml), str(tmp_path), 1, 1, 2, 256)
         worker = WorkerProcess(job, deadline_s=5, memory_limit_bytes=2**40)
         try:
-            worker.ready.result(20)
+            worker.ready.result(scaled(20))
             assert worker._child.channel.fileno() > 1024
-            assert worker.submit(noise(64, 32)).result(20).shape == (32, 64)
+            assert worker.submit(noise(64, 32)).result(scaled(20)).shape == (32, 64)
         finally:
             worker.close()
     finally:
@@ -276,7 +277,7 @@ class TestLoss:
             info = service.wait_ready()
             futures = [service.submit(info, noise(256, 128)) for _ in range(4)]
             os.kill(pid, signal.SIGKILL)
-            failures = [future.exception(5) for future in futures]
+            failures = [future.exception(scaled(5)) for future in futures]
         assert [type(failure) for failure in failures] == [InferenceFailed] * 4
         assert str(failures[0]) == "depth worker crashed: killed by signal 9"
         assert [failure.reason for failure in notes(service).lost] == ["crashed"]
@@ -288,7 +289,7 @@ class TestLoss:
         infer(service, noise(256, 128))
         with replaced_within(service, 5) as pid:
             os.kill(pid, signal.SIGSTOP)
-            failure = service.submit(service.wait_ready(), noise(256, 128)).exception(5)
+            failure = service.submit(service.wait_ready(), noise(256, 128)).exception(scaled(5))
         assert str(failure) == "depth worker deadline: no answer within 0.4 s"
         assert [failure.reason for failure in notes(service).lost] == ["deadline"]
 
@@ -409,7 +410,7 @@ class TestEnd:
         service = make_service(weights="/none", fallback="")
         waiter = threads.start("waiter", lambda: service.wait_ready(20))
         service.close()
-        assert isinstance(waiter.finished.exception(5), DepthError)
+        assert isinstance(waiter.finished.exception(scaled(5)), DepthError)
 
 
 class TestChoice:
@@ -492,12 +493,12 @@ def test_a_runtime_that_does_not_start_says_why() -> None:
     lost: list[InferenceFailed] = []
     job = WorkerJob("embedded", "nonsense", "fp32", "/none", "/tmp", 1, 1, 2, 256)
     worker = WorkerProcess(job, deadline_s=3, memory_limit_bytes=2**40, on_exit=lost.append)
-    failure = worker.ready.exception(30)
+    failure = worker.ready.exception(scaled(30))
     assert isinstance(failure, InferenceFailed)
     assert str(failure).startswith("depth worker start: ModuleNotFoundError: No module named")
     worker.close()
     with pytest.raises(InferenceFailed):
-        worker.submit(noise(64, 32)).result(1)
+        worker.submit(noise(64, 32)).result(scaled(1))
     assert lost == [failure]
 
 
@@ -505,9 +506,9 @@ def test_a_question_that_cannot_be_computed_fails_alone(embedded: Artefact, tmp_
     """No such file: OpenVINO finds out when it compiles for the first size."""
     job = WorkerJob("embedded", "openvino", "fp32", "/none/model.xml", str(tmp_path), 1, 1, 2, 256)
     worker = WorkerProcess(job, deadline_s=3, memory_limit_bytes=2**40)
-    worker.ready.result(20)
+    worker.ready.result(scaled(20))
     for _ in range(5):
-        failure = worker.submit(noise(64, 32)).exception(10)
+        failure = worker.submit(noise(64, 32)).exception(scaled(10))
         assert isinstance(failure, InferenceFailed)
         assert failure.reason == "error"
     worker.close()
@@ -540,7 +541,7 @@ def test_changing_over_loses_no_answer(
                     except InferenceFailed as error:
                         assert error.reason == "changed"  # noqa: PT017
                 for future in under_way:
-                    assert future.result(10).shape == (128, 256)
+                    assert future.result(scaled(10)).shape == (128, 256)
                     answered.append(info.spec.name)
 
         asker = threads.start("asker", ask)

@@ -14,6 +14,7 @@ from streamd.streams.fleet import Fleet
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
 from tests.support.played import PlayedCamera, PlayedService
+from tests.support.waiting import timeout, wait_for
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -39,7 +40,7 @@ class Bench:
         )
 
     async def running(self, *names: str) -> None:
-        async with asyncio.timeout(5):
+        async with timeout(5):
             while any(self.fleet[name].state != "running" for name in names):  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
 
@@ -62,7 +63,7 @@ async def bench() -> AsyncIterator[Bench]:
     await bench.running("porch", "yard")
     yield bench
     bench.stop.set()
-    await asyncio.wait_for(running, 5)
+    await wait_for(running, 5)
 
 
 async def test_a_stream_comes_and_goes_and_leaves_nothing(bench: Bench) -> None:
@@ -93,7 +94,7 @@ async def test_a_file_read_again_touches_what_is_different(bench: Bench) -> None
 
 async def test_a_stream_that_is_put_again_changes(bench: Bench) -> None:
     assert not bench.fleet.put("porch", config(max_fps=5))
-    async with asyncio.timeout(5):
+    async with timeout(5):
         while bench.cameras["porch"].opened < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
     bench.cameras["porch"].film()
@@ -122,7 +123,7 @@ async def test_a_stream_that_breaks_down_leaves_the_others_alone(
 
     monkeypatch.setattr(bench.fleet["porch"], "_change", fail)
     bench.fleet.put("porch", config(max_fps=5))
-    async with asyncio.timeout(5):
+    async with timeout(5):
         while "internal error" not in caplog.text:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
     await bench.running("yard")

@@ -33,7 +33,7 @@ from streamd.sinks.webrtc.mux import SinglePort
 from streamd.sinks.webrtc.ports import NoPort
 from streamd.web.errors import response_for
 from tests.support.ports import free_ports
-from tests.support.waiting import until_async
+from tests.support.waiting import timeout, until_async, wait_for
 
 pytestmark = pytest.mark.timeout(40)
 
@@ -87,7 +87,7 @@ class Pair:
 
     async def talks(self, within_s: float = 8) -> None:
         """The viewer hears its own peer, and it alone."""
-        async with asyncio.timeout(within_s):
+        async with timeout(within_s):
             if self.channel.readyState != "open":
                 opened = asyncio.Event()
                 self.channel.once("open", opened.set)
@@ -194,7 +194,7 @@ async def test_the_port_is_free_when_the_last_has_gone_and_taken_again_at_once(p
         await following.talks()
         await closing
         await following.server.close()
-    await asyncio.wait_for(muxes(reach)["127.0.0.1"].closed.wait(), 2)
+    await wait_for(muxes(reach)["127.0.0.1"].closed.wait(), 2)
     ports.bind("127.0.0.1", wanted).close()
     assert len(muxes(reach)) == 1
 

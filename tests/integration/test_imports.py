@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamd.depth.artefact import Artefact
+from tests.support.waiting import scaled
 
 HEAVY = ("torch", "timm", "torchvision", "safetensors", "openvino")
 
@@ -46,7 +47,7 @@ print(json.dumps({"modules": sorted(sys.modules), "threads": [thread.name for th
 
 def test_a_running_daemon_holds_neither_torch_nor_openvino(embedded: Artefact, tmp_path: Path) -> None:
     command = [sys.executable, "-c", DAEMON, str(tmp_path), str(embedded.directory.parent)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=scaled(60))
     assert done.returncode == 0, done.stderr
     left = json.loads(done.stdout)
     assert [name for name in HEAVY if name in left["modules"]] == []

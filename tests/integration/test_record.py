@@ -22,6 +22,7 @@ from streamd.media.frames import CLOCK_RATE, EncodedPacket, Stamp
 from streamd.sinks.recording import recorder, segment
 from streamd.sinks.recording.recorder import Recorder, RecorderEvents, RecordingRules
 from tests.support.clips import HEIGHT, WIDTH, frames_of, number_in, picture_of, times_of
+from tests.support.waiting import scaled
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -103,7 +104,7 @@ class Bench:
 
     def finish(self) -> BaseException | None:
         self.recorder.close()
-        return self.recorder.finished.exception(5)
+        return self.recorder.finished.exception(scaled(5))
 
     @property
     def segments(self) -> list[Path]:
@@ -111,7 +112,7 @@ class Bench:
 
 
 def until(done: Callable[[], bool], within_s: float = 5) -> None:
-    give_up_at = time.monotonic() + within_s
+    give_up_at = time.monotonic() + scaled(within_s)
     while not done():
         assert time.monotonic() < give_up_at
         time.sleep(0.001)
@@ -267,7 +268,7 @@ def test_kill_9_costs_a_second_at_most(tmp_path: Path) -> None:
 def test_a_full_disk_ends_the_recording_and_says_so(tmp_path: Path) -> None:
     bench = Bench(tmp_path, min_free=1e18)
     bench.push(*Camera().film(3))
-    failure = bench.recorder.finished.exception(5)
+    failure = bench.recorder.finished.exception(scaled(5))
     assert isinstance(failure, DiskFull)
     assert str(failure).startswith(f"{tmp_path}/rec/porch: recording stopped: ")
     assert bench.segments == []
@@ -294,7 +295,7 @@ def test_a_disk_that_fills_up_ends_the_segment_and_leaves_it_whole(
     assert bench.health == [None]
     free[0] = 500_000_000
     bench.push_all(camera, 20)
-    failure = bench.recorder.finished.exception(5)
+    failure = bench.recorder.finished.exception(scaled(5))
     assert isinstance(failure, DiskFull)
     assert failure.free_bytes == 500_000_000
     (whole,) = bench.segments
@@ -330,7 +331,7 @@ def test_no_room_in_the_middle_of_a_segment(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(segment._CountedFile, "write", full)
     bench = Bench(tmp_path)
     bench.push(*Camera().film(100))
-    failure = bench.recorder.finished.exception(5)
+    failure = bench.recorder.finished.exception(scaled(5))
     assert isinstance(failure, SinkError)
     assert str(failure) == "porch/depth: recording stopped: No space left on device"
     assert len(bench.segments) == (after > 1), "no file without a picture is left behind"
@@ -362,7 +363,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "rec").write_text("in the way")
     bench = Bench(tmp_path)
     bench.push(*Camera().film(1))
-    failure = bench.recorder.finished.exception(5)
+    failure = bench.recorder.finished.exception(scaled(5))
     assert isinstance(failure, SinkError)
     assert "\n" not in str(failure)
     bench.recorder.close()
@@ -441,7 +442,7 @@ def test_stopping_writes_what_waits(tmp_path: Path) -> None:
     bench.recorder.close()
     bench.recorder.close()
     ended: Future[None] = bench.recorder.finished
-    assert ended.exception(5) is None
+    assert ended.exception(scaled(5)) is None
     assert numbers(bench.segments[0]) == list(range(200))
 
 

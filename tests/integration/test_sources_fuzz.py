@@ -27,6 +27,7 @@ from streamd.errors import SourceError
 from streamd.sources import base, open_source
 from streamd.sources.base import Source
 from tests.support.clips import write_clip
+from tests.support.waiting import scaled
 from tests.unit.sources.peers import peer, rtsp, says
 
 pytestmark = pytest.mark.timeout(120)
@@ -192,7 +193,7 @@ def fail(url: str) -> bool:
 
 def held() -> dict[str, int]:
     """What this process has: kB, descriptors, threads; those of the peers' last connections end first."""
-    give_up_at = time.monotonic() + 5
+    give_up_at = time.monotonic() + scaled(5)
     while threading.active_count() > 6 and time.monotonic() < give_up_at:
         time.sleep(0.02)
     pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -42,6 +42,7 @@ from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
 from tests.support.clips import frames_of, number_in
 from tests.support.played import PlayedCamera, PlayedService
+from tests.support.waiting import timeout, wait_for
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -79,7 +80,7 @@ class Bench:
         return int(self.metric("streamd_capture_to_publish_seconds_count"))
 
     async def until(self, done: Callable[[], object], within_s: float = 5) -> None:
-        async with asyncio.timeout(within_s):
+        async with timeout(within_s):
             while not done():  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
 
@@ -114,7 +115,7 @@ async def playing(
         yield bench
     finally:
         bench.stream.stop()
-        await asyncio.wait_for(running, 5)
+        await wait_for(running, 5)
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ async def packets(seat: Subscription, count: int) -> list[EncodedPacket]:
     """Of the camera's pictures; notices are left out."""
     found: list[EncodedPacket] = []
     while len(found) < count:
-        packet = await asyncio.wait_for(seat.get(), 5)
+        packet = await wait_for(seat.get(), 5)
         assert packet is not None
         found += [] if packet.is_notice else [packet]
     return found
@@ -487,10 +488,10 @@ class TestAway:
             await bench.film_one()
             (before,) = await packets(seat, 1)
             bench.camera.end(STALLED)
-            notices = [await asyncio.wait_for(seat.get(), 5) for _ in range(4)]
+            notices = [await wait_for(seat.get(), 5) for _ in range(4)]
             assert bench.stream.state == "reconnecting"
             await bench.film_one()
-            while (after := await asyncio.wait_for(seat.get(), 5)) and after.is_notice:
+            while (after := await wait_for(seat.get(), 5)) and after.is_notice:
                 notices.append(after)
             seat.close()
         everything = [before, *notices, after]
@@ -508,7 +509,7 @@ class TestAway:
             bench.camera.end(SourceUnreachable(NAME, "connection refused"))
             await bench.state("reconnecting")
             seat = await watch(bench, view)
-            packet = await asyncio.wait_for(seat.get(), 2)
+            packet = await wait_for(seat.get(), 2)
             assert packet is not None
             assert (packet.is_keyframe, packet.is_notice) == (True, True)
             assert packet.size == ((640, 360) if view == "depth" else (1280, 360))
@@ -521,7 +522,7 @@ class TestAway:
                 await bench.film_one()
             bench.camera.end(STALLED)
             await bench.state("reconnecting")
-            while (packet := await asyncio.wait_for(seat.get(), 5)) and not packet.is_notice:
+            while (packet := await wait_for(seat.get(), 5)) and not packet.is_notice:
                 pass
             for _ in range(60):  # a keyframe may be due only half a second after the last
                 await bench.film_one()
@@ -615,7 +616,7 @@ class TestOnDemand:
             asked = asyncio.create_task(stills.make(bench.stream, "source", "png"))
             await bench.until(lambda: bench.camera.opened)
             bench.camera.film()
-            pixels = cv2.imdecode(np.frombuffer(await asyncio.wait_for(asked, 5), np.uint8), cv2.IMREAD_COLOR)
+            pixels = cv2.imdecode(np.frombuffer(await wait_for(asked, 5), np.uint8), cv2.IMREAD_COLOR)
             assert pixels is not None
             assert pixels.shape == (112, 192, 3)
             await bench.state("idle")

@@ -17,6 +17,7 @@ from streamd.streams.stream import Stream
 from streamd.web import events
 from streamd.web.events import BOARD, Client
 from tests.integration.web_site import Site, served
+from tests.support.waiting import timeout
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -30,7 +31,7 @@ class Listener:
 
     async def block(self) -> str:
         lines = []
-        async with asyncio.timeout(5):
+        async with timeout(5):
             while (line := await self.response.content.readline()) not in (b"\n", b""):
                 lines.append(line.decode())
         return "".join(lines)

@@ -23,6 +23,7 @@ from streamd.streams.stream import Stream
 from streamd.web import mjpeg, streaming
 from streamd.web.mjpeg import FEEDS
 from tests.integration.web_site import Site, served
+from tests.support.waiting import timeout
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -36,7 +37,7 @@ class Watcher:
 
     async def jpeg(self, within_s: float = 5) -> bytes:
         """The next part."""
-        async with asyncio.timeout(within_s):
+        async with timeout(within_s):
             assert await self._content.readline() == b"--streamd-picture\r\n"
             assert await self._content.readline() == b"Content-Type: image/jpeg\r\n"
             length = re.fullmatch(rb"Content-Length: (\d+)\r\n", await self._content.readline())
@@ -56,7 +57,7 @@ class Watcher:
             pass
 
     async def ended(self) -> bool:
-        async with asyncio.timeout(5):
+        async with timeout(5):
             return await self._content.read() is not None
 
 

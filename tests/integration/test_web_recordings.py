@@ -20,6 +20,7 @@ from streamd.sinks.recording.library import Library
 from streamd.web import recordings, requests
 from streamd.web.recordings import ARCHIVE
 from tests.integration.web_site import Reply, Site, served
+from tests.support.waiting import timeout
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -152,7 +153,7 @@ class TestStartAndStop:
 
 
 async def listed_when_there(site: Site) -> list[dict[str, Any]]:
-    async with asyncio.timeout(5):
+    async with timeout(5):
         while not (found := await listed(site)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         return found
@@ -428,7 +429,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(site: Site, monkeypat
     reader, writer = await asyncio.open_connection(host, int(port))
     head = f"PUT {RECORDING} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
     writer.write(head.encode())
-    async with asyncio.timeout(5):
+    async with timeout(5):
         assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
     writer.write(b"too late!")  # else aiohttp waits 10 s for it
     await reader.read(1)

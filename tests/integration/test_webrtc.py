@@ -38,6 +38,7 @@ from streamd.telemetry.metrics import Metrics
 from streamd.web import whep
 from streamd.web.errors import json_errors
 from streamd.web.routes import RouteTable
+from tests.support.waiting import timeout, wait_for
 
 pytestmark = pytest.mark.timeout(40)
 
@@ -161,7 +162,7 @@ class Viewer:
         return self.location.rpartition("/")[2]
 
     async def picture(self) -> av.VideoFrame:
-        async with asyncio.timeout(5):
+        async with timeout(5):
             frame = await self.video.track.recv()
         assert isinstance(frame, av.VideoFrame)
         return frame
@@ -260,7 +261,7 @@ async def viewer(site: Site) -> AsyncIterator[Callable[..., Viewer]]:
 async def gone(site: Site, viewer: Viewer, within_s: float = 5) -> None:
     session = site.sink.session(viewer.id)
     if session is not None:
-        await asyncio.wait_for(session.gone.wait(), within_s)
+        await wait_for(session.gone.wait(), within_s)
     assert site.sink.session(viewer.id) is None
 
 
@@ -375,7 +376,7 @@ async def test_a_viewer_whose_camera_is_silent_stays(camera: Camera) -> None:
         session = site.sink.session(watching.id)
         assert session is not None
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(session.over), 4)
+            await wait_for(asyncio.shield(session.over), 4)
         await watching.peer.close()
 
 
@@ -699,7 +700,7 @@ async def test_a_viewer_on_a_bad_link_goes_on_in_the_light_rendition(
     monkeypatch.setattr("streamd.sinks.webrtc.link.CONGESTED_S", 0.0)
     monkeypatch.setattr(session, "_adapt", lambda lost: type(session)._adapt(session, 0.5))  # half is lost
     sizes = [frame.width]
-    async with asyncio.timeout(15):
+    async with timeout(15):
         while sizes[-1] == WIDTH:
             sizes.append((await watching.picture()).width)
     assert sizes[-1] == WIDTH // 2
@@ -708,7 +709,7 @@ async def test_a_viewer_on_a_bad_link_goes_on_in_the_light_rendition(
     assert (await other.picture()).width == WIDTH
     monkeypatch.setattr(session._link, "_patience_s", 0.0)
     monkeypatch.setattr(session, "_adapt", lambda lost: type(session)._adapt(session, 0.0))
-    async with asyncio.timeout(15):
+    async with timeout(15):
         while (await watching.picture()).width != WIDTH:
             pass
     assert not site.camera.hub("depth", light=True).watched

@@ -27,6 +27,7 @@ from streamd.telemetry.metrics import Metrics
 from streamd.web import whep
 from streamd.web.errors import json_errors
 from streamd.web.routes import RouteTable
+from tests.support.waiting import scaled, timeout
 
 pytestmark = pytest.mark.timeout(110)
 
@@ -84,7 +85,7 @@ class Site:
         return self.sink.count, len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
 
     async def leaves_nothing(self) -> None:
-        give_up_at = time.monotonic() + LEFT_S
+        give_up_at = time.monotonic() + scaled(LEFT_S)
         while any(now > before for now, before in zip(self._held(), self._before, strict=True)):
             assert time.monotonic() < give_up_at, f"sessions, tasks, descriptors: {self._before} became {self._held()}"
             await asyncio.sleep(0.1)
@@ -93,9 +94,9 @@ class Site:
     async def ask(self, method: str, path: str, body: bytes, media_type: str) -> int:
         """The status, after checking what holds for all answers."""
         headers = {"Content-Type": media_type} if media_type else {}
-        async with asyncio.timeout(ANSWERED_S):
-            async with self._http.request(method, self.base + path, data=body, headers=headers) as answer:
-                text = await answer.text()
+        ask = self._http.request(method, self.base + path, data=body, headers=headers)
+        async with timeout(ANSWERED_S), ask as answer:
+            text = await answer.text()
         self.answers[answer.status] += 1
         assert answer.status < 500 or answer.status == 503, (answer.status, text, body)
         if answer.status != 405 and re.fullmatch(r"/whep/\w+(/[\w-]+)?(\?.*)?", path):

@@ -23,6 +23,7 @@ from streamd.telemetry.metrics import Metrics
 from streamd.web.app import build_app, listen
 from streamd.web.context import WebContext
 from tests.support.played import PlayedCamera, PlayedService
+from tests.support.waiting import timeout, wait_for
 
 VIEW_TOKEN, CONTROL_TOKEN = "look-at-it", "change-it-all"
 
@@ -83,7 +84,7 @@ class Site:
         return value or 0
 
     async def until(self, done: Callable[[], object], within_s: float = 5) -> None:
-        async with asyncio.timeout(within_s):
+        async with timeout(within_s):
             while not done():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
@@ -120,7 +121,7 @@ async def served(
             yield site
     finally:
         stop.set()
-        await asyncio.wait_for(running, 5)
+        await wait_for(running, 5)
         await sink.shutdown()
         await server_.close()
         stills.close()

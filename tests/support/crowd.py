@@ -26,6 +26,8 @@ import aioice.ice
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtp import RtcpReceiverInfo, RtcpRrPacket
 
+from tests.support import waiting
+
 ROOT = Path(__file__).parents[2]
 SDP = {"Content-Type": "application/sdp"}
 REPORT_S = 1.0
@@ -217,7 +219,7 @@ class Watcher:
             assert answer.status == 201, text
             self._session = urljoin(self._url, answer.headers["Location"])
         await self._peer.setRemoteDescription(RTCSessionDescription(text, "answer"))
-        async with asyncio.timeout(PATIENCE_S):
+        async with waiting.timeout(PATIENCE_S):
             await self.tally.first_picture.wait()
         if self._raw:
             self._reporting = asyncio.create_task(self._report())

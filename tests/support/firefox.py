@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from tests.support.ports import free_port
-from tests.support.waiting import until_async
+from tests.support.waiting import until_async, wait_for
 
 PROGRAM = shutil.which("firefox-esr") or shutil.which("firefox")
 CLOSES_S = 10.0
@@ -118,7 +118,7 @@ async def firefox(folder: Path) -> AsyncIterator[Firefox]:
         if process.returncode is None:
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), CLOSES_S)
+            await wait_for(process.wait(), CLOSES_S)
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Read at once: tests/conftest.py takes all that begins with STREAMD_ out of the environment.
-TIME_SCALE = float(os.environ.get("STREAMD_TEST_TIME_SCALE") or 1)
+TIME_SCALE_VARIABLE = "STREAMD_TEST_TIME_SCALE"
+TIME_SCALE = float(os.environ.get(TIME_SCALE_VARIABLE) or 1)
 PATIENCE_S = 20.0
 """For what has no deadline of its own. Scaled by until() and until_async()."""
 _STEP_S = 0.05

@@ -111,17 +111,17 @@ def test_more_turns_let_those_who_wait_begin_and_fewer_let_those_under_way_end()
             may_end.wait(10)
 
     workers = [threads.start(f"worker-{number}", work) for number in range(3)]
-    assert under_way.acquire(timeout=10)
+    assert under_way.acquire(timeout=scaled(10))
     assert not under_way.acquire(blocking=False)
     turns.resize(3)
-    assert under_way.acquire(timeout=10)
-    assert under_way.acquire(timeout=10)
+    assert under_way.acquire(timeout=scaled(10))
+    assert under_way.acquire(timeout=scaled(10))
     turns.resize(1)
     may_end.set()
     for worker in workers:
-        worker.finished.result(10)
+        worker.finished.result(scaled(10))
     with turns.one(lambda: False):
         late = threads.start("late", work)
         assert not under_way.acquire(timeout=0.05), "one at a time again"
-    assert under_way.acquire(timeout=10)
-    late.finished.result(10)
+    assert under_way.acquire(timeout=scaled(10))
+    late.finished.result(scaled(10))

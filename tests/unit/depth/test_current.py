@@ -12,6 +12,7 @@ from streamd.depth.current import Current
 from streamd.depth.launcher import Serving
 from streamd.errors import InferenceFailed, ModelMissing
 from streamd.states import WorkerEnd
+from tests.support.waiting import scaled
 
 INFO = object()
 
@@ -25,7 +26,7 @@ def test_who_waits_gets_what_is_published() -> None:
     found: list[object] = []
     waiter = threads.start("waiter", lambda: found.append(current.wait_ready(10)))
     current.publish(serving())
-    waiter.finished.result(10)
+    waiter.finished.result(scaled(10))
     assert found == [INFO]
     assert current.is_ready(0)
     assert current.info is INFO
@@ -64,5 +65,5 @@ def test_the_end_wakes_who_waits() -> None:
     ready: list[bool] = []
     waiter = threads.start("waiter", lambda: ready.append(current.is_ready(10)))
     current.close()
-    waiter.finished.result(10)
+    waiter.finished.result(scaled(10))
     assert ready == [False]

@@ -18,6 +18,7 @@ import pytest
 from streamd.host import systemd
 from streamd.host.systemd import Look, Notifier, StreamLook, SystemdLink, watchdog_s
 from streamd.states import ModelState, StreamState
+from tests.support.waiting import timeout
 
 DOOR = StreamLook("door", StreamState.RUNNING, None, fps_in=25.0, fps_out=20.4, publishes=True, patience_s=15.0)
 YARD = StreamLook("yard", StreamState.STARTING, None, fps_in=0.0, fps_out=0.0, publishes=False, patience_s=15.0)
@@ -279,6 +280,6 @@ async def test_without_systemd_it_does_nothing() -> None:
 
 
 async def _until(look: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with timeout(5):
         while not look():  # noqa: ASYNC110 - it looks at a socket
             await asyncio.sleep(0.005)

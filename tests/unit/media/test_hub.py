@@ -9,6 +9,7 @@ import pytest
 
 from streamd.media.frames import EncodedPacket
 from streamd.media.hub import PacketHub, Subscription
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(10)
 
@@ -45,7 +46,7 @@ class Bench:
 
 
 async def numbers(seat: Subscription, count: int) -> list[int]:
-    packets = [await asyncio.wait_for(seat.get(), 1) for _ in range(count)]
+    packets = [await wait_for(seat.get(), 1) for _ in range(count)]
     return [p.pts for p in packets if p is not None]
 
 
@@ -132,7 +133,7 @@ async def test_close_ends_get() -> None:
     bench = Bench()
     reading = await bench.start()
     bench.seat.close()
-    assert await asyncio.wait_for(reading, 1) is None
+    assert await wait_for(reading, 1) is None
     bench.seat.close()
     assert await bench.seat.get() is None
 
@@ -150,7 +151,7 @@ async def test_packets_come_from_another_thread() -> None:
     reading = await bench.start()
     thread = threading.Thread(target=bench.hub.publish_threadsafe, args=([packet(1, key=True)],))
     thread.start()
-    got = await asyncio.wait_for(reading, 1)
+    got = await wait_for(reading, 1)
     thread.join()
     assert got is not None
     assert got.pts == 1
