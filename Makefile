@@ -16,10 +16,10 @@ MINUTES ?= 30
 PREFIX ?= /opt/streamd
 
 RUN_PACKAGES  := libgl1 libglib2.0-0
-TEST_PACKAGES := $(RUN_PACKAGES) ffmpeg chromium firefox-esr fonts-dejavu-core coturn openssl prometheus iproute2 \
+NODE_PACKAGES := $(if $(shell command -v npm),,nodejs npm)
+TEST_PACKAGES := $(RUN_PACKAGES) $(NODE_PACKAGES) ffmpeg chromium firefox-esr fonts-dejavu-core coturn openssl prometheus iproute2 \
 	systemd-container python3-gi gir1.2-gst-rtsp-server-1.0 glib-networking gstreamer1.0-libav gstreamer1.0-x \
-	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
-	$(if $(shell command -v npm),,nodejs npm)
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 CLIENTS := tests/e2e/clients
 PAGE := tests/page
 
@@ -52,9 +52,10 @@ check: $(VENV)/installed-dev $(PAGE)/node_modules
 	$(BIN)/codespell
 	cd $(PAGE) && npm run --silent check
 
-format: $(VENV)/installed-dev
+format: $(VENV)/installed-dev $(PAGE)/node_modules
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	cd $(PAGE) && npm run --silent lint -- --fix
 
 # The example file is made from the configuration models; a test compares the two.
 schema: $(VENV)/installed
@@ -96,6 +97,10 @@ $(CLIENTS)/bundles: $(wildcard $(CLIENTS)/package*.json $(CLIENTS)/*.js) | test-
 	cd $(CLIENTS) && npm ci --silent && npm run --silent build
 	touch $@
 
+$(PAGE)/node_modules: $(PAGE)/package-lock.json | node-packages
+	cd $(PAGE) && npm ci --silent
+	touch $@
+
 # $(call packages,NAMES): installs what is missing as root, else says what to install.
 define packages
 	@command -v dpkg-query >/dev/null || exit 0; \
@@ -115,8 +120,11 @@ endef
 run-packages:
 	$(call packages,$(RUN_PACKAGES))
 
+node-packages:
+	$(call packages,$(NODE_PACKAGES))
+
 test-packages:
 	$(call packages,$(TEST_PACKAGES))
 
 clean:
-	rm -rf $(VENV) build $(CLIENTS)/node_modules $(CLIENTS)/bundles *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build $(CLIENTS)/node_modules $(CLIENTS)/bundles $(PAGE)/node_modules $(PAGE)/static *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
