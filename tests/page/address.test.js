@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { VIEWS, addressOf, parseAddress } from './static/address.js';
+import { VIEWS, addressOf, embeddedName, parseAddress } from './static/address.js';
 
 test('an address of one stream names its view', () => {
   const shown = parseAddress('#stream=porch&view=gray');
@@ -26,6 +26,12 @@ for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty', 'D
     assert.equal(parseAddress(`#layout=grid&view.porch=${name}`).views.size, 0);
   });
 }
+
+test('an embedded stream has any name, and a bad encoding kills no page', () => {
+  assert.equal(embeddedName('/below/embed/back%20yard/'), 'back yard');
+  assert.equal(embeddedName('/embed/%E0%A4%A'), '%E0%A4%A');
+  assert.equal(embeddedName('/'), '');
+});
 
 test('without any address nothing is chosen', () => {
   assert.deepEqual(parseAddress(''), { layout: null, stream: null, views: new Map() });
