@@ -399,9 +399,10 @@ class TestDescription:
         monkeypatch.setattr("streamd.streams.stills.make_still", block)
         async with playing() as bench:
             await bench.film_one()
+            views: tuple[View, ...] = ("depth", "side-by-side")
+            formats: tuple[PictureFormat, ...] = ("jpg", "png", "npz", "ply")
             asked = [
-                asyncio.create_task(stills.make(bench.stream, view, format))
-                for view, format in product(("depth", "side-by-side"), ("jpg", "png", "npz", "ply"))
+                asyncio.create_task(stills.make(bench.stream, view, format)) for view, format in product(views, formats)
             ]
             await bench.until(began.is_set)
             for _ in range(5):

@@ -17,7 +17,7 @@ PICTURE = cv2.imencode(".png", np.arange(64 * 48 * 3, dtype=np.uint8).reshape(48
 
 
 def depth(service: PlayedService) -> bytes:
-    return depth_of_picture(PICTURE, service, "depth", "png")  # type: ignore[arg-type]
+    return bytes(depth_of_picture(PICTURE, service, "depth", "png"))  # type: ignore[arg-type]
 
 
 def test_a_change_of_network_at_this_moment_fails_no_picture() -> None:

@@ -9,9 +9,9 @@ from streamd.render.pointcloud import FARTHEST, NEAREST, ply
 POINT = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
 
 
-def parsed(data: bytes) -> tuple[list[str], np.ndarray]:
+def parsed(data: memoryview) -> tuple[list[str], np.ndarray]:
     """The lines of the header, and the points."""
-    header, body = data.split(b"end_header\n", 1)
+    header, body = bytes(data).split(b"end_header\n", 1)
     return header.decode("ascii").splitlines(), np.frombuffer(body, POINT)
 
 

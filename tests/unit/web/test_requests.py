@@ -11,7 +11,7 @@ from streamd.web.errors import Refusal
 from streamd.web.requests import Room, body_timeout, limited
 
 
-async def read_of(*pieces: bytes, most: int = 10, **options: object) -> bytes:
+async def read_of(*pieces: bytes, most: int = 10, **options: object) -> bytes | bytearray:
     waiting = [*pieces, b""]
 
     async def read() -> bytes:
