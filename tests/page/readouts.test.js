@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { joined, next } from './static/dom.js';
+import { fixed, joined, next } from './static/dom.js';
 import { Measuring } from './static/measuring.js';
 import { latencyOf } from './static/readouts.js';
 
@@ -31,6 +31,10 @@ test('rates are of the time between two reports', () => {
   assert.deepEqual([measured.fps, measured.kbps, measured.networkMs, measured.frames], [25, 1000, 5, 35]);
   assert.equal(measured.browserMs, null);
   assert.equal(measuring.take(new Map()).fps, null);
+});
+
+test('a slow rate is not shown as none', () => {
+  assert.deepEqual([fixed(0.2), fixed(0.04, 1), fixed(0), fixed(24.96, 1), fixed(null)], ['0.2', '0.04', '0', '25.0', '–']);
 });
 
 test('lists go round', () => {
