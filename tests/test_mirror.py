@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE, UNIT = ROOT / "streamd", ROOT / "tests" / "unit"
 ELSEWHERE = {
-    "e2e/test_systemd.py": "daemon installer/main installer/install installer/origin installer/running installer/site",
+    "e2e/test_systemd.py": "daemon",
     "e2e/test_tls.py": "web/tls",
     "integration/test_artefact.py": "depth/artefact depth/files depth/launcher",
     "integration/test_convert.py": "depth/converter jobs/convert sinks/file",
@@ -26,7 +26,7 @@ ELSEWHERE = {
     "integration/test_fleet.py": "streams/fleet",
     "integration/test_ice.py": "sinks/webrtc/ice sinks/webrtc/mux sinks/webrtc/ports sinks/webrtc/probe",
     "integration/test_midas_small.py": "depth/models/export depth/models/midas_small depth/models/weights",
-    "integration/test_record.py": "sinks/recording/recorder streams/recorders",
+    "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
     "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi sources/upright",
     "integration/test_sources_live.py": "sources/hardware",
     "integration/test_stream.py": "streams/capture streams/pipeline streams/stream",
@@ -38,7 +38,6 @@ ELSEWHERE = {
         sinks/webrtc/levels sinks/webrtc/rtp sinks/webrtc/session sinks/webrtc/sink web/whep
     """,
     "unit/depth/test_store.py": "depth/download depth/fetcher",
-    "unit/doctor/test_doctor.py": "doctor/inputs doctor/machine doctor/software doctor/webrtc",
     "unit/sources/test_network.py": "sources/reach",
 }
 """What needs more than a unit test may have, or has its tests with its neighbours: modules, by the test module that

@@ -15,8 +15,8 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
 from tests.e2e.test_recording import probe, segments
-from tests.e2e.waiting import until
 from tests.support.faulty_disk import FaultyDisk, needs_fuse
+from tests.support.waiting import until
 
 pytestmark = [needs_fuse, pytest.mark.timeout(120)]
 

@@ -14,7 +14,7 @@ from streamd.installer import package, unit
 from tests.e2e.conftest import Shared
 from tests.e2e.machine import REPOSITORY, Machine, boot, missing
 from tests.e2e.service import PYTHON_OF_THIS_TEST, START_S, Service, prepare
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 BROKEN_AT_ALL = ("streamd/daemon.py", "from __future__ import annotations\n", "import no_such_module\n")
 BROKEN_WITH_STREAMS = (

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from streamd.concurrency import threads
 from streamd.concurrency.backoff import Backoff
-from streamd.config.sections import RecordingConfig, StreamConfig, View
+from streamd.config.sections import PictureFormat, RecordingConfig, StreamConfig, View
 from streamd.errors import (
     PictureError,
     SourceEnded,

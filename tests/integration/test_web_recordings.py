@@ -17,6 +17,7 @@ import pytest
 
 from streamd.config.sections import RecordingConfig
 from streamd.sinks.recording.library import Library
+from streamd.states import StreamState
 from streamd.web import recordings, requests
 from streamd.web.recordings import ARCHIVE
 from tests.integration.web_site import Reply, Site, served

@@ -214,7 +214,7 @@ class TestPeriodic:
 
 async def test_who_hangs_is_abandoned_and_others_are_waited_for() -> None:
     gate = threading.Event()
-    worker = threads.start("hangs", gate.wait)  # type: ignore[arg-type]
+    worker = threads.start("hangs", gate.wait)
     assert not await threads.finish(worker, 0.01)
     assert threads.any_abandoned()
     gate.set()

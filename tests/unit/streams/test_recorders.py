@@ -234,14 +234,9 @@ async def test_reports_of_a_thread_that_outlives_the_loop_go_nowhere(tmp_path: P
 
     async def start() -> None:
         recorders_ = Recorders("porch", RecordingConfig(directory=tmp_path), {}, Metrics().of_stream("porch"))
-        recording = recorders.Recording(
-            "porch",
-            "depth",
-            None,
-            None,
-            Metrics().of_stream("porch"),
-            QUICK,  # type: ignore[arg-type]
-        )
+        unused: Any = None
+        metrics = Metrics().of_stream("porch")
+        recording = recorders.Recording("porch", "depth", unused, unused, metrics, QUICK)
         assert recorders_.wanted == []
         kept.append(recording._threadsafe(recording._update))
 
