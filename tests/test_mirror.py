@@ -27,7 +27,7 @@ ELSEWHERE = {
     "integration/test_ice.py": "sinks/webrtc/ice sinks/webrtc/mux sinks/webrtc/ports sinks/webrtc/probe",
     "integration/test_midas_small.py": "depth/models/export depth/models/midas_small depth/models/weights",
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
-    "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi sources/upright",
+    "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi sources/rotation",
     "integration/test_sources_live.py": "sources/hardware",
     "integration/test_stream.py": "streams/capture streams/pipeline streams/stream",
     "integration/test_web_auth.py": "web/auth web/session",
@@ -38,7 +38,7 @@ ELSEWHERE = {
         sinks/webrtc/levels sinks/webrtc/rtp sinks/webrtc/session sinks/webrtc/sink web/whep
     """,
     "unit/depth/test_store.py": "depth/download depth/fetcher",
-    "unit/sources/test_network.py": "sources/reach",
+    "unit/sources/test_network.py": "sources/connection sources/fetch",
 }
 """What needs more than a unit test may have, or has its tests with its neighbours: modules, by the test module that
 covers them."""
