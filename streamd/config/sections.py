@@ -64,11 +64,13 @@ class ServerConfig(Section):
     """The HTTP server: page, API, metrics, WHEP."""
 
     allow_anonymous: bool = False
-    """Allow a `listen` address that others can reach although nobody has to log in."""
+    """Whoever reaches `listen` may look without a token, where there are no view_tokens; nobody changes anything so."""
     view_tokens: tuple[str, ...] = ()
-    """Who shows one of these may look: tokens, or env:NAME, file:PATH, sha256:HEX of one. Empty: everybody may."""
+    """Who shows one of these may look: tokens, or env:NAME, file:PATH, sha256:HEX of one. Empty: whoever is on this
+    machine may, and with allow_anonymous everybody."""
     control_tokens: tuple[str, ...] = ()
-    """Who shows one of these may look and change things. Empty: whoever may look may."""
+    """Who shows one of these may look and change things. Empty: nobody may change anything, but for those on this
+    machine when `listen` is a loopback address, there are no view_tokens, and allow_anonymous is not set."""
     listen: str = "127.0.0.1:8080"
     """HOST:PORT to listen on; port 0 takes a free one."""
 

@@ -93,5 +93,6 @@ async def listen(app: web.Application, address: tuple[str, int], tls: Tls | None
 
 async def secure(request: web.Request, response: web.StreamResponse) -> None:
     """Before the headers go out, of answers that go on too."""
+    response.headers.setdefault("Cross-Origin-Resource-Policy", request.app[ACCESS].resource_policy)
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)

@@ -1,31 +1,42 @@
 """Who may ask for what.
 
-Each route needs a scope (see ``routes``). A request has the scope of,
-the first that is there:
+Each route needs a scope (see ``routes``). A request has the scope of, the first that is there:
 
 1. its bearer token (``Authorization: Bearer``): a wrong one is refused even if nobody needs one here;
 2. its session cookie, which ``POST /api/v1/session`` gives for a token: <img>, <video> and
    EventSource cannot send headers. HttpOnly, SameSite=Strict, a random id that says nothing;
-3. nobody: everything without tokens; without view tokens, whoever it is may look.
+3. neither. Then it may
+
+   - control, on a loopback address without any tokens and without ``allow_anonymous``;
+   - look, where there are no view tokens: on a loopback address, or with ``allow_anonymous``.
+
+So control takes a control token everywhere but on a loopback address that has no tokens; where there
+are none, nobody can change anything.
+
+Where ``allow_anonymous`` is not set, a request without a token is one of this machine, or refused:
+
+- its Host has to be a name of this machine, else a page whose name was made to point to 127.0.0.1
+  (DNS rebinding) would count as ours;
+- it must not have come through a proxy that says so (``X-Forwarded-For`` and the like): those who use
+  a proxy are elsewhere.
 
 Browsers send cookies, and ask this machine, on behalf of any page. So without a bearer token:
 
-- Methods that change something are for pages of our own origin, or no page at all (curl).
-- WHEP, which players on other pages speak, may come from any origin where nobody needs a token. But
-  on a loopback address without ``allow_anonymous`` the only lock is that strangers cannot reach us,
-  and the visitor's browser can: there it is for pages of this machine only (http://localhost:3000).
-- There, too, Host must be a name of this machine, else a page whose name was made to point to
-  127.0.0.1 (DNS rebinding) would count as ours. A proxy that sends on another Host needs tokens, or
-  ``allow_anonymous``.
+- What changes something is for pages of our own origin, or no page at all (curl).
+- Where a cookie or this machine's own address is what gives access, looking too is for our own pages.
+  Links on other pages may be followed, and ``/embed`` may be framed by them.
+- WHEP, which players on other pages speak, may come from any origin with ``allow_anonymous``, and
+  from pages of this machine (http://localhost:3000) on a loopback address.
 
-An address that has shown too many wrong tokens is not listened to for a while (429), but for its
-sessions. Behind a proxy all clients have one address: let the proxy brake them one by one.
+An address that has shown too many wrong tokens is refused for a while (429), but for its sessions.
+Behind a proxy all clients have one address: let the proxy limit each of them.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -34,19 +45,17 @@ from streamd.config.secret import read_secret
 from streamd.config.sections import MIN_TOKEN, ServerConfig
 from streamd.errors import ConfigError, Problem
 from streamd.web.errors import Refusal
-from streamd.web.origin import is_foreign, is_of_this_machine
+from streamd.web.origin import is_foreign, is_forwarded, is_link, is_of_this_machine
+from streamd.web.parameters import shortened
 from streamd.web.routes import TABLE, Route
 from streamd.web.tokens import Failures, Scope, Sessions, Tokens
 
-OPEN = Scope.OPEN
 
-
-class Caller(NamedTuple):
-    """Who asks."""
+class Identity(NamedTuple):
+    """What a request has shown, and what it may do."""
 
     scope: Scope
-    by: str
-    """bearer, cookie or nobody."""
+    by: Literal["bearer", "cookie", "nobody"]
 
 
 class Access:
@@ -57,30 +66,41 @@ class Access:
         self.tokens = Tokens(*(_read(config, key) for key in ("view_tokens", "control_tokens")))
         self.sessions = Sessions()
         self.failures = Failures()
+        self._without_token = _scope_without_token(config)
         self._is_private = config.loopback and not config.allow_anonymous
-        """Whether nothing but the address keeps strangers out, as long as no token is asked for."""
+        """Whether that is for requests of this machine only."""
+        self._has_control = bool(config.control_tokens) or self._without_token == Scope.CONTROL
+
+    @property
+    def resource_policy(self) -> str:
+        """Cross-Origin-Resource-Policy: whether pages of other origins may show what is here."""
+        is_public = self._without_token >= Scope.VIEW and not self._is_private
+        return "cross-origin" if is_public else "same-origin"
 
     def check(self, request: web.Request, route: Route) -> None:
         """Raises Refusal: 401, 403, 429."""
-        needed = route.scope
-        if needed > OPEN:
-            caller = self.who(request)
-            if caller.scope < needed:
-                raise _too_little(caller)
-            if caller.by == "bearer":
-                return
-            if self.tokens.anonymous >= needed and self._is_private:
-                self._check_host(request)
-        if route.changes and is_foreign(request.headers):
-            self._check_origin(request, route)
+        if route.scope == Scope.OPEN:
+            if route.changes and is_foreign(request.headers):
+                raise _foreign_origin()
+            return
+        identity = self.identify(request)
+        if identity.scope < route.scope:
+            raise self._too_little(request, route, identity)
+        if identity.by != "bearer" and is_foreign(request.headers):
+            self._check_foreign_page(request, route)
 
-    def who(self, request: web.Request) -> Caller:
-        """Raises Refusal for a wrong bearer token."""
+    def identify(self, request: web.Request) -> Identity:
+        """Raises Refusal for a wrong bearer token: 401, 429."""
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() == "bearer" and self.tokens.configured:
-            return Caller(self.log_in(request, token.strip()), "bearer")
+            return Identity(self.log_in(request, token.strip()), "bearer")
+        anonymous = self.without_token(request)
         scope = self.sessions.scope_of(request.cookies.get(cookie_name(request), ""))
-        return Caller(self.tokens.anonymous, "nobody") if scope is None else Caller(scope, "cookie")
+        return Identity(anonymous, "nobody") if scope is None else Identity(max(scope, anonymous), "cookie")
+
+    def without_token(self, request: web.Request) -> Scope:
+        """What it may do if it shows nothing."""
+        return Scope.OPEN if self._is_private and _stranger(request.headers) else self._without_token
 
     def log_in(self, request: web.Request, token: str) -> Scope:
         """What this token may. Raises Refusal: 401, 429."""
@@ -94,29 +114,55 @@ class Access:
             raise unauthorized("bad_token", "this token is not one of those configured", ' error="invalid_token"')
         return scope
 
-    def _check_host(self, request: web.Request) -> None:
-        host = request.headers.get("Host")  # not request.host, which may ask the DNS; without one it is no browser
-        if host is not None and not is_of_this_machine(f"//{host}"):
-            raise Refusal(
-                403,
-                "foreign_host",
-                f"host {host[:80]} is not this machine: set server.view_tokens, or server.allow_anonymous = true",
-            )
+    def _too_little(self, request: web.Request, route: Route, identity: Identity) -> Refusal:
+        stranger = _stranger(request.headers)
+        if self._is_private and stranger and self._without_token >= route.scope:
+            return stranger
+        if route.scope == Scope.CONTROL and not self._has_control:
+            return Refusal(403, "forbidden", "nobody may change anything here: set server.control_tokens")
+        if identity.by == "nobody":
+            return unauthorized("unauthorized", "show a token: Authorization: Bearer TOKEN, or log in on the page")
+        return Refusal(403, "forbidden", "this token may look only: changing things needs a control token")
 
-    def _check_origin(self, request: web.Request, route: Route) -> None:
-        is_open = not self._is_private or is_of_this_machine(request.headers.get("Origin", ""))
-        if route.cross_origin and self.tokens.anonymous >= route.scope and is_open:
+    def _check_foreign_page(self, request: web.Request, route: Route) -> None:
+        """Of a request with a cookie or nothing. Raises Refusal for what such a page may not ask."""
+        needs_nothing = self.without_token(request) >= route.scope
+        is_public = needs_nothing and not self._is_private
+        if not route.changes and (is_public or is_link(request.headers)):
             return
-        raise Refusal(403, "foreign_origin", "a page of another origin asks: it has to show a bearer token")
+        of_this_machine = is_of_this_machine(request.headers.get("Origin", ""))
+        if route.cross_origin and needs_nothing and (is_public or of_this_machine):
+            return
+        raise _foreign_origin()
 
 
 ACCESS = web.AppKey("access", Access)
 
 
-def _too_little(caller: Caller) -> Refusal:
-    if caller.by == "nobody":
-        return unauthorized("unauthorized", "show a token: Authorization: Bearer TOKEN, or log in on the page")
-    return Refusal(403, "forbidden", "this token may look only: changing things needs a control token")
+def _scope_without_token(config: ServerConfig) -> Scope:
+    """Control only where strangers cannot reach us and no token is configured."""
+    if config.view_tokens:
+        return Scope.OPEN
+    if config.allow_anonymous:
+        return Scope.VIEW
+    if config.loopback:
+        return Scope.VIEW if config.control_tokens else Scope.CONTROL
+    return Scope.OPEN
+
+
+def _stranger(headers: Mapping[str, str]) -> Refusal | None:
+    """Why a request that reached a loopback address is not one of this machine; None when it is."""
+    remedy = "set server.view_tokens and server.control_tokens, or server.allow_anonymous = true for looking only"
+    host = headers.get("Host")  # not request.host, which may ask the DNS; without one it is no browser
+    if host is not None and not is_of_this_machine(f"//{host}"):
+        return Refusal(403, "foreign_host", f"host {shortened(host)} is not this machine: {remedy}")
+    if is_forwarded(headers):
+        return Refusal(403, "forwarded", f"a proxy passed this on for somebody elsewhere: {remedy}")
+    return None
+
+
+def _foreign_origin() -> Refusal:
+    return Refusal(403, "foreign_origin", "a page of another origin asks: it has to show a bearer token")
 
 
 def unauthorized(code: str, message: str, detail: str = "") -> Refusal:
@@ -131,7 +177,7 @@ def cookie_name(request: web.Request) -> str:
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Raises Refusal before a handler hears of a request that it is not to answer."""
+    """Raises Refusal before a handler sees a request that it is not to answer."""
     route = request.app[TABLE].find(request)
     if route is not None:  # else it is a 404 or 405
         request.app[ACCESS].check(request, route)

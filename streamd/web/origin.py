@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from streamd.config.sections import is_loopback
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
+"""What proxies add, RFC 7239 and before. One that adds nothing cannot be told from a local client."""
 
 
 def is_foreign(headers: Mapping[str, str]) -> bool:
@@ -28,6 +30,17 @@ def is_foreign(headers: Mapping[str, str]) -> bool:
         return True
     ports = [port or DEFAULT_PORTS.get(urlsplit(origin).scheme) for port in (theirs[1], ours[1])]
     return theirs[0] != ours[0] or ports[0] != ports[1]
+
+
+def is_link(headers: Mapping[str, str]) -> bool:
+    """Whether somebody follows a link, or types an address: not a frame, and nothing fetched in advance."""
+    is_page = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    return is_page and "Sec-Purpose" not in headers
+
+
+def is_forwarded(headers: Mapping[str, str]) -> bool:
+    """Whether it came through a proxy that says so."""
+    return any(name in headers for name in FORWARDED)
 
 
 def is_of_this_machine(url: str) -> bool:

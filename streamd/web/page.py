@@ -23,6 +23,11 @@ POLICY = (
     "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
 )
 """Content-Security-Policy, but for who may show it in a frame."""
+FOR_ANY_PAGE = {
+    **REVALIDATE,
+    "Content-Security-Policy": f"{POLICY}*",
+    "Cross-Origin-Resource-Policy": "cross-origin",  # for pages with Cross-Origin-Embedder-Policy
+}
 
 
 class File(NamedTuple):
@@ -62,7 +67,7 @@ async def file(request: web.Request) -> web.Response:
 
 async def embed(request: web.Request) -> web.Response:
     """One stream for a frame on any page, such as Home Assistant's or Grafana's."""
-    return request.app[FILES].answer("embed.html", REVALIDATE | {"Content-Security-Policy": f"{POLICY}*"})
+    return request.app[FILES].answer("embed.html", FOR_ANY_PAGE)
 
 
 ROUTES = (

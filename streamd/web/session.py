@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from streamd.web.auth import ACCESS, Caller, cookie_name
+from streamd.web.auth import ACCESS, Identity, cookie_name
 from streamd.web.errors import Refusal
 from streamd.web.requests import BODY_ERRORS, json_object
 from streamd.web.routes import Body, Route
@@ -18,7 +18,7 @@ MAX_BYTES = 4096
 
 async def show(request: web.Request) -> web.Response:
     """What whoever asks may do: null, view or control; and whether tokens are asked for at all."""
-    return _answer(request, request.app[ACCESS].who(request))
+    return _answer(request, request.app[ACCESS].identify(request))
 
 
 async def log_in(request: web.Request) -> web.Response:
@@ -27,10 +27,10 @@ async def log_in(request: web.Request) -> web.Response:
         raise Refusal(422, "bad_value", 'send {"token": "..."}')
     access = request.app[ACCESS]
     if not access.tokens.configured:
-        return _answer(request, Caller(access.tokens.anonymous, "nobody"))
+        return _answer(request, access.identify(request))
     scope = access.log_in(request, token)
     access.sessions.close(request.cookies.get(cookie_name(request), ""))
-    response = _answer(request, Caller(scope, "cookie"))
+    response = _answer(request, Identity(scope, "cookie"))
     response.set_cookie(
         cookie_name(request),
         access.sessions.open(scope),
@@ -44,15 +44,15 @@ async def log_in(request: web.Request) -> web.Response:
 async def log_out(request: web.Request) -> web.Response:
     access, name = request.app[ACCESS], cookie_name(request)
     access.sessions.close(request.cookies.get(name, ""))
-    response = _answer(request, Caller(access.tokens.anonymous, "nobody"))
+    response = _answer(request, Identity(access.without_token(request), "nobody"))
     response.del_cookie(name)
     return response
 
 
-def _answer(request: web.Request, caller: Caller) -> web.Response:
-    scope = None if caller.scope == Scope.OPEN else caller.scope.name.lower()
-    known = {"access": scope, "by": caller.by, "tokens": request.app[ACCESS].tokens.configured}
-    return web.json_response(known, headers={"Cache-Control": "no-store"})
+def _answer(request: web.Request, identity: Identity) -> web.Response:
+    scope = None if identity.scope == Scope.OPEN else identity.scope.name.lower()
+    answer = {"access": scope, "by": identity.by, "tokens": request.app[ACCESS].tokens.configured}
+    return web.json_response(answer, headers={"Cache-Control": "no-store"})
 
 
 ROUTES = (

@@ -1,4 +1,4 @@
-"""Who may do what: tokens, the sessions that stand for them in browsers, and a brake on guessing.
+"""Tokens, the sessions that stand for them in browsers, and a limit on wrong guesses.
 
 Nothing here knows HTTP. Of tokens and session ids only digests stay in memory.
 """
@@ -32,15 +32,10 @@ class Scope(IntEnum):
 
 
 class Tokens:
-    """The configured ones. Without view tokens everybody may look; without control tokens whoever
-    may look may control."""
+    """The configured ones. One that is in both lists may control."""
 
     def __init__(self, view: Iterable[str] = (), control: Iterable[str] = ()) -> None:
-        view, control = tuple(view), tuple(control)
-        self.anonymous = Scope.OPEN if view else Scope.VIEW if control else Scope.CONTROL
-        """What those may do who show nothing."""
-        of_view = Scope.VIEW if control else Scope.CONTROL
-        self._known = [(_known(token), of_view) for token in view]
+        self._known = [(_known(token), Scope.VIEW) for token in view]
         self._known += [(_known(token), Scope.CONTROL) for token in control]
 
     @property
@@ -55,7 +50,7 @@ class Tokens:
 
 
 def _known(token: str) -> bytes:
-    """The digest of a configured one, which may be given as that: ``sha256:HEX`` tells nobody the token."""
+    """The digest of a configured one, which may be given as that: ``sha256:HEX`` does not give the token away."""
     kind, _, hexadecimal = token.partition(":")
     return bytes.fromhex(hexadecimal) if kind == "sha256" and len(hexadecimal) == 64 else _digest(token)
 
@@ -96,8 +91,8 @@ class Sessions:
 class Failures:
     """A bucket of wrong guesses for each address; a network of IPv6 (/64) counts as one.
 
-    While a bucket is full that address is not listened to, whatever it shows: else it could go on
-    guessing. Others are not concerned. Bounded: the address that has been quiet for longest goes first.
+    While a bucket is full that address is refused, whatever it shows: else it could go on guessing.
+    Others are not concerned. Bounded: the address that has been quiet for longest goes first.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -36,6 +36,7 @@ BODY_TIMEOUT_S = 10.0
 
 CORS = {
     "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
     "Access-Control-Expose-Headers": "Location, ETag, Link, Accept-Post, Retry-After",
 }
 PREFLIGHT = {

@@ -1,4 +1,6 @@
-"""Every route and method for each kind of caller; the cookie; pages of other origins; guessing."""
+"""The access check of a running server: every route, the cookie, pages of other origins, wrong guesses.
+
+The whole matrix is tests/unit/web/test_auth.py."""
 
 from __future__ import annotations
 
@@ -9,11 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from streamd.config.sections import ServerConfig
-from streamd.errors import ConfigError
 from streamd.web import tokens
 from streamd.web.app import ROUTES
-from streamd.web.auth import ACCESS, Access
+from streamd.web.auth import ACCESS
+from streamd.web.mjpeg import FEEDS
 from streamd.web.openapi import OpenApi
 from streamd.web.routes import canonical
 from streamd.web.tokens import Scope
@@ -56,8 +57,8 @@ async def answer_of(site: Site, method: str, path: str, bearer: str) -> Reply:
         return Reply(response.status, response.headers, b"" if endless else await response.read())
 
 
-async def test_the_matrix(site: Site) -> None:
-    """What is asked for does not exist, so that whoever passes is told so, and nothing is done."""
+async def test_every_route_is_behind_the_check(site: Site) -> None:
+    """What is asked for does not exist, so that whoever passes learns that, and nothing is done."""
     scopes: dict[tuple[str, str], Scope] = {
         (route.method, canonical(route.path)): route.scope for route in ROUTES.routes
     }
@@ -66,14 +67,10 @@ async def test_the_matrix(site: Site) -> None:
         if route == "/api/v1/session":
             continue
         scope = scopes["GET" if method == "HEAD" else method, route]
-        told = {who: (await answer_of(site, method, path, bearer)).status for who, bearer in BEARERS.items()}
-        passed = {who for who, status in told.items() if status not in REFUSED}
-        least = {Scope.OPEN: set(BEARERS), Scope.VIEW: {"view", "control"}, Scope.CONTROL: {"control"}}[scope]
-        assert passed == least, (method, route, told)
-        if scope > Scope.OPEN:
-            assert (told["none"], told["bad"]) == (401, 401), (method, route)
-        if scope == Scope.CONTROL:
-            assert told["view"] == 403, (method, route)
+        answers = {who: (await answer_of(site, method, path, bearer)).status for who, bearer in BEARERS.items()}
+        passed = {who for who, status in answers.items() if status not in REFUSED}
+        allowed = {Scope.OPEN: set(BEARERS), Scope.VIEW: {"view", "control"}, Scope.CONTROL: {"control"}}[scope]
+        assert passed == allowed, (method, route, answers)
 
 
 async def test_a_refusal_says_how_to_do_better(site: Site) -> None:
@@ -109,11 +106,12 @@ async def test_what_is_not_there_or_not_allowed_tells_nothing_else(site: Site) -
     ("server", "none", "view"),
     [
         ({}, (True, True), (True, True)),
-        ({"view_tokens": [VIEW_TOKEN]}, (False, False), (True, True)),
+        ({"view_tokens": [VIEW_TOKEN]}, (False, False), (True, False)),
+        ({"allow_anonymous": True}, (True, False), (True, False)),
         ({"control_tokens": [CONTROL_TOKEN]}, (True, False), (False, False)),
         ({"view_tokens": [VIEW_TOKEN], "control_tokens": [CONTROL_TOKEN]}, (False, False), (True, False)),
     ],
-    ids=["no tokens", "view tokens", "control tokens", "both"],
+    ids=["no tokens", "view tokens", "allow anonymous", "control tokens", "both"],
 )
 async def test_what_is_configured_decides(
     server: dict[str, Any], none: tuple[bool, bool], view: tuple[bool, bool]
@@ -218,6 +216,34 @@ class TestNobodyNeedsAToken:
             assert site.stream().config.source == "rtsp://h/live"
             assert (await site.ask("POST", "/api/v1/depth", b"x", **EVIL)).error == (403, "foreign_origin")
 
+    @pytest.mark.parametrize("path", ["/mjpeg", "/snapshot", ""])
+    @pytest.mark.parametrize("site_of_page", ["cross-site", "same-site"])
+    async def test_other_pages_show_nothing_and_wake_nothing(self, path: str, site_of_page: str) -> None:
+        async with served(streams={"porch": {"mode": "on_demand"}}) as site:
+            image = {"Sec_Fetch_Site": site_of_page, "Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "image"}
+            reply = await site.get(f"/api/v1/streams/porch{path}", **image)
+            assert reply.error == (403, "foreign_origin")
+            assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+            assert site.app[FEEDS].clients == 0
+            assert site.cameras["porch"].opened == 0
+
+    async def test_they_may_frame_the_embedded_page(self) -> None:
+        async with served() as site:
+            frame = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"}
+            reply = await site.get("/embed/porch", **frame)
+            assert reply.status == 200
+            assert "frame-ancestors *" in reply.headers["Content-Security-Policy"]
+            assert reply.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+            own = {"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Mode": "no-cors"}
+            assert (await site.get("/static/embed.js", **own)).status == 200
+            assert (await site.get("/api/v1/streams", **own)).status == 200
+
+    async def test_what_a_proxy_passes_on_is_not_of_this_machine(self) -> None:
+        async with served() as site:
+            reply = await site.get("/api/v1/streams", X_Forwarded_For="192.0.2.7")
+            assert reply.error == (403, "forwarded")
+            assert (await site.get("/api/v1/session", X_Forwarded_For="192.0.2.7")).json["access"] is None
+
     @pytest.mark.parametrize(
         ("host", "status"),
         [
@@ -271,7 +297,7 @@ class TestNobodyNeedsAToken:
             assert reply.error == (403, "foreign_origin")
 
 
-async def test_guessing_is_braked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_guessing_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "FAILURES", 3)
     async with served(view_tokens=[VIEW_TOKEN]) as site:
         await TestSession().log_in(site, VIEW_TOKEN)
@@ -282,15 +308,3 @@ async def test_guessing_is_braked(monkeypatch: pytest.MonkeyPatch) -> None:
         assert 0 < int(right.headers["Retry-After"]) <= tokens.FAILURE_S
         assert (await TestSession().log_in(site, VIEW_TOKEN)).status == 429
         assert (await site.get("/api/v1/streams")).status == 200, "who is logged in stays so"
-
-
-def test_no_token_stays_in_memory() -> None:
-    access = Access(ServerConfig(view_tokens=(VIEW_TOKEN,)))
-    assert VIEW_TOKEN not in repr(vars(access.tokens))
-
-
-def test_a_token_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIEWERS", VIEW_TOKEN)
-    assert Access(ServerConfig(view_tokens=("env:VIEWERS",))).tokens.scope_of(VIEW_TOKEN) == Scope.CONTROL
-    with pytest.raises(ConfigError, match=r"^server.view_tokens: the environment variable NOBODY"):
-        Access(ServerConfig(view_tokens=("env:NOBODY",)))

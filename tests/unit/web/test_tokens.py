@@ -1,4 +1,4 @@
-"""Tokens, sessions and the brake on guessing, with a clock that the test turns."""
+"""Tokens, sessions and the limit on wrong guesses, with a clock that the test turns."""
 
 from __future__ import annotations
 
@@ -26,21 +26,20 @@ def clock() -> Clock:
 
 
 @pytest.mark.parametrize(
-    ("view", "control", "anonymous", "of_view", "of_control"),
+    ("view", "control", "view_scope", "control_scope"),
     [
-        ((), (), Scope.CONTROL, None, None),
-        (("v",), (), Scope.OPEN, Scope.CONTROL, None),
-        ((), ("c",), Scope.VIEW, None, Scope.CONTROL),
-        (("v",), ("c",), Scope.OPEN, Scope.VIEW, Scope.CONTROL),
-        (("v", "c"), ("c",), Scope.OPEN, Scope.VIEW, Scope.CONTROL),
+        ((), (), None, None),
+        (("v",), (), Scope.VIEW, None),
+        ((), ("c",), None, Scope.CONTROL),
+        (("v",), ("c",), Scope.VIEW, Scope.CONTROL),
+        (("v", "c"), ("c",), Scope.VIEW, Scope.CONTROL),
     ],
 )
 def test_what_a_token_may(
-    view: tuple[str, ...], control: tuple[str, ...], anonymous: Scope, of_view: Scope | None, of_control: Scope | None
+    view: tuple[str, ...], control: tuple[str, ...], view_scope: Scope | None, control_scope: Scope | None
 ) -> None:
     known = Tokens(view, control)
-    assert known.anonymous == anonymous
-    assert (known.scope_of("v"), known.scope_of("c"), known.scope_of("")) == (of_view, of_control, None)
+    assert (known.scope_of("v"), known.scope_of("c"), known.scope_of("")) == (view_scope, control_scope, None)
     assert known.configured == bool(view or control)
 
 
