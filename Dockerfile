@@ -7,8 +7,8 @@
 #       --env STREAMD_WEBRTC__ADVERTISE='["ADDRESS-OF-THIS-HOST"]' \
 #       --env STREAMD_SERVER__ALLOW_ANONYMOUS=true streamd        # shows the built-in clip
 #
-# It listens on all addresses of the container, so it wants server.view_tokens, or allow_anonymous as above where
-# nobody else reaches the published port. docs/remote-viewing.md says more. Also:
+# It listens on all addresses of the container, so it wants server.view_tokens, or allow_anonymous as above: then all
+# who reach the published port may look. Changing anything takes server.control_tokens. docs/remote-viewing.md says more:
 #   a configuration    --volume ./streamd.toml:/etc/streamd.toml:ro  streamd run --config /etc/streamd.toml
 #   recordings         --volume ./recordings:/recordings --env STREAMD_RECORDING__DIRECTORY=/recordings   (user 10001)
 #   a webcam           --device /dev/video0 --group-add video
