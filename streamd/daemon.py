@@ -19,6 +19,7 @@ from streamd.depth.service import DepthService, ServiceEvents
 from streamd.depth.store import ModelStore
 from streamd.errors import InferenceFailed, StreamdError
 from streamd.host import allocator
+from streamd.host.descriptors import ensure_descriptors
 from streamd.host.memory import MemoryWatch, Step, limit_bytes
 from streamd.host.systemd import Look, StreamLook, SystemdLink
 from streamd.sinks.recording.disk import DiskWatch
@@ -42,6 +43,10 @@ TIDY_EVERY_S = 10.0
 LAG_WINDOW_S = 30.0
 MAX_UPLOADS, MAX_UPLOADS_PER_CLIENT = 8, 4
 """That wait or are worked on."""
+DESCRIPTORS_PER_VIEWER = 8
+"""A socket for each address of this machine."""
+OTHER_DESCRIPTORS = 512
+"""Cameras, recordings, the worker, libraries."""
 SLOTS = 32
 """Of the worker's shared memory: streams come at run time, and more than this take turns."""
 
@@ -92,6 +97,7 @@ class Daemon:
         allocator.freeze_modules()
         on_listening(server.url)
         self._tell_cpu_budget()
+        self._check_descriptors()
         self.service.start(lazy=True)
         try:
             async with asyncio.TaskGroup() as group:
@@ -134,6 +140,13 @@ class Daemon:
             inference,
             _decode_threads(self.config),
         )
+
+    def _check_descriptors(self) -> None:
+        viewers, connections = self.config.webrtc.max_viewers, self.config.server.max_connections
+        wanted = connections + DESCRIPTORS_PER_VIEWER * viewers + OTHER_DESCRIPTORS
+        limit = ensure_descriptors(wanted)
+        if limit < wanted:
+            log.warning("this process may open %d files, %d could be needed: raise LimitNOFILE=", limit, wanted)
 
     def install_signals(self) -> None:
         """And tells, on stderr, where all threads are when the watchdog or a fault in a library aborts us."""
@@ -203,7 +216,7 @@ class Daemon:
         try:
             config = self._reload()
             if self._server is not None:
-                self._server.reload()
+                await self._server.reload()
         except StreamdError as error:
             for line in str(error).splitlines():
                 log.error("configuration not taken: %s", line)

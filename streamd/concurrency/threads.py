@@ -59,6 +59,19 @@ async def finish(worker: Worker, within_s: float) -> bool:
     return False
 
 
+async def call(name: str, run: Callable[[], T]) -> T:
+    """Do something that may block in a thread of its own, and wait for it on the event loop. When the wait is
+    cancelled the thread is abandoned."""
+    results: list[T] = []
+    worker = start(name, lambda: results.append(run()))
+    try:
+        await asyncio.wrap_future(worker.finished)
+    except asyncio.CancelledError:
+        abandon(worker)
+        raise
+    return results[0]
+
+
 class Periodic:
     """Calls something again and again in a thread of its own, which a dead disk may hold without harm."""
 

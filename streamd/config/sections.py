@@ -80,6 +80,8 @@ class ServerConfig(Section):
     """PEM file with the certificate and its chain: answer by HTTPS. Read again on SIGHUP."""
     tls_key: Path | None = None
     """PEM file with the key of tls_certificate."""
+    max_connections: int = Field(default=512, ge=16, le=16384)
+    """Connections at once, over all clients; more are refused. One address may have half of them, this machine all."""
 
     @field_validator("view_tokens", "control_tokens")
     @classmethod

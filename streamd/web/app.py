@@ -7,10 +7,12 @@ from functools import partial
 
 from aiohttp import web
 
+from streamd.concurrency import threads
 from streamd.errors import StreamdError
 from streamd.sinks.recording.library import Library
 from streamd.web import events, health, mjpeg, openapi, page, pictures, recordings, session, streams, whep
 from streamd.web.auth import ACCESS, Access, guard
+from streamd.web.connections import HTTP_LIMITS, Listener, Places, bind
 from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import json_errors
 from streamd.web.exposition import Exposition
@@ -59,36 +61,45 @@ def _build_long_answers(app: web.Application, context: WebContext) -> None:
 class Server:
     """The application, answering at ``url``."""
 
-    def __init__(self, runner: web.AppRunner, tls: Tls | None) -> None:
+    def __init__(self, runner: web.AppRunner, listener: Listener, tls: Tls | None) -> None:
         self._runner = runner
+        self._listener = listener
         self._tls = tls
-        host, port = runner.addresses[0][:2]
+        host, port = listener.address
         self.url = f"http{'s' * (tls is not None)}://{f'[{host}]' if ':' in host else host}:{port}/"
 
-    def reload(self) -> None:
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return self._listener.connections
+
+    async def reload(self) -> None:
         """Reads the certificate again. Raises ConfigError, and goes on with the one before."""
         if self._tls is not None:
-            self._tls.reload()
+            await self._tls.reload()
 
     async def close(self) -> None:
         """No new requests; those under way get a moment."""
+        await self._listener.close()
         await self._runner.cleanup()
 
 
 async def listen(app: web.Application, address: tuple[str, int], tls: Tls | None = None) -> Server:
     """Raises StreamdError when the address cannot be had."""
-    # aiohttp would unpack bodies on the loop, also those that it throws away: a few MB of gzip stop it for seconds.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_CONNECTIONS_S, auto_decompress=False)
-    await runner.setup()
     try:
-        await web.TCPSite(runner, *address, ssl_context=tls.context if tls else None).start()
+        sockets = await threads.call("bind", partial(bind, *address))
     except OSError as error:
-        await runner.cleanup()
         reason = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:
             reason = "the port is in use: choose another with --listen HOST:PORT"
         raise StreamdError(f"cannot listen on {address[0]}:{address[1]}: {reason}") from None
-    return Server(runner, tls)
+    # aiohttp would unpack bodies on the loop, also those that it throws away: a few MB of gzip stop it for seconds.
+    limits = {**HTTP_LIMITS, "auto_decompress": False}
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_CONNECTIONS_S, **limits)
+    await runner.setup()
+    assert runner.server is not None
+    places = Places(app[CONTEXT].server.max_connections)
+    return Server(runner, Listener(sockets, runner.server, places, tls), tls)
 
 
 async def secure(request: web.Request, response: web.StreamResponse) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from pathlib import Path
 
+from streamd.concurrency import threads
 from streamd.config.sections import ServerConfig
 from streamd.errors import ConfigError, Problem
 
@@ -16,11 +18,11 @@ class Tls:
         """PEM files. Raises ConfigError."""
         self._files = (certificate, key)
         self.context = _load(*self._files)
+        """Replaced as a whole: the one before may be in use."""
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """Takes the files as they are now. Raises ConfigError, and goes on with what it has."""
-        _load(*self._files)
-        self.context.load_cert_chain(*self._files, password=_no_password)
+        self.context = await threads.call("certificate", partial(_load, *self._files))
 
 
 def tls_of(config: ServerConfig) -> Tls | None:

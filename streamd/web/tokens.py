@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+
+from streamd.web.address import network
 
 SESSION_S = 7 * 24 * 3600.0
 """A session ends when it was not used for this long."""
@@ -105,12 +106,12 @@ class Failures:
 
     def wait_s(self, address: str | None) -> float:
         """How long until this address may try again; 0: now."""
-        over_s = self._full_until.get(_network(address), 0.0) - self._clock() - (FAILURES - 1) * FAILURE_S
+        over_s = self._full_until.get(network(address), 0.0) - self._clock() - (FAILURES - 1) * FAILURE_S
         return max(0.0, over_s)
 
     def note(self, address: str | None) -> None:
         """Another wrong guess."""
-        key, now = _network(address), self._clock()
+        key, now = network(address), self._clock()
         self._full_until[key] = max(self._full_until.pop(key, now), now) + FAILURE_S
         while len(self._full_until) > MAX_ADDRESSES:
             self._full_until.popitem(last=False)
@@ -118,13 +119,3 @@ class Failures:
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-
-
-def _network(address: str | None) -> str:
-    try:
-        known = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return "local"  # a socket file has no address
-    if isinstance(known, ipaddress.IPv6Address):
-        return str(known.ipv4_mapped or ipaddress.ip_network((known, 64), strict=False))
-    return str(known)

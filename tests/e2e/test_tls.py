@@ -14,18 +14,11 @@ import pytest
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon, streamd
+
+from tests.support.certificates import make_certificate
 from tests.support.waiting import until
 
 TOKEN = "a-token-of-the-test"
-
-
-def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1")
-    who = ("-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1")
-    command = ["openssl", "req", *kind, *who, "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return certificate, key
 
 
 def ask(daemon: Daemon, method: str, path: str, trusted: Path, body: bytes | None = None) -> http.client.HTTPResponse:

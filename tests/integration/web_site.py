@@ -20,8 +20,9 @@ from streamd.streams.fleet import Fleet
 from streamd.streams.stills import Stills
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
-from streamd.web.app import build_app, listen
+from streamd.web.app import Server, build_app, listen
 from streamd.web.context import WebContext
+from streamd.web.tls import tls_of
 from tests.support.played import PlayedCamera, PlayedService
 from tests.support.waiting import timeout, wait_for
 
@@ -62,6 +63,7 @@ class Site:
         self.url = ""
         self.http: aiohttp.ClientSession
         self.app: Any = None
+        self.listening: Server
 
     def _make(self, name: str, config: StreamConfig) -> Stream:
         camera = self.cameras[name] = PlayedCamera()
@@ -114,8 +116,8 @@ async def served(
     context = WebContext(site.fleet, service, site.metrics, sink, stills, uploads, site.server, site.recording)
     site.app = build_app(context)
     running = asyncio.create_task(site.fleet.run(stop))
-    server_ = await listen(site.app, ("127.0.0.1", 0))
-    site.url = server_.url.rstrip("/")
+    site.listening = await listen(site.app, ("127.0.0.1", 0), tls_of(site.server))
+    site.url = site.listening.url.rstrip("/")
     try:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as site.http:
             yield site
@@ -123,6 +125,6 @@ async def served(
         stop.set()
         await wait_for(running, 5)
         await sink.shutdown()
-        await server_.close()
+        await site.listening.close()
         stills.close()
         uploads.close()

@@ -84,6 +84,7 @@ BAD = [
     ),
     ("server", "tls_certificate", 5, "server.tls_certificate: 5: should be a path in quotes"),
     ("server", "tls_key", "key.pem", "server: tls_certificate and tls_key go together"),
+    ("server", "max_connections", 15, "server.max_connections: 15: should be greater than or equal to 16"),
     ("webrtc", "udp_ports", "all", f"webrtc.udp_ports: all: {PORTS}"),
     ("webrtc", "udp_ports", "10-", f"webrtc.udp_ports: 10-: {PORTS}"),
     ("webrtc", "udp_ports", "50-40", "webrtc.udp_ports: 50-40: ports go from 1 to 65535, the smaller first"),
