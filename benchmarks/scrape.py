@@ -2,8 +2,9 @@
 
 By default 16 streams that have each been awake and sleep again, so that all their series are there and nothing else
 wants the CPU; `--busy` leaves them awake, at 5 fps each. Scraped as Prometheus does: one connection, and each format
-by its Accept. `cpu_ms` is the daemon's own time for one, which a busy box does not change; `encode_cpu` the time of
-prometheus_client alone, for a registry with every series that there can be. Prints JSON.
+by its Accept. `cpu_ms` is the daemon's own time for one, which a busy box does not change, most of it in a thread beside
+the event loop; `encode_cpu` the time of prometheus_client alone, for a registry with every series that there can be.
+Prints JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from streamd.states import StreamState
 from streamd.telemetry.metrics import Metrics
 
 ACCEPTS = {"text": "text/plain; version=0.0.4", "openmetrics": "application/openmetrics-text; version=1.0.0"}
-MAX_P95_MS = 10.0
+MAX_CPU_MS = 30.0
 CAMERA = "lavfi:testsrc2=size=160x96:rate=5"
 WAKE_LIMIT_S = 60.0
 
@@ -56,7 +57,7 @@ def main() -> None:
         "scrapes": scrapes,
         "encode_cpu": {kind: encode(options.streams, accept, options.scrapes) for kind, accept in ACCEPTS.items()},
         "cpu": cores,
-        "targets": {f"p95_under_{MAX_P95_MS:g}_ms": all(each["p95_ms"] < MAX_P95_MS for each in scrapes.values())},
+        "targets": {f"cpu_under_{MAX_CPU_MS:g}_ms": all(each["cpu_ms"] < MAX_CPU_MS for each in scrapes.values())},
         "box": common.machine(),
     }
     json.dump(result, sys.stdout, indent=1)

@@ -37,7 +37,6 @@ def build_app(context: WebContext) -> web.Application:
     app.on_response_prepare.extend([secure, whep.for_any_page])
     app[CONTEXT] = context
     app[ACCESS] = Access(context.server)
-    app[health.EXPOSITION] = Exposition(context.metrics.registry)
     _build_long_answers(app, context)
     app[whep.ENDPOINTS] = whep.Endpoints(context.streams.get, context.viewers)
     app[page.FILES] = page.Files.read()
@@ -54,8 +53,9 @@ def _build_long_answers(app: web.Application, context: WebContext) -> None:
     directory = context.recording.directory
     archive = app[recordings.ARCHIVE] = recordings.Archive(Library(directory) if directory else None)
     app[pictures.DEVICES] = pictures.device_list()
+    exposition = app[health.EXPOSITION] = Exposition(context.metrics.registry)
     app.on_shutdown.extend([feeds.end, board.end])
-    app.on_cleanup.extend([feeds.clean_up, archive.clean_up, pictures.clean_up])
+    app.on_cleanup.extend([feeds.clean_up, archive.clean_up, pictures.clean_up, exposition.clean_up])
 
 
 class Server:

@@ -42,7 +42,7 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     context.refresh_metrics()
-    body, content_type = request.app[EXPOSITION].answer(request.headers.get("Accept", ""))
+    body, content_type = await request.app[EXPOSITION].answer(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 
@@ -65,5 +65,6 @@ ROUTES = (
         Scope.VIEW,
         "For Prometheus",
         {200: {"text/plain": {}, "application/openmetrics-text": {}}},
+        errors=(503,),
     ),
 )
