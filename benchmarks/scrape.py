@@ -2,7 +2,7 @@
 
 By default 16 streams that have each been awake and sleep again, so that all their series are there and nothing else
 wants the CPU; `--busy` leaves them awake, at 5 fps each. Scraped as Prometheus does: one connection, and each format
-by its Accept. `cpu_ms` is the daemon's own time for one, which a busy box does not change, most of it in a thread beside
+by its Accept. `cpu_ms` is the daemon's own time for one, which a busy box does not change, mostly in a thread beside
 the event loop; `encode_cpu` the time of prometheus_client alone, for a registry with every series that there can be.
 Prints JSON.
 """
