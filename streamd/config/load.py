@@ -17,6 +17,10 @@ from streamd.config.sections import SECRET_KEYS, Config
 from streamd.errors import ConfigError, Problem
 
 ENVIRONMENT_PREFIX = "STREAMD_"
+MAX_PROBLEMS = 100
+"""In one report."""
+MAX_KEY = 80
+"""Characters of a key in a report."""
 MAX_SHOWN = 80
 """Characters of a wrong value."""
 
@@ -87,14 +91,21 @@ def _problems(error: ValidationError) -> list[Problem]:
     found: dict[str, Problem] = {}
     for item in error.errors(include_url=False):
         keys = [str(part) for part in item["loc"] if not str(part).startswith(("literal[", "tuple[", "constrained"))]
-        path = ".".join(key for key in keys if key not in ("[key]", "int", "float"))
+        path = ".".join(_shortened(key) for key in keys if key not in ("[key]", "int", "float"))
         reason = _reason(item["type"], item["msg"])
-        hidden = item["type"] in ("missing", "extra_forbidden") or SECRET_KEYS & set(keys)
+        hidden = item["type"] in ("missing", "extra_forbidden", "string_too_long") or SECRET_KEYS & set(keys)
         value = "" if hidden else _shown(item["input"], is_source=keys[-1:] == ["source"])
         if path in found:
             reason = f"{found[path].reason}, or {reason}" if reason not in found[path].reason else found[path].reason
         found[path] = Problem(path, value, reason)
+        if len(found) > MAX_PROBLEMS:
+            more = Problem("", "", f"and more: these are the first {MAX_PROBLEMS}")
+            return [*list(found.values())[:MAX_PROBLEMS], more]
     return list(found.values())
+
+
+def _shortened(key: str) -> str:
+    return key if len(key) <= MAX_KEY else f"{key[: MAX_KEY - 3]}..."
 
 
 _REASONS = {
@@ -107,6 +118,7 @@ _REASONS = {
     "model_type": "should be a table",
     "tuple_type": "should be a list",
     "too_long": "has too many items",
+    "string_too_long": "is too long",
     "bool_type": "should be true or false",
     "bool_parsing": "should be true or false",
     "int_parsing": "should be a whole number",

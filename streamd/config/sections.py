@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationInfo, field_validator, model_validator
 
 from streamd.config.address import SourceAddress
 
@@ -22,8 +22,10 @@ PictureFormat = Literal["jpg", "png", "png16", "npz", "ply"]
 FORMATS: tuple[PictureFormat, ...] = get_args(PictureFormat)
 Range = Literal["smooth", "frame"] | tuple[float, float]
 Point = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
-Polygon = tuple[Point, ...]
+Polygon = Annotated[tuple[Point, ...], Field(max_length=256), FailFast()]
 MIN_TOKEN = 8
+MAX_UNKNOWN_KEYS = 20
+"""Of a section: a report has no room for thousands."""
 SECRET_KEYS = {"view_tokens", "control_tokens", "credential"}
 
 
@@ -58,6 +60,14 @@ class Section(BaseModel):
     """Unknown keys are errors; a value never changes after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_unknown_keys(cls, value: Any) -> Any:
+        count = len(value.keys() - cls.model_fields.keys()) if isinstance(value, dict) else 0
+        if count > MAX_UNKNOWN_KEYS:
+            raise ValueError(f"has {count} unknown keys; `streamd schema` lists those that exist")
+        return value
 
 
 class ServerConfig(Section):
@@ -222,7 +232,7 @@ class RecordingConfig(Section):
 class StreamConfig(Section):
     """One camera or file."""
 
-    source: str
+    source: str = Field(max_length=4096)
     """rtsp:// rtsps:// http(s):// rtmp:// srt:// udp:// URL, /dev/videoN, v4l2:/dev/v4l/by-id/..., a file, demo:
     or lavfi:GRAPH. A password may be elsewhere: rtsp://user:env:NAME@host/ or rtsp://user:file:/path@host/."""
     transport: Literal["tcp", "udp", "auto"] = "tcp"
@@ -245,7 +255,7 @@ class StreamConfig(Section):
     """Largest height of the published picture, px; never enlarged."""
     bitrate_kbps: int | None = Field(default=None, ge=50, le=100_000)
     """Of each view; unset: by picture size, 1500 for 720p."""
-    record: tuple[View, ...] = ("depth",)
+    record: tuple[View, ...] = Field(default=("depth",), max_length=len(VIEWS))
     """Views to record when recording.directory is set."""
     range: Range = "smooth"
     """smooth: colours that do not flicker; frame: each frame by itself; [near, far]: fixed, in inverse depth."""
@@ -255,7 +265,7 @@ class StreamConfig(Section):
     """Share of depth in the overlay view."""
     horizontal_fov_degrees: float = Field(default=60.0, gt=1, lt=175)
     """What the camera sees from left to right; shapes the point cloud of a snapshot."""
-    masks: tuple[Polygon, ...] = ()
+    masks: Annotated[tuple[Polygon, ...], FailFast()] = Field(default=(), max_length=64)
     """Areas blacked out before anything looks at them, each [[x, y], ...]: shares of width and height when all
     are at most 1, else pixels of the source."""
 

@@ -20,6 +20,8 @@ from streamd.errors import (
 )
 
 RETRY_AFTER_S = 5
+MAX_MESSAGE = 4000
+"""Characters: whatever it was made of, an answer is not as long as the question may be."""
 
 # The first that fits counts.
 _STREAMD: tuple[tuple[type[StreamdError], int, str], ...] = (
@@ -44,6 +46,8 @@ class Refusal(Exception):
 
 
 def error_response(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    if len(message) > MAX_MESSAGE:
+        message = f"{message[: MAX_MESSAGE - 3]}..."
     return web.json_response({"error": {"code": code, "message": message}}, status=status, headers=headers)
 
 

@@ -18,8 +18,8 @@ from streamd.render.pictures import CONTENT_TYPES
 from streamd.sources.v4l2 import Camera, cameras
 from streamd.web.context import CONTEXT
 from streamd.web.errors import Refusal
-from streamd.web.parameters import VIEW, Text, picture_format
-from streamd.web.requests import BODY_ERRORS, UNSAID, UPLOADS, Room, body_timeout, check_length, limited
+from streamd.web.parameters import VIEW, Text, picture_format, shortened
+from streamd.web.requests import BODY_ERRORS, UNSPECIFIED, UPLOADS, ByteBudget, body_timeout, check_length, limited
 from streamd.web.routes import Body, Route
 from streamd.web.schemas import PICTURES, json_content, listing, record
 from streamd.web.streaming import send
@@ -33,7 +33,7 @@ MAX_ANSWER_BYTES = 256 * 1024 * 1024
 PIECE_BYTES = 256 * 1024
 MAX_FORM_BYTES = 64 * 1024
 """What a form may have around its picture."""
-ANSWERS = Room(MAX_ANSWER_BYTES)
+ANSWERS = ByteBudget(MAX_ANSWER_BYTES)
 DEVICES = web.AppKey("devices", SharedCall[list[Camera]])
 FORMAT = picture_format("png")
 MODEL = Text("model", "Refused when another one is running")
@@ -60,7 +60,7 @@ async def depth(request: web.Request) -> web.StreamResponse:
     status, wanted = context.service.status, MODEL.read(request)
     running = status.info.spec.name if status.info else status.wanted
     if wanted and wanted != running:
-        raise Refusal(409, "not_running", f"model {wanted} is not running, {running} is")
+        raise Refusal(409, "not_running", f"model {shortened(wanted)} is not running, {running} is")
     with UPLOADS.share() as take:
         data = await _image(request, take)
         work = partial(depth_of_picture, data, context.service, view, format)
@@ -79,8 +79,8 @@ async def _image(request: web.Request, take: Callable[[int], None]) -> bytearray
         except (ValueError, HttpProcessingError):
             raise Refusal(400, "bad_request", "the form is not one: see RFC 7578") from None
         raise Refusal(422, "bad_value", "the form has no field called image")
-    if not request.content_type.startswith("image/") and request.content_type not in UNSAID:
-        raise Refusal(415, "wrong_type", f"send a picture (image/...), not {request.content_type}")
+    if not request.content_type.startswith("image/") and request.content_type not in UNSPECIFIED:
+        raise Refusal(415, "wrong_type", f"send a picture (image/...), not {shortened(request.content_type)}")
     return await limited(lambda: request.content.read(65536), MAX_PICTURE_BYTES, take)
 
 

@@ -19,7 +19,7 @@ from streamd.sinks.recording.library import BeingWritten, Library, OpenFile, Seg
 from streamd.sinks.recording.names import SegmentName, position
 from streamd.web.context import CONTEXT
 from streamd.web.errors import RETRY_AFTER_S, Refusal
-from streamd.web.parameters import VIEW, Header, Text, Whole
+from streamd.web.parameters import VIEW, Header, Text, Whole, shortened
 from streamd.web.ranges import Part, parse_range
 from streamd.web.requests import BODY_ERRORS, json_object, stream_of
 from streamd.web.routes import Body, Route
@@ -80,7 +80,7 @@ async def stop(request: web.Request) -> web.Response:
 def _views(body: dict[str, Any]) -> list[View]:
     views = body.pop("views", [])
     if body:
-        raise Refusal(422, "bad_value", f"{', '.join(sorted(body))}: unknown key; there is: views")
+        raise Refusal(422, "bad_value", f"{shortened(', '.join(sorted(body)))}: unknown key; there is: views")
     if not isinstance(views, list):
         raise Refusal(422, "bad_value", "views: should be a list")
     return [VIEW.parse(view) for view in views]

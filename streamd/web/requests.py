@@ -15,9 +15,11 @@ from streamd.web.context import CONTEXT
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import shortened
 
-UNSAID = ("application/octet-stream", "application/x-www-form-urlencoded")
-"""What clients say of a body when nobody told them what it is; the second is curl's."""
+UNSPECIFIED = ("application/octet-stream", "application/x-www-form-urlencoded")
+"""What clients send as the type of a body that they know nothing of; the second is curl's."""
 MAX_JSON_BYTES = 64 * 1024
+MAX_SETTINGS_BYTES = 256 * 1024
+"""Of a stream: with all areas that it may have; what is too long in it is named."""
 MAX_UPLOADED_BYTES = 128 * 1024 * 1024
 """What the pictures that are arriving, wait or are worked on may take together."""
 BODY_TIMEOUT_S = 60.0
@@ -37,15 +39,16 @@ def unknown_stream(name: str) -> Refusal:
     return Refusal(404, "unknown_stream", f"no stream is called {shortened(name)}")
 
 
-class Room:
-    """For bodies that are large, however many come at once. On the event loop; handlers of one server share it."""
+class ByteBudget:
+    """Bounds the memory for bodies that are large, however many come at once. On the event loop; handlers of one server
+    share it."""
 
-    def __init__(self, most: int) -> None:
-        self._left = most
+    def __init__(self, max_bytes: int) -> None:
+        self._left = max_bytes
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """Gives ``take(bytes)``, which raises Refusal when there is no room; all is given back at the end."""
+        """Gives ``take(count)``, which raises Refusal when that is not left; all is given back at the end."""
         taken = 0
 
         def take(count: int) -> None:
@@ -62,18 +65,18 @@ class Room:
             self._left += taken
 
 
-UPLOADS = Room(MAX_UPLOADED_BYTES)
+UPLOADS = ByteBudget(MAX_UPLOADED_BYTES)
 
 
-async def json_object(request: web.Request, hint: str, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
+async def json_object(request: web.Request, hint: str, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """The body; ``hint`` says what should be in it. Empty when there is none."""
     if not request.body_exists:
         return {}
-    if request.content_type not in ("application/json", *UNSAID):
-        raise Refusal(415, "wrong_type", f"send JSON (application/json), not {request.content_type}")
+    if request.content_type not in ("application/json", *UNSPECIFIED):
+        raise Refusal(415, "wrong_type", f"send JSON (application/json), not {shortened(request.content_type)}")
     try:
-        check_length(request, most)
-        found = json.loads(await limited(lambda: request.content.read(65536), most) or b"{}")
+        check_length(request, max_bytes)
+        found = json.loads(await limited(lambda: request.content.read(65536), max_bytes) or b"{}")
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "bad_request", f"not JSON: {error}") from None
     if not isinstance(found, dict):
@@ -81,24 +84,24 @@ async def json_object(request: web.Request, hint: str, most: int = MAX_JSON_BYTE
     return found
 
 
-def check_length(request: web.Request, most: int) -> None:
+def check_length(request: web.Request, max_bytes: int) -> None:
     """Refuses a body that says how long it is before any of it is read."""
-    if (request.content_length or 0) > most:
-        raise _too_large(most)
+    if (request.content_length or 0) > max_bytes:
+        raise _too_large(max_bytes)
 
 
 async def limited(
     read: Callable[[], Awaitable[bytes]],
-    most: int,
+    max_bytes: int,
     take: Callable[[int], None] | None = None,
     timeout_s: float | None = None,
 ) -> bytearray:
-    """All that ``read`` gives, until it gives nothing. ``take`` hears of each piece before it is kept."""
+    """All that ``read`` gives, until it gives nothing. ``take`` is called for each piece before it is kept."""
     data = bytearray()
     async with body_timeout(timeout_s):
         while chunk := await read():
-            if len(data) + len(chunk) > most:
-                raise _too_large(most)
+            if len(data) + len(chunk) > max_bytes:
+                raise _too_large(max_bytes)
             if take is not None:
                 take(len(chunk))
             data += chunk
@@ -118,5 +121,5 @@ async def body_timeout(seconds: float | None = None) -> AsyncIterator[None]:
         raise Refusal(408, "timeout", f"the body did not arrive within {seconds:g} s") from None
 
 
-def _too_large(most: int) -> Refusal:
-    return Refusal(413, "too_large", f"more than {most // 1024} KiB")
+def _too_large(max_bytes: int) -> Refusal:
+    return Refusal(413, "too_large", f"more than {max_bytes // 1024} KiB")

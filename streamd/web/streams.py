@@ -17,7 +17,7 @@ from streamd.web.context import CONTEXT, WebContext
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, picture_format
 from streamd.web.pictures import send_picture
-from streamd.web.requests import BODY_ERRORS, json_object, stream_of
+from streamd.web.requests import BODY_ERRORS, MAX_SETTINGS_BYTES, json_object, stream_of
 from streamd.web.routes import Body, Route
 from streamd.web.schemas import PICTURES, STREAM, json_content, reference
 from streamd.web.tokens import Scope
@@ -48,13 +48,13 @@ async def show_stream(request: web.Request) -> web.Response:
 
 async def put_stream(request: web.Request) -> web.Response:
     """Adds the stream, or gives it these settings and no others."""
-    return await _put(request, await json_object(request, SETTINGS))
+    return await _put(request, await json_object(request, SETTINGS, MAX_SETTINGS_BYTES))
 
 
 async def patch_stream(request: web.Request) -> web.Response:
     """Changes what the body names and leaves the rest."""
     before = stream_of(request).config.model_dump(mode="json", exclude_unset=True)
-    return await _put(request, before | await json_object(request, SETTINGS))
+    return await _put(request, before | await json_object(request, SETTINGS, MAX_SETTINGS_BYTES))
 
 
 async def _put(request: web.Request, settings: Mapping[str, Any]) -> web.Response:

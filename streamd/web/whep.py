@@ -17,7 +17,7 @@ from streamd.sinks.webrtc import Session, WebRtcSink
 from streamd.states import StreamState
 from streamd.telemetry.metrics import StreamMetrics
 from streamd.web.errors import RETRY_AFTER_S, Refusal
-from streamd.web.parameters import VIEW
+from streamd.web.parameters import VIEW, shortened
 from streamd.web.requests import BODY_ERRORS, check_length, limited, unknown_stream
 from streamd.web.routes import Body, Route
 from streamd.web.schemas import NOTHING, TEXT
@@ -153,7 +153,7 @@ def _rendition(stream: WatchableStream, view: str, codec: Codec, light: bool) ->
 
 async def _body(request: web.Request, media_type: str) -> str:
     if request.content_type != media_type:
-        raise Refusal(415, "wrong_type", f"expected Content-Type: {media_type}, not {request.content_type}")
+        raise Refusal(415, "wrong_type", f"expected Content-Type: {media_type}, not {shortened(request.content_type)}")
     check_length(request, MAX_BODY)
     body = await limited(lambda: request.content.read(65536), MAX_BODY, timeout_s=BODY_TIMEOUT_S)
     try:

@@ -8,16 +8,16 @@ import pytest
 
 from streamd.web import requests
 from streamd.web.errors import Refusal
-from streamd.web.requests import Room, body_timeout, limited
+from streamd.web.requests import ByteBudget, body_timeout, limited
 
 
-async def read_of(*pieces: bytes, most: int = 10, **options: object) -> bytes | bytearray:
+async def read_of(*pieces: bytes, max_bytes: int = 10, **options: object) -> bytearray:
     waiting = [*pieces, b""]
 
     async def read() -> bytes:
         return waiting.pop(0)
 
-    return await limited(read, most, **options)  # type: ignore[arg-type]
+    return await limited(read, max_bytes, **options)  # type: ignore[arg-type]
 
 
 async def test_a_body_is_as_long_as_it_may_be_and_no_longer() -> None:
@@ -27,16 +27,16 @@ async def test_a_body_is_as_long_as_it_may_be_and_no_longer() -> None:
     assert refusal.value.status == 413
 
 
-async def test_there_is_room_for_so_many_together_and_all_is_given_back() -> None:
-    room = Room(12)
-    with room.share() as take:
+async def test_there_is_memory_for_so_many_together_and_all_is_given_back() -> None:
+    budget = ByteBudget(12)
+    with budget.share() as take:
         await read_of(b"12345678", take=take)
-        with pytest.raises(Refusal) as refusal, room.share() as other:
+        with pytest.raises(Refusal) as refusal, budget.share() as other:
             await read_of(b"1234", b"5", take=other)
         assert refusal.value.status == 503
-        with room.share() as other:
+        with budget.share() as other:
             await read_of(b"1234", take=other)
-    with room.share() as take:
+    with budget.share() as take:
         take(12)
         with pytest.raises(Refusal):
             take(1)
