@@ -255,7 +255,7 @@ class StreamConfig(Section):
     """Largest height of the published picture, px; never enlarged."""
     bitrate_kbps: int | None = Field(default=None, ge=50, le=100_000)
     """Of each view; unset: by picture size, 1500 for 720p."""
-    record: tuple[View, ...] = Field(default=("depth",), max_length=len(VIEWS))
+    record: Annotated[tuple[View, ...], FailFast()] = Field(default=("depth",), max_length=len(VIEWS))
     """Views to record when recording.directory is set."""
     range: Range = "smooth"
     """smooth: colours that do not flicker; frame: each frame by itself; [near, far]: fixed, in inverse depth."""
