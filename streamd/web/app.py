@@ -49,12 +49,12 @@ def build_app(context: WebContext) -> web.Application:
 def _build_long_answers(app: web.Application, context: WebContext) -> None:
     """What answers that go on for long share, and how they end with the server."""
     feeds = app[mjpeg.FEEDS] = mjpeg.Feeds()
-    board = app[events.BOARD] = events.Board(context.streams, partial(streams.describe, context))
+    broadcaster = app[events.BROADCASTER] = events.Broadcaster(context.streams, partial(streams.describe, context))
     directory = context.recording.directory
     archive = app[recordings.ARCHIVE] = recordings.Archive(Library(directory) if directory else None)
     app[pictures.DEVICES] = pictures.device_list()
     exposition = app[health.EXPOSITION] = Exposition(context.metrics.registry)
-    app.on_shutdown.extend([feeds.end, board.end])
+    app.on_shutdown.extend([feeds.end, broadcaster.end])
     app.on_cleanup.extend([feeds.clean_up, archive.clean_up, pictures.clean_up, exposition.clean_up])
 
 

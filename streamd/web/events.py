@@ -3,7 +3,7 @@
     event: state         {"time", "name", "change": "added" | "state" | "removed", "state", "reason"}
     event: statistics    as GET /api/v1/streams answers
 
-Nothing is missed by one who comes late: each begins with the statistics. So there are no ids, and
+A client that comes late misses nothing: each begins with the statistics. So there are no ids, and
 Last-Event-ID means nothing.
 """
 
@@ -29,7 +29,7 @@ from streamd.web.tokens import Scope
 PATH = "/api/v1/events"
 MAX_CLIENTS = 64
 MAX_WAITING = 256
-"""Changes that may wait for a client; one that lets more pile up is let go."""
+"""Changes that may wait for a client; one that lets more pile up is disconnected."""
 STATISTICS_S = 1.0
 HEARTBEAT_S = 10.0
 RETRY_MS = 2000
@@ -39,7 +39,7 @@ _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X
 async def events(request: web.Request) -> web.StreamResponse:
     if request.method == "HEAD":
         return web.Response(headers=_HEADERS)
-    with request.app[BOARD].join() as client:
+    with request.app[BROADCASTER].join() as client:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         keep_short(request)
@@ -49,8 +49,8 @@ async def events(request: web.Request) -> web.StreamResponse:
     return response
 
 
-class Client:
-    """What waits for one reader: every change, and the newest statistics."""
+class Subscriber:
+    """What waits for one client: every change, and the newest statistics."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -84,13 +84,13 @@ class Client:
         return b"".join(waiting) or b": still here\n\n"
 
 
-class Board:
-    """What is told to all clients, made once. Lives on the event loop; works while somebody listens."""
+class Broadcaster:
+    """Makes each event once for all subscribers. Lives on the event loop; works while there are any."""
 
     def __init__(self, streams: Fleet, describe: Callable[[], dict[str, Any]]) -> None:
         self._streams = streams
         self._describe = describe
-        self._clients: set[Client] = set()
+        self._clients: set[Subscriber] = set()
         self._newest: bytes | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._closed = False
@@ -100,12 +100,12 @@ class Board:
         return len(self._clients)
 
     @contextmanager
-    def join(self) -> Iterator[Client]:
+    def join(self) -> Iterator[Subscriber]:
         """Raises Refusal when there are too many."""
         if self.clients >= MAX_CLIENTS or self._closed:
             message = f"all {MAX_CLIENTS} places for events are taken; try again"
             raise Refusal(503, "full", message, {"Retry-After": str(RETRY_AFTER_S)})
-        client = Client()
+        client = Subscriber()
         self._clients.add(client)
         if self._ticker is None:
             self._streams.watchers.add(self._changed)
@@ -120,7 +120,7 @@ class Board:
                 self._stop()
 
     async def end(self, app: web.Application) -> None:
-        """The server is about to close: those who listen are let go."""
+        """The server is about to close: ends all subscriptions."""
         self._closed = True
         for client in self._clients:
             client.close()
@@ -141,13 +141,13 @@ class Board:
             await asyncio.sleep(due - loop.time())
 
     def _changed(self, stream: Stream, change: Change) -> None:
-        told = {"name": stream.name, "change": change, "state": stream.state, "reason": stream.reason}
-        event = _event("state", {"time": time.time(), **told})
+        what = {"name": stream.name, "change": change, "state": stream.state, "reason": stream.reason}
+        event = _event("state", {"time": time.time(), **what})
         for client in tuple(self._clients):
             client.change(event)
 
 
-BOARD = web.AppKey("board", Board)
+BROADCASTER = web.AppKey("broadcaster", Broadcaster)
 ROUTES = (
     Route(
         "GET",

@@ -1,4 +1,4 @@
-"""Which page a request comes from, as far as browsers tell."""
+"""Which page a request comes from, by the headers of browsers and proxies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamd.config.sections import is_loopback
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
-"""What proxies add, RFC 7239 and before. One that adds nothing cannot be told from a local client."""
+"""What proxies add, RFC 7239 and before. One that adds nothing looks like a local client."""
 
 
 def is_foreign(headers: Mapping[str, str]) -> bool:

@@ -111,7 +111,7 @@ async def close_session(request: web.Request) -> web.Response:
 
 
 async def describe_endpoint(request: web.Request) -> web.Response:
-    """By the draft GET has no content, and HEAD tells players that this is WHEP."""
+    """By the draft GET has no content, and HEAD shows players that this is WHEP."""
     _stream(request)
     return _with_links(web.Response(status=200, content_type=SDP), request.app[ENDPOINTS].sink)
 

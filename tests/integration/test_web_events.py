@@ -15,7 +15,7 @@ import pytest
 from streamd.config.sections import StreamConfig
 from streamd.streams.stream import Stream
 from streamd.web import events
-from streamd.web.events import BOARD, Client
+from streamd.web.events import BROADCASTER, Subscriber
 from tests.integration.web_site import Site, served
 from tests.support.waiting import timeout
 
@@ -61,8 +61,8 @@ async def site() -> AsyncIterator[Site]:
 
 
 async def gone(site: Site) -> None:
-    board = site.app[BOARD]
-    await site.until(lambda: board.clients == 0 and board._ticker is None and not site.fleet.watchers)
+    broadcaster = site.app[BROADCASTER]
+    await site.until(lambda: broadcaster.clients == 0 and broadcaster._ticker is None and not site.fleet.watchers)
 
 
 async def test_it_begins_with_what_all_streams_do(site: Site) -> None:
@@ -144,7 +144,7 @@ async def test_there_are_places_for_so_many(site: Site, monkeypatch: pytest.Monk
 async def test_one_who_does_not_read_is_let_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """And does not keep others waiting."""
     monkeypatch.setattr(events, "MAX_WAITING", 3)
-    client = Client()
+    client = Subscriber()
     for _ in range(3):
         client.change(b"x")
     assert not client.closed
@@ -155,7 +155,7 @@ async def test_one_who_does_not_read_is_let_go(site: Site, monkeypatch: pytest.M
 
 
 async def test_of_statistics_the_newest_waits(site: Site) -> None:
-    client = Client()
+    client = Subscriber()
     client.statistics(b"old ")
     client.change(b"change ")
     client.statistics(b"new ")
@@ -165,7 +165,7 @@ async def test_of_statistics_the_newest_waits(site: Site) -> None:
 async def test_the_server_ends_and_lets_all_go(site: Site) -> None:
     async with listening(site) as listener:
         await listener.event("statistics")
-        await site.app[BOARD].end(site.app)
+        await site.app[BROADCASTER].end(site.app)
         while await listener.block():
             pass
     await gone(site)

@@ -18,7 +18,7 @@ from streamd.sources.v4l2 import Camera
 from streamd.streams import stills
 from streamd.web import pictures, streaming
 from streamd.web.pictures import DEVICES, PIECE_BYTES
-from streamd.web.requests import Room
+from streamd.web.requests import ByteBudget
 from tests.integration.web_site import Site, served
 
 pytestmark = pytest.mark.timeout(30)
@@ -116,7 +116,7 @@ async def test_head(site: Site) -> None:
 async def test_who_does_not_read_a_picture_is_let_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what it took of the memory is free again."""
     size = 20_000_000
-    room = Room(int(1.5 * size))
+    room = ByteBudget(int(1.5 * size))
     monkeypatch.setattr(pictures, "ANSWERS", room)
     monkeypatch.setattr(pictures, "send", partial(streaming.send, stalled_s=0.5))
     monkeypatch.setattr(stills, "make_still", lambda *_: memoryview(bytes(size)))

@@ -22,7 +22,7 @@ from streamd.errors import (
     ViewersFull,
 )
 from streamd.states import WorkerEnd
-from streamd.web.errors import Refusal, json_errors, response_for
+from streamd.web.errors import MAX_MESSAGE, Refusal, json_errors, response_for
 
 TABLE = [
     (UsageError("view x: unknown"), 422, "bad_value", "view x: unknown"),
@@ -76,3 +76,9 @@ async def test_redirects_and_faults_of_our_own_pass() -> None:
 async def test_the_rest_becomes_json() -> None:
     for error in (Refusal(404, "unknown_stream", "x"), web.HTTPNotFound(), Busy()):
         assert (await answered(error)).content_type == "application/json"
+
+
+def test_a_message_is_not_as_long_as_what_caused_it() -> None:
+    response = response_for(Refusal(422, "bad_value", "x" * 100_000))
+    message = json.loads(response.body or b"")["error"]["message"]  # type: ignore[arg-type]
+    assert len(message) == MAX_MESSAGE
