@@ -24,6 +24,8 @@ Range = Literal["smooth", "frame"] | tuple[float, float]
 Point = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 Polygon = Annotated[tuple[Point, ...], Field(max_length=256), FailFast()]
 MIN_TOKEN = 8
+MAX_SOURCE = 4096
+"""Characters."""
 MAX_UNKNOWN_KEYS = 20
 """Of a section: a report has no room for thousands."""
 SECRET_KEYS = {"view_tokens", "control_tokens", "credential"}
@@ -232,7 +234,7 @@ class RecordingConfig(Section):
 class StreamConfig(Section):
     """One camera or file."""
 
-    source: str = Field(max_length=4096)
+    source: str = Field(max_length=MAX_SOURCE)
     """rtsp:// rtsps:// http(s):// rtmp:// srt:// udp:// URL, /dev/videoN, v4l2:/dev/v4l/by-id/..., a file, demo:
     or lavfi:GRAPH. A password may be elsewhere: rtsp://user:env:NAME@host/ or rtsp://user:file:/path@host/."""
     transport: Literal["tcp", "udp", "auto"] = "tcp"

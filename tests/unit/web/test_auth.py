@@ -88,6 +88,7 @@ NEEDS: dict[str, str] = {
     "DELETE /api/v1/streams/{name}": "change",
     "PUT /api/v1/streams/{name}/recording": "change",
     "DELETE /api/v1/streams/{name}/recording": "change",
+    "DELETE /recordings/{path:.+}": "change",
 }
 """What asking for it is: looking with GET, sending a picture, watching by WHEP (its GET and the rest), changing."""
 COLUMNS = ("look", "whep", "send", "watch", "change")
