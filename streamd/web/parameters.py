@@ -17,6 +17,9 @@ MAX_ECHO = 80
 
 
 class Parameter(Protocol):
+    @property
+    def name(self) -> str: ...
+
     def describe(self) -> Mapping[str, Any]:
         """As OpenAPI has it."""
 

@@ -14,7 +14,6 @@ import pytest
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon, streamd
-
 from tests.support.certificates import make_certificate
 from tests.support.waiting import until
 

@@ -92,7 +92,8 @@ async def typed(site: Site, command: str, folder: Path, *more: str) -> int:
 @pytest.fixture
 async def sites(tmp_path: Path) -> AsyncIterator[tuple[Site, Site]]:
     """Without tokens, and with both kinds."""
-    recording, streams = RecordingConfig(directory=tmp_path, min_free_gb=0), {"porch": {}, "yard": {}}
+    recording = RecordingConfig(directory=tmp_path, min_free_gb=0)
+    streams: dict[str, dict[str, Any]] = {"porch": {}, "yard": {}}
     tokens = {"view_tokens": [VIEW_TOKEN], "control_tokens": [CONTROL_TOKEN]}
     async with (
         served(recording=recording, streams=streams) as free,
