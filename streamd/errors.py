@@ -14,10 +14,13 @@ StreamdError
 │   ├── WeightsRejected       the weights are not what they should be
 │   └── InferenceFailed       the worker crashed, hung or was replaced
 ├── Busy                  too much is waiting already
+├── Stopping              the daemon is about to end
+├── StreamStuck           a stream that gets pictures and publishes none
 ├── PictureError          a picture that cannot be read or made
 ├── EncodeError           the video encoder
 └── SinkError             a viewer, a recording
     ├── DiskFull
+    ├── StreamGone            the stream has been removed meanwhile
     ├── OfferRejected         an SDP offer that cannot be answered
     └── ViewersFull           no seat left
 
@@ -123,6 +126,19 @@ class Busy(StreamdError):
         super().__init__("busy: too many pictures wait already; try again")
 
 
+class Stopping(StreamdError):
+    def __init__(self) -> None:
+        super().__init__("streamd is stopping: nothing can be changed any more")
+
+
+class StreamStuck(StreamdError):
+    """``silent_s``: for how long."""
+
+    def __init__(self, silent_s: float) -> None:
+        self.silent_s = silent_s
+        super().__init__(f"its source delivers, but nothing has been published for {silent_s:.0f} s")
+
+
 class PictureError(StreamdError):
     """A picture that cannot be read, or a format that cannot hold it."""
 
@@ -139,6 +155,11 @@ class DiskFull(SinkError):
     def __init__(self, path: str, free_bytes: int) -> None:
         self.path, self.free_bytes = path, free_bytes
         super().__init__(f"{path}: recording stopped: {free_bytes / 1e9:.1f} GB free")
+
+
+class StreamGone(SinkError):
+    def __init__(self) -> None:
+        super().__init__("the stream has been removed")
 
 
 class OfferRejected(SinkError):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Closed(Exception):
@@ -81,6 +83,19 @@ class Mailbox(Generic[T]):
     def __len__(self) -> int:
         """How many items wait."""
         return len(self._items)
+
+    def result(self, future: Future[R]) -> R:
+        """What ``future`` gives, or raises. Raises Closed as soon as nobody wants what waits any more."""
+        future.add_done_callback(lambda _: self._notify())
+        with self._changed:
+            self._changed.wait_for(lambda: future.done() or self._discarded)
+        if not future.done():
+            raise Closed
+        return future.result()
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     @property
     def closed(self) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, get_args
 
 from streamd.config.sections import VIEWS, View
+from streamd.errors import StreamGone
 from streamd.media.frames import Codec, EncodedPacket
 from streamd.states import KeyframeReason
 from streamd.telemetry.statistics import ByteRate
@@ -56,6 +57,7 @@ class PacketHub:
         self._loop = loop
         self._on_change = on_change
         self._seats: set[Seat] = set()
+        self._closed = False
         self.request_keyframe = request_keyframe
         """Any thread; takes the reason: join, pli, overflow."""
         self.size: tuple[int, int] | None = None
@@ -76,6 +78,9 @@ class PacketHub:
         return len(self._seats)
 
     def join(self, seat: Seat) -> None:
+        """Raises StreamGone after ``close``."""
+        if self._closed:
+            raise StreamGone
         self._seats.add(seat)
         self.request_keyframe(KeyframeReason.JOIN)
         self._on_change()
@@ -86,7 +91,8 @@ class PacketHub:
         self._on_change()
 
     def close(self) -> None:
-        """The stream has gone, and all its seats with it."""
+        """The stream has gone, and all its seats with it. None can join any more."""
+        self._closed = True
         for seat in tuple(self._seats):
             seat.close()
 
@@ -159,10 +165,14 @@ class Subscription:
         return self._queue.popleft()
 
     def move(self, hub: PacketHub) -> None:
-        """Goes on at another hub, from its next keyframe. What waits is still delivered."""
+        """Goes on at another hub, from its next keyframe. What waits is still delivered. Closes when
+        the stream has gone."""
         self.hub.leave(self)
         self.hub, self._needs_keyframe, self._overflowed = hub, True, False
-        hub.join(self)
+        try:
+            hub.join(self)
+        except StreamGone:
+            self.close()
 
     def close(self) -> None:
         """Safe to repeat."""

@@ -79,11 +79,18 @@ class Inference:
                     with self._service.turns.one(lambda: self._inbox.discarded):
                         self._take(self._inbox.get(0.0))
         except Closed:
-            while self._requests:
-                self._finish(self._requests.popleft())
+            self._finish_all()
         finally:
             self._inbox.close(discard=True)
             self._outbox.close()
+
+    def _finish_all(self) -> None:
+        """What is under way at the end, unless nobody wants it: the network may need a minute to answer."""
+        try:
+            while self._requests:
+                self._finish(self._requests.popleft())
+        except Closed:
+            pass
 
     def _take(self, frame: CapturedFrame | None) -> None:
         if frame is None:
@@ -131,14 +138,15 @@ class Inference:
         return _Request(frame, info, luma, self._service.submit(info, planes), started)
 
     def _finish(self, item: _Request) -> None:
+        """Raises Closed as soon as nobody wants the frames any more."""
         try:
-            output = item.future.result()
+            output = self._inbox.result(item.future)
         except InferenceFailed:
             if not self._every:
                 self._on_error(item.frame)
                 return
             item = self._again(item.frame)
-            output = item.future.result()
+            output = self._inbox.result(item.future)
         self._observe("infer", time.monotonic() - item.started)
         depth = as_inverse_depth(output, item.info.spec)
         self._outbox.put(

@@ -14,7 +14,9 @@ from streamd.errors import (
     DiskFull,
     OfferRejected,
     PictureError,
+    Stopping,
     StreamdError,
+    StreamGone,
     UsageError,
     ViewersFull,
 )
@@ -29,6 +31,8 @@ _STREAMD: tuple[tuple[type[StreamdError], int, str], ...] = (
     (ConfigError, 422, "bad_value"),
     (PictureError, 422, "bad_picture"),
     (ViewersFull, 503, "full"),
+    (Stopping, 503, "stopping"),
+    (StreamGone, 404, "unknown_stream"),
     (Busy, 503, "busy"),
     (DiskFull, 503, "disk_full"),
     (DepthError, 503, "not_ready"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 
 import pytest
 from hypothesis import given
@@ -164,3 +165,30 @@ def test_an_offer_is_taken_or_refused_at_once() -> None:
     box.close()
     assert not box.offer(5)
     assert (box.get(), box.get()) == (2, 4)
+
+
+def test_a_result_is_given_or_raised() -> None:
+    box: Mailbox[int] = Mailbox()
+    good, bad = Future[int](), Future[int]()
+    good.set_result(1)
+    bad.set_exception(ZeroDivisionError())
+    assert box.result(good) == 1
+    with pytest.raises(ZeroDivisionError):
+        box.result(bad)
+
+
+def test_a_result_is_still_awaited_when_the_box_is_only_closed() -> None:
+    box: Mailbox[int] = Mailbox()
+    future = Future[int]()
+    box.close()
+    worker = threads.start("answer", lambda: future.set_result(2))
+    assert box.result(future) == 2
+    worker.join()
+
+
+def test_a_result_is_not_awaited_when_nobody_wants_it() -> None:
+    box: Mailbox[int] = Mailbox()
+    worker = threads.start("close", lambda: box.close(discard=True))
+    with pytest.raises(Closed):
+        box.result(Future[int]())
+    worker.join()

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from streamd.errors import StreamGone
 from streamd.media.frames import EncodedPacket
 from streamd.media.hub import PacketHub, Subscription
 from tests.support.waiting import wait_for
@@ -162,3 +163,22 @@ def test_publishing_after_the_loop_has_closed_goes_nowhere() -> None:
     hub = PacketHub(loop, lambda reason: None)
     loop.close()
     hub.publish_threadsafe([packet(1, key=True)])
+
+
+async def test_nobody_joins_a_hub_that_has_closed() -> None:
+    bench = Bench()
+    bench.hub.close()
+    assert bench.seat.closed
+    with pytest.raises(StreamGone):
+        bench.subscribe()
+    assert len(bench.hub) == 0
+
+
+async def test_who_moves_to_a_hub_that_has_closed_is_at_its_end() -> None:
+    bench = Bench()
+    gone = PacketHub(asyncio.get_running_loop(), bench.requests.append)
+    gone.close()
+    bench.seat.move(gone)
+    assert bench.seat.closed
+    assert await asyncio.wait_for(bench.seat.get(), 1) is None
+    assert len(bench.hub) == 0
