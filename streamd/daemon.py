@@ -8,7 +8,10 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from streamd import __version__
 from streamd.concurrency import threads
@@ -21,13 +24,15 @@ from streamd.errors import InferenceFailed, StreamdError
 from streamd.host import allocator
 from streamd.host.descriptors import ensure_descriptors
 from streamd.host.memory import MemoryWatch, Step, limit_bytes
-from streamd.host.systemd import Look, StreamLook, SystemdLink
+from streamd.host.systemd import DaemonStatus, SystemdLink
 from streamd.sinks.recording.disk import DiskWatch
 from streamd.sinks.recording.retention import start_retention
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.sources import MediaDirectories, open_source
 from streamd.streams.fleet import Fleet
-from streamd.streams.stills import CLOSE_S, NICENESS, Stills
+from streamd.streams.kept import KeptStreams
+from streamd.streams.recovery import SILENT_S
+from streamd.streams.stills import NICENESS, Stills
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics, resident_bytes
 from streamd.telemetry.statistics import Worst
@@ -47,6 +52,8 @@ DESCRIPTORS_PER_VIEWER = 8
 """A socket for each address of this machine."""
 OTHER_DESCRIPTORS = 512
 """Cameras, recordings, the worker, libraries."""
+CLOSE_S = 1.0
+"""At the end: whatever takes longer is left to itself, so that all is done before systemd loses patience."""
 SLOTS = 32
 """Of the worker's shared memory: streams come at run time, and more than this take turns."""
 
@@ -59,16 +66,19 @@ class Daemon:
         self.config = config
         self.metrics = build_metrics()
         self.service = build_service(config, store, self.metrics)
-        self.streams = build_fleet(config, self.service, self.metrics)
+        # Beside the models: it belongs to this installation as they do.
+        self.streams = build_fleet(config, self.service, self.metrics, store.data.parent / "streams.json")
         self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback)
         self.stills = Stills()
         self.uploads = SerialExecutor("uploads", MAX_UPLOADS, max_per_owner=MAX_UPLOADS_PER_CLIENT, niceness=NICENESS)
-        self.systemd = SystemdLink(self._look)
+        self.systemd = SystemdLink(self._status)
         self._reload = reload
         self._server: Server | None = None
-        self._wanted = asyncio.Event()
+        self._reload_wanted = asyncio.Event()
         """Set when the configuration is to be read again."""
         self._stop = asyncio.Event()
+        self._running: asyncio.Task[Any] | None = None
+        self._interrupted = False
         self._exhausted = False
         """Stopped for want of memory: to be started again."""
 
@@ -76,27 +86,31 @@ class Daemon:
         """Safe to repeat."""
         self._stop.set()
 
+    def interrupt(self) -> None:
+        """Stops; the second time whatever is still waited for is left to itself."""
+        if self._stop.is_set() and self._running is not None:
+            log.warning("stopping at once")
+            self._interrupted = True
+            self._running.cancel()
+        self.stop()
+
     async def run(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
         """Until ``stop``. Raises StreamdError when it cannot listen, or has to be started again."""
-        context = WebContext(
-            self.streams,
-            self.service,
-            self.metrics,
-            self.viewers,
-            self.stills,
-            self.uploads,
-            self.config.server,
-            self.config.recording,
-        )
+        self._running = asyncio.current_task()
         try:
-            tls = tls_of(self.config.server)
-            server = self._server = await listen(build_app(context), self.config.server.address, tls)
-        except StreamdError:
-            self._close_executors()
-            raise
+            await self._run(on_listening)
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                raise
+        if self._exhausted:
+            raise StreamdError("memory ran out: stopped in good order, to be started again")
+
+    async def _run(self, on_listening: Callable[[str], None]) -> None:
+        await self.streams.restore()
+        server = self._server = await self._listen()
         allocator.freeze_modules()
         on_listening(server.url)
-        self._tell_cpu_budget()
+        self._log_cpu_budget()
         self._check_descriptors()
         self.service.start(lazy=True)
         try:
@@ -116,15 +130,47 @@ class Daemon:
                 self.systemd.stopping()
                 for helper in helpers:
                     helper.cancel()
-                await self.viewers.shutdown()
+                await self._close_viewers()
         finally:
-            await server.close()
-            # From a thread: it waits for a process, and the loop must go on answering meanwhile.
-            await asyncio.wrap_future(threads.start("closing", self._close).finished)
-        if self._exhausted:
-            raise StreamdError("memory ran out: stopped in good order, to be started again")
+            try:
+                await server.close()
+            finally:
+                await self._close()
 
-    def _close(self) -> None:
+    async def _listen(self) -> Server:
+        context = WebContext(
+            self.streams,
+            self.service,
+            self.metrics,
+            self.viewers,
+            self.stills,
+            self.uploads,
+            self.config.server,
+            self.config.recording,
+        )
+        try:
+            return await listen(build_app(context), self.config.server.address, tls_of(self.config.server))
+        except StreamdError:
+            self._close_executors()
+            self.streams.close()
+            raise
+
+    async def _close_viewers(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self.viewers.shutdown()
+
+    async def _close(self) -> None:
+        """In a thread: it waits for processes and other threads, and the loop must go on answering meanwhile."""
+        self.streams.close()
+        thread = threads.start("closing", self._close_blocking)
+        try:
+            await asyncio.wait([asyncio.wrap_future(thread.finished)], timeout=CLOSE_S)
+        finally:
+            if thread.is_alive():
+                threads.abandon(thread)
+
+    def _close_blocking(self) -> None:
         self.service.close()
         self._close_executors()
 
@@ -132,13 +178,13 @@ class Daemon:
         self.stills.close()
         self.uploads.close(CLOSE_S)
 
-    def _tell_cpu_budget(self) -> None:
+    def _log_cpu_budget(self) -> None:
         inference = _cores() if self.config.model.threads == "auto" else self.config.model.threads
         log.info(
             "CPU budget: %d cores; %d threads infer, %d decode each source, 1 encodes each watched view",
             _cores(),
             inference,
-            _decode_threads(self.config),
+            _decode_threads(len(self.streams)),
         )
 
     def _check_descriptors(self) -> None:
@@ -149,12 +195,12 @@ class Daemon:
             log.warning("this process may open %d files, %d could be needed: raise LimitNOFILE=", limit, wanted)
 
     def install_signals(self) -> None:
-        """And tells, on stderr, where all threads are when the watchdog or a fault in a library aborts us."""
+        """And logs, on stderr, where all threads are when the watchdog or a fault in a library aborts us."""
         faulthandler.enable()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._wanted.set)
+            loop.add_signal_handler(number, self.interrupt)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
 
     async def _heartbeat(self) -> None:
         """How late the loop is."""
@@ -205,45 +251,64 @@ class Daemon:
     async def _reloads(self) -> None:
         """On SIGHUP reads the configuration again and applies the difference. A bad one changes nothing."""
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
             with self.systemd.reloading():
-                await self._read_again()
+                try:
+                    await self._read_again()
+                except Exception:  # a fault of ours must not end what runs
+                    log.exception("internal error while the configuration was read again")
+                    self.systemd.warning = "the changed configuration was not taken, or not all of it"
 
     async def _read_again(self) -> None:
         if self._reload is None:
             return
         try:
-            config = self._reload()
+            config = await self._read()
             if self._server is not None:
                 await self._server.reload()
         except StreamdError as error:
             for line in str(error).splitlines():
                 log.error("configuration not taken: %s", line)
-            self.systemd.complaint = "the changed configuration is bad and was not taken"
+            self.systemd.warning = "the changed configuration is bad and was not taken"
             return
         for section in ("server", "webrtc", "model", "recording"):
             if getattr(config, section) != getattr(self.config, section):
                 log.warning("[%s] has changed: it takes effect at the next start", section)
         await self.streams.apply(config.streams)
-        self.systemd.complaint = ""
+        self.systemd.warning = ""
         log.info("configuration read again")
 
-    def _look(self) -> Look:
-        """What systemd is told of."""
+    async def _read(self) -> Config:
+        """In a thread: the disk may hang. Raises ConfigError."""
+        assert self._reload is not None
+        found: list[Config] = []
+        reload = self._reload
+        thread = threads.start("reload", lambda: found.append(reload()))
+        finished = asyncio.wrap_future(thread.finished)
+        try:
+            await asyncio.wait([finished])
+        finally:
+            if not finished.done():
+                threads.abandon(thread)
+        finished.result()
+        return found[0]
+
+    def _status(self) -> DaemonStatus:
+        """What systemd is shown."""
         status, info = self.service.status, self.service.info
         running = f"{info.spec.name} {info.precision}" if info else f"{status.wanted} {status.state}"
-        streams = [StreamLook.of(stream.describe(), stream.config.max_fps) for stream in self.streams.values()]
-        return Look(streams, status.state, running)
+        streams = [stream.status for stream in self.streams.values()]
+        return DaemonStatus(streams, self.streams.stuck, status.state, running)
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _decode_threads(config: Config) -> int:
+def _decode_threads(streams: int) -> int:
     """Of each source, so that all of them together have a thread per core."""
-    return max(1, _cores() // max(1, len(config.streams)))
+    return max(1, _cores() // max(1, streams))
 
 
 class _ModelMetrics(ServiceEvents):
@@ -270,8 +335,8 @@ def build_service(config: Config, store: ModelStore, metrics: Metrics) -> DepthS
     return DepthService(config.model, store, max_parallel=_cores(), slots=SLOTS, events=_ModelMetrics(metrics))
 
 
-def build_fleet(config: Config, service: DepthService, metrics: Metrics) -> Fleet:
-    decode_threads = _decode_threads(config)
+def build_fleet(config: Config, service: DepthService, metrics: Metrics, kept: Path) -> Fleet:
+    """``kept`` is the file for streams that the API adds."""
     open_media = partial(open_source, media=MediaDirectories(config.server.media_directories))
 
     def make(name: str, stream: StreamConfig) -> Stream:
@@ -281,8 +346,10 @@ def build_fleet(config: Config, service: DepthService, metrics: Metrics) -> Flee
             service,
             metrics.of_stream(name),
             config.recording,
-            decode_threads=decode_threads,
+            decode_threads=lambda: _decode_threads(len(fleet)),
             open_source=open_media,
+            patience_s=max(SILENT_S, 2 * config.model.timeout_s),  # a worker that hangs is replaced first
         )
 
-    return Fleet(make, metrics.forget, config.streams)
+    fleet = Fleet(make, metrics.forget, config.streams, KeptStreams(kept) if config.server.keep_changes else None)
+    return fleet

@@ -23,18 +23,28 @@ class StreamState(StrEnum):
         return state is self or state in _TRANSITIONS[self]
 
 
-_ACTIVE = frozenset(StreamState) - {StreamState.STARTING}
+_ALIVE = frozenset(StreamState)
+_RESTARTS = frozenset({StreamState.STARTING, StreamState.IDLE, StreamState.FAILED, StreamState.STOPPING})
 _TRANSITIONS: Mapping[StreamState, frozenset[StreamState]] = MappingProxyType(
     {
-        StreamState.STARTING: _ACTIVE,
-        StreamState.RUNNING: frozenset(StreamState),
-        StreamState.RECONNECTING: frozenset(StreamState),
-        StreamState.IDLE: frozenset({StreamState.STARTING, StreamState.STOPPING}),
-        StreamState.ENDED: frozenset({StreamState.STARTING, StreamState.IDLE, StreamState.STOPPING}),
-        StreamState.FAILED: frozenset({StreamState.STARTING, StreamState.IDLE, StreamState.STOPPING}),
+        StreamState.STARTING: _ALIVE,
+        StreamState.RUNNING: _ALIVE,
+        StreamState.RECONNECTING: _ALIVE,
+        # What does not play can only begin again, fail, or stop.
+        StreamState.IDLE: _RESTARTS,
+        StreamState.ENDED: _RESTARTS,
+        StreamState.FAILED: _RESTARTS,
         StreamState.STOPPING: frozenset(),
     }
 )
+
+
+class Origin(StrEnum):
+    """Who added a stream."""
+
+    FILE = "file"
+    """The configuration file or the command line."""
+    API = "api"
 
 
 class SkipReason(StrEnum):
@@ -62,7 +72,10 @@ class LossReason(StrEnum):
     REJECTED = "rejected"
     UNSUPPORTED = "unsupported"
     ENDED = "ended"
+    STUCK = "stuck"
+    """It delivered, but nothing was published."""
     ERROR = "error"
+    """A fault of streamd's own, among others."""
 
 
 class KeyframeReason(StrEnum):

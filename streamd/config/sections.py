@@ -85,6 +85,8 @@ class ServerConfig(Section):
     machine when `listen` is a loopback address, there are no view_tokens, and allow_anonymous is not set."""
     listen: str = "127.0.0.1:8080"
     """HOST:PORT to listen on; port 0 takes a free one."""
+    keep_changes: bool = True
+    """Keep the streams that the API adds over restarts, in streams.json beside the models."""
 
     media_directories: tuple[Path, ...] = ()
     """Directories of files that streams added by the API may play; empty: none. The file's streams may play any."""

@@ -21,8 +21,8 @@ from streamd.telemetry.metrics import StreamMetrics
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.25
-LEAVE_S = 3.0
+CHECK_EVERY_S = 0.25
+LEAVE_S = 2.0
 """A thread that FFmpeg holds longer than this at the end is left to itself: FFmpeg's time-outs end it."""
 
 
@@ -69,30 +69,36 @@ class Capture:
     async def play(
         self, name: str, ending: asyncio.Event, delay_s: float, on_stall: Callable[[SourceStalled], None]
     ) -> None:
-        """Returns when a file has ended, or on ``ending``. Raises SourceError; a stall is told at once,
-        since FFmpeg may hold the thread a little longer."""
+        """Returns when a file has ended, or on ``ending``. Raises SourceError; a stall is reported at once,
+        since FFmpeg may hold the thread a little longer. A thread that does not end in time is abandoned."""
         thread = threads.start(name, partial(self._run, delay_s))
         finished = asyncio.wrap_future(thread.finished)
-        finished.add_done_callback(lambda done: done.exception())  # a stall is told instead
+        finished.add_done_callback(lambda done: done.exception())  # a stall is raised instead
         ended: asyncio.Future[Any] = asyncio.create_task(ending.wait())
         stalled = asyncio.create_task(self._stalled(delay_s))
         try:
             await asyncio.wait({finished, ended, stalled}, return_when=asyncio.FIRST_COMPLETED)
-            self._source.stop.set()
-            self._metrics.source_up.set(0)
+            self._stop()
             if stalled.done() and not finished.done():
                 on_stall(stalled.result())
                 await asyncio.wait({finished, ended}, return_when=asyncio.FIRST_COMPLETED)
                 raise stalled.result()
+            await asyncio.wait([finished], timeout=LEAVE_S)
         finally:
+            self._stop()
             ended.cancel()
             stalled.cancel()
-            await asyncio.wait([finished], timeout=LEAVE_S)
+            if not finished.done():
+                threads.abandon(thread)
         if finished.done():
             finished.result()
         else:
             log.warning("%s: does not answer; leaving it to its time-out", self._source.name)
-            threads.abandon(thread)
+
+    def _stop(self) -> None:
+        """Safe to repeat."""
+        self._source.stop.set()
+        self._metrics.source_up.set(0)
 
     async def _stalled(self, delay_s: float) -> SourceStalled:
         """Returns when a camera has given no picture for too long, whatever FFmpeg believes."""
@@ -104,7 +110,7 @@ class Capture:
             left_s = (self._newest_s or opened_by) + patience_s - time.monotonic()
             if left_s <= 0:
                 return SourceStalled(self._source.name, f"no picture for {patience_s:g} s")
-            await asyncio.sleep(min(left_s, LOOK_EVERY_S))  # the first picture moves the deadline
+            await asyncio.sleep(min(left_s, CHECK_EVERY_S))  # the first picture moves the deadline
 
     def _run(self, delay_s: float) -> None:
         """The thread's body. Waits first, less when the source shows that it is back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 
 from streamd.concurrency import threads
@@ -15,13 +16,20 @@ from streamd.render.masks import Masks
 from streamd.states import SkipReason
 from streamd.streams.inference import Inference
 from streamd.streams.publisher import Publisher
+from streamd.telemetry.logs import StreamLog
 from streamd.telemetry.metrics import StreamMetrics
+
+log = logging.getLogger(__name__)
+
+END_S = 1.0
+"""A thread that takes longer to end is abandoned."""
 
 
 class Pipeline:
     """Made when a stream starts to run, gone when it stops: a stream on demand has none while nobody looks.
 
     ``frames`` is where the capture thread puts what it has; closing it ends the threads one after the other.
+    Lives on the event loop.
     """
 
     def __init__(
@@ -37,6 +45,7 @@ class Pipeline:
         on_first_frame: Callable[[], None],
     ) -> None:
         self._name = name
+        self._log = StreamLog(log, name)
         self.frames: Mailbox[CapturedFrame] = Mailbox(
             every=every, on_skip=lambda _: metrics.skipped(SkipReason.SUPERSEDED)
         )
@@ -50,15 +59,23 @@ class Pipeline:
             observe=lambda stage, seconds: metrics.stages[stage].observe(seconds),
             on_error=lambda _: metrics.skipped(SkipReason.ERROR),
         )
-        self.publisher = Publisher(name, config, depths, hubs, metrics, clock, on_first_frame)
-        self._parts: list[asyncio.Future[None]] = []
+        self.publisher = Publisher(name, config, depths, hubs, metrics, clock, self._published)
+        self._on_first_frame = on_first_frame
+        self._parts: dict[asyncio.Future[None], threads.Worker] = {}
 
     def start(self, on_end: Callable[[], None]) -> None:
         """``on_end`` is called on the event loop when a thread ends, for whatever reason."""
         for kind, body in (("infer", self._inference.run), ("publish", self.publisher.run)):
-            part = asyncio.wrap_future(threads.start(f"{kind}-{self._name}", body).finished)
+            thread = threads.start(f"{kind}-{self._name}", body)
+            part = asyncio.wrap_future(thread.finished)
+            part.add_done_callback(lambda part: part.exception())  # of one that is abandoned nobody asks
             part.add_done_callback(lambda _: on_end())
-            self._parts.append(part)
+            self._parts[part] = thread
+
+    def _published(self) -> None:
+        """From the publish thread. One that was abandoned is of no interest any more."""
+        if not self.frames.closed:
+            self._on_first_frame()
 
     @property
     def ended(self) -> bool:
@@ -66,7 +83,15 @@ class Pipeline:
         return any(part.done() for part in self._parts)
 
     async def stop(self) -> list[BaseException]:
-        """Ends in data order. What the threads failed with."""
+        """Ends in data order. What the threads failed with. One that does not end in time is abandoned, and
+        publishes nothing any more."""
         self.frames.close(discard=True)
-        await asyncio.wait(self._parts)
-        return [failure for part in self._parts if (failure := part.exception())]
+        try:
+            await asyncio.wait(self._parts, timeout=END_S)
+        finally:
+            for part, thread in self._parts.items():
+                if not part.done():
+                    self._log.error("the thread %s does not end; going on without it", thread.name)
+                    self.publisher.abandon()
+                    threads.abandon(thread)
+        return [failure for part in self._parts if part.done() and (failure := part.exception())]

@@ -30,7 +30,7 @@ MIN_WAIT_S = 0.01
 class Publisher:
     """Owned by one Stream; ``run`` is the thread's body.
 
-    Any thread may call ``request_keyframe`` and ``show``, and read the attributes without underscore.
+    Any thread may call ``request_keyframe``, ``abandon`` and ``show``, and read the attributes without underscore.
     """
 
     def __init__(
@@ -74,6 +74,11 @@ class Publisher:
         self._metrics.keyframe_requested(reason)
         self._outputs[rendition].keyframe_wanted = True
         self._inbox.wake()
+
+    def abandon(self) -> None:
+        """Publishes nothing any more, though its thread may hang."""
+        for output in self._outputs.values():
+            output.abandoned = True
 
     def show(self, notice: Notice | None) -> None:
         """Published again and again while no frame comes."""

@@ -22,13 +22,15 @@ USUAL_FPS, MIN_FPS = 30.0, 1.0
 class RenditionOutput:
     """Encodes the pictures of one rendition and hands the packets to its hub.
 
-    ``keyframe_wanted`` may be set by any thread; all else is for the publish thread only.
+    ``keyframe_wanted`` and ``abandoned`` may be set by any thread; all else is for the publish thread only.
     """
 
     def __init__(self, name: str, rendition: Rendition, hub: PacketHub, kbps: int | None, rate: Rate) -> None:
         """``name`` is the stream's; ``kbps`` the cap of the full rendition; ``rate`` that of its frames."""
         self.rendition = rendition
         self.keyframe_wanted = False
+        self.abandoned = False
+        """The publish thread hung: when it goes on, another one has taken its place."""
         self._log = StreamLog(log, name)
         self._hub = hub
         self._kbps = round(kbps * LIGHT_BITRATE) if kbps and rendition.light else kbps
@@ -42,7 +44,7 @@ class RenditionOutput:
 
     @property
     def watched(self) -> bool:
-        return self._hub.watched
+        return self._hub.watched and not self.abandoned
 
     def release(self) -> None:
         """Nobody watches: it costs nothing, not even its encoder."""
@@ -60,7 +62,7 @@ class RenditionOutput:
         except EncodeError as error:
             self._fail(size, error)
             return False
-        if packets:
+        if packets and not self.abandoned:
             self._hub.publish_threadsafe(packets)
         return bool(packets)
 

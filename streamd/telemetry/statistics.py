@@ -22,6 +22,11 @@ class Rate:
     def tick(self) -> None:
         self._times.append(time.monotonic())
 
+    @property
+    def newest(self) -> float | None:
+        """When the newest event was, by ``time.monotonic``; None before the first."""
+        return self._times[-1] if self._times else None
+
     def per_second(self) -> float:
         """0 before the second event. Falls towards 0 once the next event is later than the mean interval."""
         now, times = time.monotonic(), tuple(self._times)

@@ -21,6 +21,7 @@ from streamd.web.tokens import Scope
 REASONS = {
     200: "Done",
     201: "Made",
+    202: "Taken, and not in force yet",
     204: "Taken",
     206: "A part of it",
     304: "As you know it",

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamd.config.sections import VIEWS, StreamConfig
 from streamd.render.pictures import CONTENT_TYPES
-from streamd.states import StreamState
+from streamd.states import Origin, StreamState
 
 Schema = Mapping[str, Any]
 Content = Mapping[str, Schema]
@@ -53,6 +53,7 @@ _COMPONENTS: dict[str, Schema] = {
     "Stream": record(
         {
             "name": TEXT,
+            "origin": {"enum": [*Origin]},
             "state": {"enum": [*StreamState]},
             "reason": TEXT_OR_NULL,
             "mode": {"enum": ["always", "on_demand"]},
@@ -70,7 +71,9 @@ _COMPONENTS: dict[str, Schema] = {
             "recording_error": {**TEXT_OR_NULL, "description": "Why another is not, until it is again"},
             "flicker": NUMBER,
             "views": listing(VIEW_NAME),
-        }
+            "settings": {"type": "object"} | {"description": "In force; passwords as ***"},
+        },
+        wanted={"type": "object"} | {"description": "While these settings are not in force yet"},
     ),
     "Model": record({"state": TEXT, "wanted": TEXT, "message": TEXT_OR_NULL, "name": TEXT_OR_NULL}),
     "Streams": record(

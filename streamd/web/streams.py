@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
 from streamd import __version__
-from streamd.config.load import parse
-from streamd.errors import ConfigError, PictureError
-from streamd.sources import MediaDirectories, permitted
+from streamd.config.sections import StreamConfig
+from streamd.errors import PictureError
+from streamd.sources import MediaDirectories
+from streamd.streams.fleet import Settings
+from streamd.web import settings
 from streamd.web.context import CONTEXT, WebContext
+from streamd.web.description import described
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, picture_format
 from streamd.web.pictures import send_picture
-from streamd.web.requests import BODY_ERRORS, MAX_SETTINGS_BYTES, json_object, stream_of
+from streamd.web.requests import BODY_ERRORS, MAX_SETTINGS_BYTES, json_object, stream_of, unknown_stream
 from streamd.web.routes import Body, Route
 from streamd.web.schemas import PICTURES, STREAM, json_content, reference
 from streamd.web.tokens import Scope
 
 SNAPSHOT_TIMEOUT_S = 10.0
+IN_FORCE_S = 5.0
+"""A camera that does not let go holds up a change for longer than this only when the network hangs too."""
 SETTINGS = "with the keys of a stream, such as source"
 PATH = "/api/v1/streams/{name}"
 FORMAT = picture_format("jpg")
@@ -36,44 +41,57 @@ def describe(context: WebContext) -> dict[str, Any]:
     """All streams, now."""
     return {
         "time": time.time(),
-        "streams": [stream.describe() for stream in context.streams.values()],
+        "streams": [described(stream.status) for stream in context.streams.values()],
         "model": _model(context),
         "version": __version__,
     }
 
 
 async def show_stream(request: web.Request) -> web.Response:
-    return web.json_response(stream_of(request).describe() | {"model": _model(request.app[CONTEXT])})
+    return web.json_response(described(stream_of(request).status) | {"model": _model(request.app[CONTEXT])})
 
 
 async def put_stream(request: web.Request) -> web.Response:
     """Adds the stream, or gives it these settings and no others."""
-    return await _put(request, await json_object(request, SETTINGS, MAX_SETTINGS_BYTES))
+    name, body = request.match_info["name"], await json_object(request, SETTINGS, MAX_SETTINGS_BYTES)
+    media = MediaDirectories(request.app[CONTEXT].server.media_directories)
+    return await _change(request, lambda wanted: settings.replaced(name, wanted, body, media))
 
 
 async def patch_stream(request: web.Request) -> web.Response:
-    """Changes what the body names and leaves the rest."""
-    before = stream_of(request).config.model_dump(mode="json", exclude_unset=True)
-    return await _put(request, before | await json_object(request, SETTINGS, MAX_SETTINGS_BYTES))
-
-
-async def _put(request: web.Request, settings: Mapping[str, Any]) -> web.Response:
-    """Raises ConfigError, with every problem."""
-    name, streams = request.match_info["name"], request.app[CONTEXT].streams
-    config = parse({"streams": {name: settings}}).streams[name]
-    current = streams[name].config if name in streams else None
+    """Changes what the body names and leaves the rest: JSON Merge Patch (RFC 7396)."""
+    name, body = request.match_info["name"], await json_object(request, SETTINGS, MAX_SETTINGS_BYTES)
     media = MediaDirectories(request.app[CONTEXT].server.media_directories)
-    if problems := permitted.problems(name, config, current, media):
-        raise ConfigError(problems)
-    created = streams.put(name, config)
-    return web.json_response(streams[name].describe(), status=201 if created else 200)
+
+    def merge(wanted: StreamConfig | None) -> StreamConfig:
+        if wanted is None:
+            raise unknown_stream(name)
+        return settings.merged(name, wanted, body, media)
+
+    return await _change(request, merge)
+
+
+async def _change(request: web.Request, make: Settings) -> web.Response:
+    """Answers when the settings are in force; 202 when that takes longer. Raises ConfigError, with every problem."""
+    name, streams = request.match_info["name"], request.app[CONTEXT].streams
+    created = await streams.change(name, make)
+    stream = stream_of(request)  # it may have been removed again meanwhile
+    with suppress(TimeoutError):
+        async with asyncio.timeout(IN_FORCE_S):
+            await stream.settings_in_force()
+    status = stream.status
+    code = 202 if not status.is_in_force else 201 if created else 200
+    return web.json_response(described(status), status=code)
 
 
 async def delete_stream(request: web.Request) -> web.Response:
     """Answers when nothing of it is left: files complete, viewers gone."""
     stream = stream_of(request)
-    await request.app[CONTEXT].streams.remove(stream.name)
-    return web.json_response(stream.describe())
+    try:
+        await request.app[CONTEXT].streams.remove(stream.name)
+    except KeyError:  # somebody else was faster
+        raise unknown_stream(stream.name) from None
+    return web.json_response(described(stream.status))
 
 
 async def snapshot(request: web.Request) -> web.StreamResponse:
@@ -114,8 +132,9 @@ ROUTES = (
         PATH,
         put_stream,
         Scope.CONTROL,
-        "Add a stream, or give it these settings",
-        {200: STREAM, 201: STREAM},
+        "Add a stream, or give it these settings; 202: not in force yet",
+        {200: STREAM, 201: STREAM, 202: STREAM},
+        errors=(503,),
         body=Body(json_content(reference("StreamConfig")), BODY_ERRORS),
     ),
     Route(
@@ -123,12 +142,12 @@ ROUTES = (
         PATH,
         patch_stream,
         Scope.CONTROL,
-        "Change some settings",
-        {200: STREAM},
-        errors=(404,),
+        "Change some settings, null: back to the default; 202: not in force yet",
+        {200: STREAM, 202: STREAM},
+        errors=(404, 503),
         body=Body(json_content(reference("StreamChange")), BODY_ERRORS, required=False),
     ),
-    Route("DELETE", PATH, delete_stream, Scope.CONTROL, "Remove a stream", {200: STREAM}, errors=(404,)),
+    Route("DELETE", PATH, delete_stream, Scope.CONTROL, "Remove a stream", {200: STREAM}, errors=(404, 503)),
     Route(
         "GET",
         f"{PATH}/snapshot",

@@ -265,7 +265,7 @@ class Daemon:
         return str(self.stream(name)["state"])
 
     def until_ready(self, within_s: float = 30.0) -> Daemon:
-        until("the daemon is ready", lambda: self.get("/readyz").status == 200, within_s)
+        until("model and streams are ready", lambda: self.get("/readyz?strict=1").status == 200, within_s)
         return self
 
 

@@ -209,7 +209,7 @@ def test_lines_that_say_nothing(
         took_s, reason = noticed[name]
         assert took_s <= bad.noticed_s, name
         assert bad.reason in reason, name
-    assert running.get("/readyz").status == 503
+    assert running.get("/readyz?strict=1").status == 503
 
     for line in lines.values():
         line.stalled = line.trickling = False

@@ -90,19 +90,27 @@ class TestHealth:
         assert "streamd models fetch midas_small" in model
         assert stream.startswith("stream demo: starting")
 
-    def test_a_camera_that_is_away_is_a_reason(self, daemon: StartDaemon) -> None:
-        running = daemon("rtsp://127.0.0.1:9/porch")
+    def test_a_camera_that_is_away_counts_for_the_strict_only(self, daemon: StartDaemon) -> None:
+        running = daemon("rtsp://127.0.0.1:9/porch", "demo:")
         until("it has tried", lambda: running.state("127.0.0.1-porch") == "reconnecting")
-        assert any(r.startswith("stream 127.0.0.1-porch: reconnecting") for r in running.get("/readyz").json["reasons"])
+        until("the other one runs", lambda: running.state("demo") == "running")
+        reason = "stream 127.0.0.1-porch: reconnecting"
+        lenient, strict = running.get("/readyz"), running.get("/readyz?strict=1")
+        assert (lenient.status, lenient.json["status"]) == (200, "ready")
+        assert strict.error == (503, "not_ready")
+        for answer in (lenient, strict):
+            [found] = answer.json["reasons"]
+            assert found.startswith(reason)
+        assert running.get("/readyz?strict=yes").error == (422, "bad_value")
 
     def test_a_file_that_has_ended(self, daemon: StartDaemon, clip: Path) -> None:
         """There is nothing to wait for, and nothing to watch."""
         running = daemon(clip)
-        assert running.get("/readyz").error == (503, "not_ready")
+        assert running.get("/readyz?strict=1").error == (503, "not_ready")
         until("the clip plays", lambda: running.state("clip") == "running")
-        assert running.get("/readyz").status == 200
+        assert running.get("/readyz?strict=1").status == 200
         until("the clip has ended", lambda: running.state("clip") == "ended")
-        assert running.get("/readyz").status == 200
+        assert running.get("/readyz?strict=1").status == 200
         assert running.get("/api/v1/streams/clip/snapshot").status == 200
         assert running.request("POST", "/whep/clip", b"v=0", SDP).error == (409, "not_running")
 

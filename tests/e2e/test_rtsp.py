@@ -37,7 +37,7 @@ def test_depth_of_a_camera_that_comes_and_goes(daemon: StartDaemon, camera: Star
     porch.kill()
     until("its loss is noticed", lambda: state(running) == "reconnecting")
     assert running.stream(NAME)["reason"]
-    assert running.get("/readyz").status == 503
+    assert running.get("/readyz?strict=1").status == 503
     assert running.metrics().value("streamd_source_up") == 0
 
     porch.start()
@@ -45,7 +45,7 @@ def test_depth_of_a_camera_that_comes_and_goes(daemon: StartDaemon, camera: Star
     until("the stream runs again", lambda: state(running) == "running")
     until("it delivers", lambda: captured(running) > before + 5)
     assert running.stream(NAME)["reason"] is None
-    assert running.get("/readyz").status == 200
+    assert running.get("/readyz?strict=1").status == 200
     assert running.metrics().value("streamd_source_up") == 1
     assert running.metrics().value("streamd_source_restarts_total", stream=NAME) >= 1
 

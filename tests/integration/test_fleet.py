@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 
 import pytest
 
+from streamd.concurrency import threads
 from streamd.concurrency.backoff import Backoff
 from streamd.config.sections import RecordingConfig, StreamConfig
+from streamd.errors import Stopping
 from streamd.media.hub import Subscription
+from streamd.streams import capture
 from streamd.streams.fleet import Fleet
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
@@ -20,11 +26,11 @@ pytestmark = pytest.mark.timeout(20)
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, configured: Mapping[str, StreamConfig] | None = None) -> None:
         self.metrics = Metrics()
         self.cameras: dict[str, PlayedCamera] = {}
         self.stop = asyncio.Event()
-        self.fleet = Fleet(self._make, self.metrics.forget, {"porch": config(), "yard": config()})
+        self.fleet = Fleet(self._make, self.metrics.forget, configured or {"porch": config(), "yard": config()})
 
     def _make(self, name: str, config: StreamConfig) -> Stream:
         camera = self.cameras[name] = PlayedCamera()
@@ -43,6 +49,16 @@ class Bench:
         async with timeout(5):
             while any(self.fleet[name].state != "running" for name in names):  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
+
+    async def change(self, name: str, **settings: object) -> None:
+        """As PATCH does."""
+
+        def merge(wanted: StreamConfig | None) -> StreamConfig:
+            if wanted is None:
+                raise KeyError(name)
+            return wanted.model_copy(update=settings)
+
+        await self.fleet.change(name, merge)
 
     def series(self, name: str) -> int:
         return sum(
@@ -67,7 +83,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 async def test_a_stream_comes_and_goes_and_leaves_nothing(bench: Bench) -> None:
-    assert bench.fleet.put("door", config())
+    assert await bench.fleet.put("door", config())
     await bench.running("door")
     seat = Subscription(bench.fleet["door"].hub("depth"), on_drop=lambda count: None)
     assert bench.series("door") > 10
@@ -81,7 +97,7 @@ async def test_a_stream_comes_and_goes_and_leaves_nothing(bench: Bench) -> None:
 
 
 async def test_a_file_read_again_touches_what_is_different(bench: Bench) -> None:
-    bench.fleet.put("by-hand", config())
+    await bench.fleet.put("by-hand", config())
     await bench.running("by-hand")
     seat = Subscription(bench.fleet["yard"].hub("depth"), on_drop=lambda count: None)
     await bench.fleet.apply({"yard": config(), "garage": config()})
@@ -93,7 +109,7 @@ async def test_a_file_read_again_touches_what_is_different(bench: Bench) -> None
 
 
 async def test_a_stream_that_is_put_again_changes(bench: Bench) -> None:
-    assert not bench.fleet.put("porch", config(max_fps=5))
+    assert not await bench.fleet.put("porch", config(max_fps=5))
     async with timeout(5):
         while bench.cameras["porch"].opened < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
@@ -106,7 +122,7 @@ async def test_a_stream_that_is_put_again_changes(bench: Bench) -> None:
 async def test_watchers_are_told_of_every_change(bench: Bench) -> None:
     told: list[tuple[str, str, str]] = []
     bench.fleet.watchers.add(lambda stream, change: told.append((stream.name, change, stream.state)))
-    bench.fleet.put("door", config())
+    await bench.fleet.put("door", config())
     await bench.running("door")
     await bench.fleet.remove("door")
     assert told[0] == ("door", "added", "starting")
@@ -121,9 +137,174 @@ async def test_a_stream_that_breaks_down_leaves_the_others_alone(
     async def fail(*_: object) -> None:
         raise ZeroDivisionError("test")
 
-    monkeypatch.setattr(bench.fleet["porch"], "_change", fail)
-    bench.fleet.put("porch", config(max_fps=5))
+    monkeypatch.setattr(bench.fleet["porch"], "_take_settings", fail)
+    await bench.fleet.put("porch", config(max_fps=5))
     async with timeout(5):
         while "internal error" not in caplog.text:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
     await bench.running("yard")
+
+
+async def test_two_changes_lose_nothing(bench: Bench) -> None:
+    """H8: each is merged into what is wanted then, not into what is in force."""
+    await asyncio.gather(bench.change("porch", max_fps=5.0), bench.change("porch", height=480))
+    await bench.change("porch", overlay_alpha=0.25)
+    wanted = bench.fleet["porch"].wanted
+    assert (wanted.max_fps, wanted.height, wanted.overlay_alpha) == (5.0, 480, 0.25)
+    await wait_for(bench.fleet["porch"].settings_in_force(), 5)
+    assert bench.fleet["porch"].config == wanted
+
+
+async def test_nothing_is_added_or_changed_while_it_stops(bench: Bench) -> None:
+    """M2: nobody would stop it."""
+    bench.stop.set()
+    await asyncio.sleep(0)
+    for request in (
+        bench.fleet.put("door", config()),
+        bench.fleet.put("porch", config(max_fps=5)),
+        bench.fleet.remove("porch"),
+        bench.fleet.apply({"garage": config()}),
+    ):
+        with pytest.raises(Stopping):
+            await request
+
+
+async def test_a_stream_begins_when_the_one_of_its_name_has_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L8: two on one camera would take it from each other."""
+    monkeypatch.setattr(capture, "LEAVE_S", 5.0)
+    before = bench.cameras["porch"]
+    before.stuck = threading.Event()
+    removing = asyncio.create_task(bench.fleet.remove("porch"))
+    await asyncio.sleep(0)
+    adding = asyncio.create_task(bench.fleet.put("porch", config()))
+    await asyncio.sleep(0.05)
+    assert not removing.done()
+    assert not adding.done()
+    assert "porch" not in bench.fleet
+    before.stuck.set()
+    await removing
+    assert await adding
+    await bench.running("porch")
+    assert bench.cameras["porch"] is not before
+
+
+async def test_who_gives_up_waiting_for_an_end_does_not_spoil_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "LEAVE_S", 5.0)
+    stuck = bench.cameras["porch"].stuck = threading.Event()
+    removing = asyncio.create_task(bench.fleet.remove("porch"))
+    await asyncio.sleep(0.01)
+    removing.cancel()
+    adding = asyncio.create_task(bench.fleet.put("porch", config()))
+    await asyncio.sleep(0.05)
+    assert not adding.done()
+    stuck.set()
+    assert await adding
+    await bench.running("porch")
+    assert bench.series("porch") > 10
+
+
+async def test_a_reload_removes_what_the_api_removes_at_the_same_time(bench: Bench) -> None:
+    """M1: a KeyError ended the daemon."""
+    await asyncio.gather(bench.fleet.remove("porch"), bench.fleet.apply({}))
+    assert not bench.fleet
+
+
+async def test_origin_says_who_added_a_stream(bench: Bench) -> None:
+    await bench.fleet.put("door", config())
+    await bench.fleet.put("porch", config(max_fps=5))
+    assert {name: stream.origin for name, stream in bench.fleet.items()} == {
+        "porch": "file",
+        "yard": "file",
+        "door": "api",
+    }
+    await bench.fleet.apply({"yard": config(), "door": config(max_fps=3)})
+    assert {name: stream.origin for name, stream in bench.fleet.items()} == {"yard": "file", "door": "file"}
+    assert bench.fleet["door"].wanted.max_fps == 3
+
+
+async def test_a_stream_of_the_file_is_back_with_the_next_reload(bench: Bench) -> None:
+    await bench.fleet.remove("porch")
+    await bench.fleet.put("yard", config(max_fps=5))
+    await bench.fleet.apply({"porch": config(), "yard": config()})
+    await bench.running("porch")
+    assert bench.fleet["yard"].wanted == config()
+
+
+async def test_an_end_that_is_cut_short_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "LEAVE_S", 5.0)
+    bench = Bench()
+    running = asyncio.create_task(bench.fleet.run(bench.stop))
+    await bench.running("porch", "yard")
+    stuck = bench.cameras["porch"].stuck = threading.Event()
+    bench.stop.set()
+    await asyncio.sleep(0.05)
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait([running], timeout=2)
+    assert running.cancelled()
+    assert threads.any_abandoned()
+    stuck.set()
+
+
+NAMES = ("a", "b", "c", "d")
+
+
+class Interleaving:
+    """Requests of several clients at once, a reload now and then, and the end, in an order that a seed makes."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.bench = Bench({name: config() for name in self.random.sample(NAMES, 2)})
+        self.changed: list[str] = []
+
+    async def run(self) -> None:
+        running = asyncio.create_task(self.bench.fleet.run(self.bench.stop))
+        clients = [asyncio.create_task(self._client()) for _ in range(4)]
+        for _ in range(self.random.randrange(40)):
+            await asyncio.sleep(0)
+        if self.random.random() < 0.5:
+            await asyncio.gather(*clients)
+            await self._nothing_is_lost()
+        self.bench.stop.set()
+        await asyncio.gather(running, *clients)
+        alive = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(("stream-", "source-"))]
+        assert not alive
+
+    async def _client(self) -> None:
+        for _ in range(self.random.randrange(1, 6)):
+            for _ in range(self.random.randrange(6)):
+                await asyncio.sleep(0)
+            name, fleet = self.random.choice(NAMES), self.bench.fleet
+            request = self.random.choice(["put", "patch", "patch", "delete", "reload"])
+            with suppress(Stopping):
+                if request == "put":
+                    await fleet.put(name, config(height=self.random.choice([240, 480])))
+                elif request == "reload":
+                    await fleet.apply({name: config() for name in self.random.sample(NAMES, 2)})
+                else:
+                    with suppress(KeyError):
+                        await (self.bench.change(name, max_fps=5.0) if request == "patch" else fleet.remove(name))
+
+    async def _nothing_is_lost(self) -> None:
+        """Concurrent changes of different keys, when all is quiet."""
+        await self.bench.fleet.put("a", config())
+        keys = [("max_fps", 7.0), ("height", 480), ("overlay_alpha", 0.1), ("linger_s", 3.0)]
+        self.random.shuffle(keys)
+        await asyncio.gather(*(self.bench.change("a", **{key: value}) for key, value in keys))
+        stream = self.bench.fleet["a"]
+        await stream.settings_in_force()
+        assert {key: getattr(stream.config, key) for key, _ in keys} == dict(keys)
+
+
+@pytest.mark.timeout(100)
+async def test_whatever_comes_at_once_nothing_is_lost_and_nothing_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    began = {thread.name for thread in threading.enumerate()}
+    for seed in range(200):
+        async with timeout(10):
+            await Interleaving(seed).run()
+        assert "internal error" not in caplog.text, seed
+        assert "Traceback" not in caplog.text, seed
+        caplog.clear()
+    assert {thread.name for thread in threading.enumerate()} <= began

@@ -27,6 +27,7 @@ from streamd.errors import (
     SourceStalled,
     SourceUnreachable,
     SourceUnsupported,
+    StreamGone,
     UsageError,
     WeightsRejected,
 )
@@ -34,23 +35,33 @@ from streamd.media.frames import TIME_BASE, EncodedPacket
 from streamd.media.hub import Subscription
 from streamd.sinks.recording import recorder
 from streamd.states import StreamState
-from streamd.streams import capture, notices
+from streamd.streams import capture, notices, pipeline, recovery, stream
 from streamd.streams.capture import Pacer
 from streamd.streams.publisher import Publisher
 from streamd.streams.stills import Stills
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
+from streamd.web.description import described
 from tests.support.clips import frames_of, number_in
 from tests.support.played import PlayedCamera, PlayedService
 from tests.support.waiting import scaled, timeout, wait_for
 
 pytestmark = pytest.mark.timeout(20)
 
+SOON, LATER = Backoff(first_s=0), Backoff(first_s=60)
 NAME = "rtsp://***@h/live"
 
 
 class Bench:
-    def __init__(self, camera: PlayedCamera, service: PlayedService, recording: RecordingConfig, **config: Any) -> None:
+    def __init__(
+        self,
+        camera: PlayedCamera,
+        service: PlayedService,
+        recording: RecordingConfig,
+        backoff: Backoff,
+        patience_s: float,
+        **config: Any,
+    ) -> None:
         self.camera, self.service = camera, service
         self.registry = CollectorRegistry()
         self.states: list[tuple[str, str | None]] = []
@@ -60,17 +71,18 @@ class Bench:
             service,  # type: ignore[arg-type]
             Metrics(self.registry).of_stream("porch"),
             recording,
-            backoff=Backoff(first_s=0),
+            backoff=backoff,
             open_source=camera,
+            patience_s=patience_s,
         )
-        enter = self.stream._enter
+        enter = self.stream._states.enter
 
         def noted(state: StreamState, reason: str | None = None) -> None:
             enter(state, reason)
             if self.states[-1:] != [(state, reason)] and (self.states or state != "starting" or reason):
                 self.states.append((state, reason))
 
-        self.stream._enter = noted  # type: ignore[method-assign]
+        self.stream._states.enter = noted  # type: ignore[method-assign]
 
     def metric(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, {"stream": "porch", **labels}) or 0
@@ -94,6 +106,12 @@ class Bench:
         self.service.answer(1)
         await self.until(lambda: self.published == 2)
 
+    async def film_until(self, done: Callable[[], object], within_s: float = 5) -> None:
+        async with timeout(within_s):
+            while not done():
+                self.camera.film()
+                await asyncio.sleep(0.02)
+
     async def film_one(self) -> None:
         """And see it published."""
         before = self.published
@@ -107,9 +125,12 @@ async def playing(
     live: bool = True,
     service: PlayedService | None = None,
     recording: RecordingConfig | None = None,
+    backoff: Backoff = SOON,
+    patience_s: float = 15.0,
     **config: Any,
 ) -> AsyncIterator[Bench]:
-    bench = Bench(PlayedCamera(live=live), service or PlayedService(), recording or RecordingConfig(), **config)
+    played = (PlayedCamera(live=live), service or PlayedService(), recording or RecordingConfig())
+    bench = Bench(*played, backoff, patience_s, **config)
     running = asyncio.create_task(bench.stream.run())
     try:
         yield bench
@@ -139,6 +160,12 @@ async def packets(seat: Subscription, count: int) -> list[EncodedPacket]:
     return found
 
 
+async def all_packets(seat: Subscription) -> AsyncIterator[EncodedPacket]:
+    """Until it is closed."""
+    while (packet := await seat.get()) is not None:
+        yield packet
+
+
 def decoded(packets: list[EncodedPacket]) -> list[av.VideoFrame]:
     decoder = av.CodecContext.create("h264", "r")
     frames = []
@@ -152,15 +179,15 @@ def decoded(packets: list[EncodedPacket]) -> list[av.VideoFrame]:
 class TestStates:
     async def test_it_runs_from_the_first_published_frame_and_a_file_ends(self) -> None:
         async with playing(live=False) as bench:
-            assert (bench.stream.state, bench.stream.is_settled) == ("starting", False)
+            assert (bench.stream.state, bench.stream.status.is_settled) == ("starting", False)
             bench.camera.film()
             await bench.state("running")
             assert bench.metric("streamd_source_up") == 1
-            assert bench.stream.is_settled
+            assert bench.stream.status.is_settled
             bench.camera.end()
             await bench.state("ended")
             assert bench.metric("streamd_source_up") == 0
-            assert bench.stream.is_settled
+            assert bench.stream.status.is_settled
         assert bench.states == [("running", None), ("ended", None)]
         assert bench.metric("streamd_stream_state", state="ended") == 1
         assert bench.metric("streamd_stream_state", state="running") == 0
@@ -215,7 +242,7 @@ class TestStates:
                 bench.camera.end(SourceUnreachable(NAME, "not found"))
             await bench.until(lambda: bench.camera.opened > 5)
             assert bench.stream.state == "reconnecting"
-            assert bench.stream.describe()["reason"] == "not found"
+            assert described(bench.stream.status)["reason"] == "not found"
             await bench.film_one()
             await bench.state("running")
 
@@ -225,8 +252,8 @@ class TestStates:
             await bench.state("failed")
             await asyncio.sleep(0.05)
             assert bench.camera.opened == 1
-            assert bench.stream.describe()["reason"] == "is not a video that can be decoded"
-            assert not bench.stream.is_settled
+            assert described(bench.stream.status)["reason"] == "is not a video that can be decoded"
+            assert not bench.stream.status.is_settled
 
     async def test_without_a_network_it_does_not_open_the_camera(self) -> None:
         service = PlayedService(info=None)
@@ -247,20 +274,104 @@ class TestStates:
         def fail(*_: object, **__: object) -> None:
             raise ZeroDivisionError("test")
 
-        async with playing() as bench:
+        async with playing(backoff=LATER) as bench:
             await bench.film_one()
-            monkeypatch.setattr(Publisher, part, fail)
-            bench.camera.film()
-            await bench.state("failed")
+            with monkeypatch.context() as broken:
+                broken.setattr(Publisher, part, fail)
+                bench.camera.film()
+                await bench.state("failed")
             assert bench.stream.reason == "internal error: test"
+            assert bench.metric("streamd_source_restarts_total", reason="error") == 1
             with pytest.raises(PictureError):
                 await bench.stream.frame()
 
     async def test_a_fault_in_a_source_fails_this_stream_too(self) -> None:
-        async with playing() as bench:
+        async with playing(backoff=LATER) as bench:
             bench.camera.end(ZeroDivisionError("test"))
             await bench.state("failed")
             assert bench.stream.reason == "internal error: test"
+
+    async def test_after_a_fault_of_ours_it_starts_anew_and_viewers_stay(self) -> None:
+        async with playing() as bench:
+            seat = await watch(bench)
+            await bench.film_one()
+            (before,) = await packets(seat, 1)
+            bench.camera.end(ZeroDivisionError("test"))
+            await bench.until(lambda: bench.camera.opened == 2)
+            await bench.film_one()
+            (after,) = await packets(seat, 1)
+            assert after.pts > before.pts
+            seat.close()
+        assert [state for state, _ in bench.states] == ["running", "failed", "starting", "running", "stopping"]
+
+    async def test_one_that_waits_after_a_fault_ends_at_once(self) -> None:
+        async with playing(backoff=LATER) as bench:
+            bench.camera.end(ZeroDivisionError("test"))
+            await bench.state("failed")
+        assert bench.stream.state == "failed"
+
+
+class TestStuck:
+    """The network says that it is ready, and answers nothing."""
+
+    async def test_it_is_started_anew_and_runs_again(self) -> None:
+        async with playing(patience_s=0.2) as bench:
+            await bench.film_one()
+            bench.service.paused = True
+            reason = "its source delivers, but nothing has been published for 0 s"
+            await bench.film_until(lambda: ("failed", reason) in bench.states)
+            bench.service.paused = False
+            await bench.film_until(lambda: bench.stream.state == "running")
+            assert bench.metric("streamd_source_restarts_total", reason="stuck") >= 1
+            assert not bench.stream.status.stuck
+
+    async def test_it_is_known_when_starting_anew_does_not_help(self) -> None:
+        async with playing(patience_s=0.1) as bench:
+            bench.service.paused = True
+            await bench.film_until(lambda: bench.stream.status.stuck)
+            assert bench.metric("streamd_source_restarts_total", reason="stuck") == recovery.HOPELESS_AFTER
+            bench.service.paused = False
+            await bench.film_until(lambda: not bench.stream.status.stuck)
+
+    async def test_a_camera_that_is_away_is_not_stuck(self) -> None:
+        async with playing(patience_s=0.05) as bench:
+            await bench.film_one()
+            await asyncio.sleep(0.3)
+            assert (bench.stream.state, bench.camera.opened) == ("running", 1)
+
+    async def test_threads_that_hang_are_abandoned_and_publish_nothing_more(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(pipeline, "END_S", 0.05)
+        release, take = threading.Event(), Publisher._take
+
+        def hang(self: Publisher, frame: Any) -> None:
+            take(self, frame)
+            release.wait(10)
+
+        async def read(seat: Subscription) -> list[int]:
+            return [packet.pts async for packet in all_packets(seat)]
+
+        async with playing(patience_s=0.2) as bench:
+            seat = await watch(bench)
+            reading = asyncio.create_task(read(seat))
+            await bench.film_one()
+            with monkeypatch.context() as broken:
+                broken.setattr(Publisher, "_take", hang)
+                await bench.film_until(lambda: "the thread publish-porch does not end" in caplog.text)
+            await bench.film_until(lambda: bench.stream.state == "running")
+            release.set()
+            await bench.until(lambda: not threads.any_abandoned())
+            await bench.film_until(lambda: bench.stream.state == "running")
+            seat.close()
+            shown = await reading
+        assert len(shown) > 1
+        assert all(a < b for a, b in pairwise(shown))
+
+
+@pytest.fixture(autouse=True)
+def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "CHECK_EVERY_S", 0.02)
 
 
 class TestFrames:
@@ -270,9 +381,9 @@ class TestFrames:
             bench.camera.film()
             await bench.until(lambda: bench.service.waiting)
             bench.camera.film(20)
-            await bench.until(lambda: bench.stream.describe()["skipped"] == {"superseded": 19})
+            await bench.until(lambda: described(bench.stream.status)["skipped"] == {"superseded": 19})
             await bench.answer_two()
-            assert bench.stream.describe()["skipped"] == {"superseded": 19}
+            assert described(bench.stream.status)["skipped"] == {"superseded": 19}
             assert bench.metric("streamd_frames_skipped_total", reason="superseded") == 19
 
     async def test_after_a_pause_the_newest_is_shown(self) -> None:
@@ -282,7 +393,7 @@ class TestFrames:
             bench.camera.film()
             await bench.until(lambda: bench.service.waiting)
             bench.camera.film(20)
-            await bench.until(lambda: bench.stream.describe()["skipped"] == {"superseded": 19})
+            await bench.until(lambda: described(bench.stream.status)["skipped"] == {"superseded": 19})
             await bench.answer_two()
             got = await packets(seat, 2)
             seat.close()
@@ -297,10 +408,10 @@ class TestFrames:
             await bench.until(lambda: bench.metric("streamd_frames_captured_total") == 90)
 
             def accounted() -> float:
-                return bench.published + sum(bench.stream.describe()["skipped"].values())
+                return bench.published + sum(described(bench.stream.status)["skipped"].values())
 
             await bench.until(lambda: accounted() == 90)
-            assert bench.stream.describe()["skipped"]["error"] == 3
+            assert described(bench.stream.status)["skipped"]["error"] == 3
 
     async def test_every_frame_of_a_file_that_is_not_played_live(self) -> None:
         async with playing(live=False, realtime=False) as bench:
@@ -309,7 +420,7 @@ class TestFrames:
             bench.camera.end()
             got = await packets(seat, 60)
             await bench.state("ended")
-            assert bench.stream.describe()["skipped"] == {}
+            assert described(bench.stream.status)["skipped"] == {}
             seat.close()
         assert [number_in(frame) for frame in decoded(got)] == list(range(60))
 
@@ -328,7 +439,7 @@ class TestFrames:
             bench.camera.film(20)
             await bench.until(lambda: bench.metric("streamd_frames_captured_total") == 20)
             await bench.until(lambda: bench.published == 1)
-            assert bench.stream.describe()["skipped"] == {"max_fps": 19}
+            assert described(bench.stream.status)["skipped"] == {"max_fps": 19}
 
     async def test_each_view_has_its_hub_and_costs_nothing_unwatched(self) -> None:
         async with playing() as bench:
@@ -336,7 +447,7 @@ class TestFrames:
             await bench.film_one()
             sizes = {view: (await packets(seat, 1))[0].size for view, seat in seats.items()}
             assert sizes == {"depth": (192, 112), "rgbd": (384, 112)}
-            assert bench.stream.describe()["viewers"] == 2
+            assert described(bench.stream.status)["viewers"] == 2
             for seat in seats.values():
                 seat.close()
             await bench.film_one()
@@ -364,10 +475,10 @@ class TestFrames:
 class TestDescription:
     async def test_is_json_without_secrets(self) -> None:
         async with playing() as bench:
-            empty = json.loads(json.dumps(bench.stream.describe()))
+            empty = json.loads(json.dumps(described(bench.stream.status)))
             for _ in range(5):
                 await bench.film_one()
-            full = json.loads(json.dumps(bench.stream.describe()))
+            full = json.loads(json.dumps(described(bench.stream.status)))
         assert empty["source"] == NAME
         assert (empty["width"], empty["latency_ms"], empty["fps_out"]) == (None, {"p50": None, "p95": None}, 0)
         assert (full["width"], full["height"], full["state"]) == (192, 112, "running")
@@ -423,7 +534,7 @@ class TestRecording:
         async with playing(recording=RecordingConfig(directory=tmp_path), record=("depth", "source")) as bench:
             for _ in range(10):
                 await bench.film_one()
-            description = bench.stream.describe()
+            description = described(bench.stream.status)
             assert (description["recording"], description["viewers"]) == (True, 0)
         (depth,), (source,) = ([*(tmp_path / "porch").glob(f"*Z-{view}.mp4")] for view in ("depth", "source"))
         assert len(frames_of(depth)) == 10
@@ -436,12 +547,12 @@ class TestRecording:
         async with playing(recording=rules) as bench:
             seat = await watch(bench)
             await bench.film_one()
-            await bench.until(lambda: not bench.stream.describe()["recording"])
+            await bench.until(lambda: not described(bench.stream.status)["recording"])
             await bench.film_one()
             assert len(await packets(seat, 2)) == 2
-            assert (bench.stream.state, bench.stream.describe()["viewers"]) == ("running", 1)
+            assert (bench.stream.state, described(bench.stream.status)["viewers"]) == ("running", 1)
             seat.close()
-            assert bench.stream.describe()["recording_views"] == ["depth"], "it is still wanted"
+            assert described(bench.stream.status)["recording_views"] == ["depth"], "it is still wanted"
         (line,) = [entry.getMessage() for entry in caplog.records if entry.levelname == "ERROR"]
         assert line.startswith(f"stream porch: {tmp_path}/porch: recording stopped: ")
 
@@ -454,7 +565,7 @@ class TestRecording:
         monkeypatch.setattr(recorder.Recorder, "_write", fail)
         async with playing(recording=RecordingConfig(directory=tmp_path)) as bench:
             await bench.film_one()
-            await bench.until(lambda: not bench.stream.describe()["recording"])
+            await bench.until(lambda: not described(bench.stream.status)["recording"])
             await bench.film_one()
             assert bench.stream.state == "running"
 
@@ -577,7 +688,7 @@ class TestOnDemand:
     async def test_nothing_runs_until_someone_looks_and_again_when_all_have_left(self) -> None:
         async with playing(mode="on_demand", linger_s=0.05) as bench:
             await bench.state("idle")
-            assert bench.stream.is_settled
+            assert bench.stream.status.is_settled
             assert (bench.camera.opened, bench.service.leases) == (0, 0)
             assert not [thread.name for thread in threading.enumerate() if "porch" in thread.name]
 
@@ -666,6 +777,20 @@ class TestChanges:
             await bench.film_one()
             assert bench.camera.opened == 1
 
+    async def test_what_is_wanted_is_in_force_only_when_it_was_taken(self) -> None:
+        async with playing() as bench:
+            await bench.film_one()
+            before = bench.stream.config
+            changed = before.model_copy(update={"max_fps": 5.0})
+            bench.stream.reconfigure(changed)
+            assert (bench.stream.status.settings, bench.stream.status.wanted) == (before, changed)
+            assert not bench.stream.status.is_in_force
+            await wait_for(bench.stream.settings_in_force(), 5)
+            assert bench.stream.status.is_in_force
+            bench.stream.reconfigure(before)
+            bench.stream.stop()
+            await wait_for(bench.stream.settings_in_force(), 5)
+
     async def test_other_settings_help_one_that_has_failed(self) -> None:
         async with playing(live=False) as bench:
             bench.camera.end(SourceUnsupported("a.txt", "is not a video that can be decoded"))
@@ -686,6 +811,26 @@ class TestChanges:
 
 
 class TestStopping:
+    async def test_a_network_that_hangs_holds_up_neither_a_change_nor_the_end(self) -> None:
+        """M5: an answer may take a minute."""
+        async with playing() as bench:
+            bench.service.paused = True
+            bench.camera.film()
+            await bench.until(lambda: bench.service.waiting)
+            started = time.monotonic()
+            bench.stream.reconfigure(bench.stream.config.model_copy(update={"max_fps": 5.0}))
+            await bench.stream.settings_in_force()
+            bench.camera.film()
+            await bench.until(lambda: len(bench.service.waiting) == 2)
+        assert time.monotonic() - started < pipeline.END_S
+        assert not threads.any_abandoned()
+
+    async def test_after_the_end_nobody_gets_in(self) -> None:
+        async with playing() as bench:
+            await bench.film_one()
+        with pytest.raises(StreamGone):
+            await watch(bench)
+
     async def test_a_silent_camera_does_not_hold_it_up(self) -> None:
         async with playing() as bench:
             await bench.until(lambda: bench.camera.opened)

@@ -13,8 +13,9 @@ import aiohttp
 import pytest
 
 from streamd.config.sections import StreamConfig
-from streamd.streams.stream import Stream
-from streamd.web import events
+from streamd.streams.status import StreamStatus
+from streamd.web import events, streams
+from streamd.web.description import described
 from streamd.web.events import BROADCASTER, Subscriber
 from tests.integration.web_site import Site, served
 from tests.support.waiting import timeout
@@ -83,7 +84,7 @@ async def test_changes_are_told_at_once(site: Site, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(events, "STATISTICS_S", 3600.0)
     async with listening(site) as listener:
         await listener.event("statistics")
-        site.fleet.put("yard", CONFIG)
+        await site.fleet.put("yard", CONFIG)
         added = await listener.event("state")
         assert (added["name"], added["change"], added["state"]) == ("yard", "added", "starting")
         await site.film("yard")
@@ -97,14 +98,13 @@ async def test_changes_are_told_at_once(site: Site, monkeypatch: pytest.MonkeyPa
 
 async def test_statistics_are_reckoned_once_for_all(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 0
-    describe = Stream.describe
 
-    def counted(stream: Stream) -> dict[str, Any]:
+    def counted(status: StreamStatus) -> dict[str, Any]:
         nonlocal count
         count += 1
-        return describe(stream)
+        return described(status)
 
-    monkeypatch.setattr(Stream, "describe", counted)
+    monkeypatch.setattr(streams, "described", counted)
     monkeypatch.setattr(events, "STATISTICS_S", 0.2)
     began = time.monotonic()
     async with listening(site) as one, listening(site) as other, listening(site) as third:

@@ -19,6 +19,7 @@ from streamd.config.sections import RecordingConfig
 from streamd.sinks.recording.library import Library
 from streamd.states import StreamState
 from streamd.web import recordings, requests
+from streamd.web.description import described
 from streamd.web.recordings import ARCHIVE
 from tests.integration.web_site import Reply, Site, served
 from tests.support.waiting import timeout
@@ -89,7 +90,7 @@ class TestStartAndStop:
     async def test_stopping_what_is_no_view(self, site: Site) -> None:
         await site.put(RECORDING)
         assert (await site.ask("DELETE", f"{RECORDING}?view=x-ray")).error == (422, "bad_value")
-        assert site.stream().describe()["recording"] is True
+        assert described(site.stream().status)["recording"] is True
 
     async def test_other_settings_change_nothing_about_it(self, site: Site) -> None:
         """``record`` does: then its views are recorded, and no others."""
@@ -99,7 +100,7 @@ class TestStartAndStop:
         await site.until(lambda: site.stream().config.max_fps == 5)
         assert (await site.get(path)).json["recording_views"] == ["gray"]
         await site.ask("PATCH", path, b'{"record": ["source"]}', Content_Type="application/json")
-        await site.until(lambda: site.stream().describe()["recording_views"] == ["source"])
+        await site.until(lambda: described(site.stream().status)["recording_views"] == ["source"])
 
     async def test_what_its_settings_name_when_nothing_is_named(self, tmp_path: Path) -> None:
         rules = RecordingConfig(directory=tmp_path)
@@ -117,7 +118,7 @@ class TestStartAndStop:
             assert (await site.get(f"/recordings/porch/{NAME}")).error == (404, "unknown_recording")
 
     async def test_a_stream_that_does_not_run(self, site: Site) -> None:
-        site.stream()._enter(StreamState.FAILED, "test")
+        site.stream()._states.enter(StreamState.FAILED, "test")
         assert (await site.put(RECORDING)).error == (409, "not_running")
 
     async def test_one_that_is_about_to_stop_begins_nothing(self, site: Site) -> None:
@@ -127,7 +128,7 @@ class TestStartAndStop:
     async def test_a_full_disk_is_told(self, tmp_path: Path) -> None:
         async with served(recording=RecordingConfig(directory=tmp_path, min_free_gb=1e9)) as site:
             await site.film(count=3)
-            await site.until(lambda: site.stream().describe()["recording_error"])
+            await site.until(lambda: site.stream().status.recording_error)
             described = (await site.get("/api/v1/streams/porch")).json
             assert (described["recording"], described["recording_active"]) == (False, [])
             assert described["recording_views"] == ["depth"], "it is tried again"
@@ -150,7 +151,7 @@ class TestStartAndStop:
         assert (await site.ask("PUT", RECORDING, body, Content_Type="application/json")).error == error
         assert (await site.ask("PUT", RECORDING, b"x", Content_Type="text/plain")).error == (415, "wrong_type")
         assert (await site.ask("PUT", "/api/v1/streams/nobody/recording")).error == (404, "unknown_stream")
-        assert not site.stream().describe()["recording_views"]
+        assert not described(site.stream().status)["recording_views"]
 
 
 async def listed_when_there(site: Site) -> list[dict[str, Any]]:

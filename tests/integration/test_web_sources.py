@@ -52,7 +52,7 @@ async def test_what_is_taken(site: Site, tmp_path: Path) -> None:
 async def test_other_keys_of_a_stream_with_a_secret_may_be_changed() -> None:
     source = "rtsp://user:env:DOOR@camera/live"
     async with served(streams={}) as site:
-        site.fleet.put("door", StreamConfig(source=source))
+        await site.fleet.put("door", StreamConfig(source=source))
         path = "/api/v1/streams/door"
         changed = json.dumps({"max_fps": 5}).encode()
         assert (await site.ask("PATCH", path, changed, Content_Type="application/json")).status == 200

@@ -43,8 +43,10 @@ class PlayedService:
     @contextmanager
     def leased(self, *, live: bool = False) -> Iterator[None]:
         self.leases += 1
-        yield
-        self.leases -= 1
+        try:
+            yield
+        finally:
+            self.leases -= 1
 
     @property
     def status(self) -> SimpleNamespace:

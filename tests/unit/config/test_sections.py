@@ -73,6 +73,7 @@ BAD = [
     ("server", "listen", "192.168.1.5:80", f"server.listen: 192.168.1.5:80: {OPEN}"),
     ("server", "listen", "box.lan:80", f"server.listen: box.lan:80: {OPEN}"),
     ("server", "allow_anonymous", "maybe", "server.allow_anonymous: maybe: should be true or false"),
+    ("server", "keep_changes", "maybe", "server.keep_changes: maybe: should be true or false"),
     ("server", "view_tokens", ["hunter2"], f"server.view_tokens: {EASY}"),
     ("server", "view_tokens", ["sha256:ABC"], f"server.view_tokens: {DIGEST}"),
     ("server", "control_tokens", ["hunter2"], f"server.control_tokens: {EASY}"),

@@ -1,0 +1,62 @@
+"""The hubs of a stream, one per rendition: they live as long as the stream, whatever its source does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from streamd.config.sections import VIEWS, View
+from streamd.errors import UsageError
+from streamd.media.frames import Codec
+from streamd.media.hub import RENDITIONS, PacketHub, Rendition
+from streamd.states import KeyframeReason
+
+
+class Hubs(Mapping[Rendition, PacketHub]):
+    """Made and closed on the event loop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        request_keyframe: Callable[[Rendition, KeyframeReason], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        """``request_keyframe`` is called from any thread; ``on_change`` on the loop, when someone joins or leaves."""
+        self._hubs = {
+            rendition: PacketHub(loop, partial(request_keyframe, rendition), on_change) for rendition in RENDITIONS
+        }
+
+    def __getitem__(self, rendition: Rendition) -> PacketHub:
+        return self._hubs[rendition]
+
+    def __iter__(self) -> Iterator[Rendition]:
+        return iter(self._hubs)
+
+    def __len__(self) -> int:
+        return len(self._hubs)
+
+    def find(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:
+        """Raises UsageError for a view that does not exist."""
+        if view not in VIEWS:
+            raise UsageError(f"view {view}: unknown; there are: {', '.join(VIEWS)}")
+        return self[Rendition(view, codec, light)]
+
+    @property
+    def full(self) -> dict[View, PacketHub]:
+        """What is recorded: each view in H.264 and in its full size."""
+        return {view: self[Rendition(view)] for view in VIEWS}
+
+    @property
+    def watched(self) -> bool:
+        """Whether anyone subscribes to any."""
+        return any(hub.watched for hub in self.values())
+
+    @property
+    def subscribers(self) -> int:
+        return sum(map(len, self.values()))
+
+    def close(self) -> None:
+        """The stream has gone, and all its subscribers with it. None gets in any more."""
+        for hub in self.values():
+            hub.close()

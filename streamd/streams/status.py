@@ -1,0 +1,54 @@
+"""What is known of a stream at one moment, for the API, for systemd and for whoever checks health."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from streamd.config.sections import StreamConfig, View
+from streamd.states import Origin, SkipReason, StreamState
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """Holds secrets, in its settings: what leaves the process is made in web/."""
+
+    name: str
+    origin: Origin
+    state: StreamState
+    reason: str | None
+    settings: StreamConfig
+    """In force."""
+    wanted: StreamConfig
+    """Will be in force soon, unless they are so already."""
+    size: tuple[int, int] | None
+    """(width, height) of the source, px; None before its first picture."""
+    fps_in: float
+    fps_out: float
+    skipped: Mapping[SkipReason, int]
+    latency_p50_ms: float | None
+    """Capture to publication, over the last seconds; None when nothing was published."""
+    latency_p95_ms: float | None
+    viewers: int
+    recording_wanted: tuple[View, ...]
+    recording_active: tuple[View, ...]
+    recording_error: str | None
+    """Why another one is not active, until it is again."""
+    flicker: float
+    stuck: bool
+    """Its source delivers, nothing is published, and starting it anew has not helped."""
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether the settings that are wanted are."""
+        return self.settings == self.wanted
+
+    @property
+    def publishes(self) -> bool:
+        """Whether it has, in the last seconds."""
+        return self.latency_p50_ms is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing to wait for: it delivers, has ended, or sleeps."""
+        return self.state in (StreamState.RUNNING, StreamState.IDLE, StreamState.ENDED)

@@ -1,0 +1,53 @@
+"""The settings that a request asks for, made from its body and from those that are wanted now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from streamd.config.load import parse
+from streamd.config.redact import redact_source
+from streamd.config.sections import StreamConfig
+from streamd.errors import ConfigError, Problem
+from streamd.sources import MediaDirectories, permitted
+from streamd.sources.media_directories import NO_MEDIA
+
+HIDDEN = ("://***@", "=***")
+"""What redaction makes of a password, and no password is."""
+
+
+def replaced(
+    name: str, wanted: StreamConfig | None, body: Mapping[str, Any], media: MediaDirectories = NO_MEDIA
+) -> StreamConfig:
+    """These settings and no others. Raises ConfigError, with every problem, or for what the API may not set."""
+    config = parse({"streams": {name: _with_password(name, wanted, body)}}).streams[name]
+    if problems := permitted.problems(name, config, wanted, media):
+        raise ConfigError(problems)
+    return config
+
+
+def merged(
+    name: str, wanted: StreamConfig, body: Mapping[str, Any], media: MediaDirectories = NO_MEDIA
+) -> StreamConfig:
+    """What the body names is changed; null takes a key back to its default. Raises ConfigError."""
+    before = wanted.model_dump(mode="json", exclude_unset=True)
+    reset = {key for key, value in body.items() if value is None and _is_optional(key)}
+    changed = {key: value for key, value in {**before, **body}.items() if key not in reset}
+    return replaced(name, wanted, changed, media)
+
+
+def _is_optional(key: str) -> bool:
+    """Whether null is a value that it may have."""
+    field = StreamConfig.model_fields.get(key)
+    return field is not None and type(None) in get_args(field.annotation)
+
+
+def _with_password(name: str, wanted: StreamConfig | None, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Who sends a source back as GET shows it, with its password hidden, means the one that is there."""
+    source = settings.get("source")
+    if not isinstance(source, str) or not any(hidden in source for hidden in HIDDEN):
+        return settings
+    if wanted is not None and source in (wanted.source, redact_source(wanted.source)):
+        return {**settings, "source": wanted.source}
+    reason = "has *** in place of a password: write the password to change the source"
+    raise ConfigError([Problem(f"streams.{name}.source", "", reason)])
