@@ -14,7 +14,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE, UNIT = ROOT / "streamd", ROOT / "tests" / "unit"
 ELSEWHERE = {
-    "e2e/test_tls.py": "web/tls",
     "integration/test_artefact.py": "depth/artefact depth/files depth/launcher",
     "integration/test_convert.py": "depth/converter jobs/convert sinks/file",
     "integration/test_depth_service.py": """
@@ -29,8 +28,8 @@ ELSEWHERE = {
     "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi sources/rotation",
     "integration/test_sources_live.py": "sources/hardware",
     "integration/test_stream.py": "streams/capture streams/pipeline streams/stream streams/supervisor",
-    "integration/test_web_auth.py": "web/auth web/session",
-    "integration/test_web_events.py": "web/app web/context web/events web/page web/schemas",
+    "integration/test_web_auth.py": "web/session",
+    "integration/test_web_events.py": "web/app web/context web/schemas",
     "integration/test_web_streams.py": "web/health web/streams",
     "integration/test_web_mjpeg.py": "web/mjpeg web/pictures web/streaming",
     "integration/test_web_recordings.py": "web/recordings",
