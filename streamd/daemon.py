@@ -16,14 +16,14 @@ from typing import Any
 from streamd import __version__
 from streamd.concurrency import threads
 from streamd.concurrency.threads import SerialExecutor
-from streamd.config.sections import Config, StreamConfig
+from streamd.config.sections import VIEWS, Config, StreamConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.service import DepthService, ServiceEvents
 from streamd.depth.store import ModelStore
 from streamd.errors import InferenceFailed, StreamdError
 from streamd.host import allocator
 from streamd.host.descriptors import ensure_descriptors
-from streamd.host.memory import MemoryWatch, Step, limit_bytes
+from streamd.host.memory import MemoryRelief, MemoryWatch, Step, limit_bytes
 from streamd.host.systemd import DaemonStatus, SystemdLink
 from streamd.sinks.recording.disk import DiskWatch
 from streamd.sinks.recording.retention import start_retention
@@ -68,7 +68,8 @@ class Daemon:
         self.service = build_service(config, store, self.metrics)
         # Beside the models: it belongs to this installation as they do.
         self.streams = build_fleet(config, self.service, self.metrics, store.data.parent / "streams.json")
-        self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback)
+        self.memory = MemoryRelief()
+        self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback, memory=self.memory)
         self.stills = Stills()
         self.uploads = SerialExecutor("uploads", MAX_UPLOADS, max_per_owner=MAX_UPLOADS_PER_CLIENT, niceness=NICENESS)
         self.systemd = SystemdLink(self._status)
@@ -119,7 +120,7 @@ class Daemon:
                     group.create_task(helper)
                     for helper in (
                         self._heartbeat(),
-                        self._keep_house(),
+                        self._watch_memory(),
                         self._keep_recordings(),
                         self._reloads(),
                         self.systemd.run(),
@@ -147,6 +148,7 @@ class Daemon:
             self.uploads,
             self.config.server,
             self.config.recording,
+            self.memory,
         )
         try:
             return await listen(build_app(context), self.config.server.address, tls_of(self.config.server))
@@ -210,8 +212,8 @@ class Daemon:
             await asyncio.sleep(HEARTBEAT_S)
             self.metrics.loop_lag.set(worst.add(max(0.0, loop.time() - due)))
 
-    async def _keep_house(self) -> None:
-        """What daemon and worker take of the memory: in time to do something about it."""
+    async def _watch_memory(self) -> None:
+        """What daemon and worker take of it: in time to do something about it."""
         clock, watch = asyncio.get_running_loop().time, MemoryWatch(limit_bytes())
         tidy_at = clock() + TIDY_EVERY_S
         while True:
@@ -220,16 +222,18 @@ class Daemon:
                 tidy_at = clock() + TIDY_EVERY_S
                 allocator.release_memory()
             used = resident_bytes(os.getpid()) + self.service.worker_memory()
-            step = watch.look(clock(), used)
+            step = watch.check(clock(), used)
             if step is not None:
-                log.warning("memory: %d of %d MB in use", used / 1e6, watch.limit / 1e6)
-                self._relieve(step)
+                log.warning("memory: %d of %d MB in use: %s", used / 1e6, watch.limit / 1e6, step.action)
+                self._relieve_memory(step)
+            self.memory.update(watch.step)
+            held = {view for view in VIEWS if self.memory.sheds(view)}
+            for stream in self.streams.values():
+                stream.hold_recordings(held)
 
-    def _relieve(self, step: Step) -> None:
+    def _relieve_memory(self, step: Step) -> None:
         if step is Step.RECYCLE_WORKER:
             self.service.recycle()
-        elif step is Step.SHED_VIEWS:
-            self.viewers.shed()
         elif step is Step.RESTART:
             self._exhausted = True
             self.stop()

@@ -16,13 +16,14 @@ StreamdError
 ├── Busy                  too much is waiting already
 ├── Stopping              the daemon is about to end
 ├── StreamStuck           a stream that gets pictures and publishes none
+├── MemoryShort           new viewers have to wait until memory is free
 ├── PictureError          a picture that cannot be read or made
 ├── EncodeError           the video encoder
 └── SinkError             a viewer, a recording
     ├── DiskFull
     ├── StreamGone            the stream has been removed meanwhile
     ├── OfferRejected         an SDP offer that cannot be answered
-    └── ViewersFull           no seat left
+    └── ViewersFull           no place left
 
 Each class carries data; ``str(error)`` is the one line that a person reads.
 """
@@ -139,6 +140,14 @@ class StreamStuck(StreamdError):
         super().__init__(f"its source delivers, but nothing has been published for {silent_s:.0f} s")
 
 
+class MemoryShort(StreamdError):
+    """``retry_after_s`` is when to try again."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"memory is short: no new viewers for now; try again in {retry_after_s} s")
+
+
 class PictureError(StreamdError):
     """A picture that cannot be read, or a format that cannot hold it."""
 
@@ -173,4 +182,4 @@ class OfferRejected(SinkError):
 class ViewersFull(SinkError):
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        super().__init__(f"all {limit} viewer seats are taken; try again")
+        super().__init__(f"all {limit} viewer places are taken; try again")

@@ -22,7 +22,7 @@ ELSEWHERE = {
     """,
     "integration/test_embedded.py": "depth/models/embedded depth/models/layers",
     "integration/test_fleet.py": "streams/fleet",
-    "integration/test_ice.py": "sinks/webrtc/ice sinks/webrtc/mux sinks/webrtc/ports sinks/webrtc/probe",
+    "integration/test_ice.py": "sinks/webrtc/probe",
     "integration/test_midas_small.py": "depth/models/export depth/models/midas_small depth/models/weights",
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
     "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi sources/rotation",
@@ -33,9 +33,7 @@ ELSEWHERE = {
     "integration/test_web_streams.py": "web/health web/streams",
     "integration/test_web_mjpeg.py": "web/mjpeg web/pictures web/streaming",
     "integration/test_web_recordings.py": "web/recordings",
-    "integration/test_webrtc.py": """
-        sinks/webrtc/levels sinks/webrtc/rtp sinks/webrtc/session sinks/webrtc/sink web/whep
-    """,
+    "integration/test_webrtc.py": "web/whep",
     "unit/depth/test_store.py": "depth/download depth/fetcher",
     "unit/sources/test_network.py": "sources/connection sources/fetch",
 }

@@ -25,14 +25,13 @@ _KINDS = {"host": "", "srflx": " (from outside)", "relay": " (by TURN)"}
 
 def offered(config: Config) -> Iterator[Finding]:
     """The addresses in an answer."""
-    from streamd.sinks.webrtc import ice
+    from streamd.sinks.webrtc import addresses as own
 
     webrtc = config.webrtc
-    for missing in ice.unmatched(webrtc.interfaces):
+    for missing in own.unmatched(webrtc.interfaces):
         advice = "`ip address` shows what there is"
         yield Finding("offered", "problem", f"webrtc.interfaces: no address of this box is on {missing}", advice)
-    with ice.on(webrtc.interfaces):
-        addresses = ice.host_addresses(loopback=config.server.loopback)
+    addresses = own.host_addresses(webrtc.interfaces, loopback=config.server.loopback)
     found = f"viewers are offered {', '.join(addresses)}"
     if all(ipaddress.ip_address(address).is_loopback for address in addresses):
         yield Finding("offered", "warning", found, "only this box can watch: is the network up?", addresses)
@@ -61,11 +60,10 @@ def _advertised(config: Config) -> Iterator[Finding]:
 
 def udp_ports(config: Config) -> Iterator[Finding]:
     """Whether they can be had, at each address."""
-    from streamd.sinks.webrtc import ice
+    from streamd.sinks.webrtc import addresses as own
 
     ports = config.webrtc.ports
-    with ice.on(config.webrtc.interfaces):
-        addresses = ice.host_addresses(loopback=config.server.loopback)
+    addresses = own.host_addresses(config.webrtc.interfaces, loopback=config.server.loopback)
     if ports is not None and 1 < len(ports) < config.webrtc.max_viewers:
         advice = "give more, or one for all, or lower webrtc.max_viewers"
         yield Finding("udp_ports", "warning", f"{len(ports)} ports are for {len(ports)} viewers at once", advice)

@@ -24,6 +24,7 @@ BACKOFF = Backoff(first_s=0.5, cap_s=4.0)
 """Recording goes on soon after the disk is back."""
 STOP_S = 2.5
 """What waits is written within this time after a recording was stopped, or is lost."""
+HELD = "memory is short"
 HUNG_S = 1.0
 """At the end a disk that has not answered for this long is not waited for."""
 
@@ -82,6 +83,11 @@ class Recorders:
             recording.stop()
         await asyncio.gather(*(recording.ended() for recording in ending))
 
+    def hold(self, views: Collection[View]) -> None:
+        """These are not recorded until they are held no more: what is wanted of them then goes on. Safe to repeat."""
+        for view, recording in self._recordings.items():
+            recording.hold(view in views)
+
     async def change(self, views: Collection[View]) -> None:
         """Records these and no others."""
         if others := [view for view in self.wanted if view not in views]:
@@ -113,6 +119,7 @@ class Recording:
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._retry: asyncio.TimerHandle | None = None
         self._was_full = False
+        self._held = False
         self.wanted = False
         self.error: str | None = None
         """What keeps it from being recorded; stays until something was written again."""
@@ -133,6 +140,21 @@ class Recording:
             self._begin()
         else:  # stopped a moment ago: it begins anew when that one has ended
             self.error = "the disk does not answer" if self._recorder.busy_s > HUNG_S else None
+        if self._held:
+            self.error = HELD
+        self._show()
+
+    def hold(self, held: bool) -> None:
+        """While it is held it is not recorded, though it may be wanted."""
+        if held == self._held:
+            return
+        self._held = held
+        if self.wanted:
+            self.error = HELD if held else None
+            if held and self._recorder is not None:
+                self._recorder.close()
+            elif not held and self._recorder is None:
+                self._begin()
         self._show()
 
     def stop(self) -> None:
@@ -158,6 +180,8 @@ class Recording:
 
     def _begin(self) -> None:
         self._cancel_retry()
+        if self._held:
+            return
         self._began = self._loop.time()
         events = RecorderEvents(
             self._metrics.recorded_bytes.inc,
@@ -192,7 +216,7 @@ class Recording:
 
     def _update(self, trouble: str | None) -> None:
         """From the recorder."""
-        if not self.wanted:
+        if not self.wanted or self._held:
             return
         if trouble and self.error is None:
             self._log.error("view %s: %s", self._view, trouble)

@@ -160,6 +160,10 @@ class Stream:
         if not self._stopping:
             self._recorders.start(views or self.config.record or ("depth",))
 
+    def hold_recordings(self, views: Collection[View]) -> None:
+        """These are not recorded for now: memory is short. Without them, what was recorded goes on."""
+        self._recorders.hold(views)
+
     async def stop_recording(self, views: Collection[View] = ()) -> None:
         """Returns when the files are complete; none named: of all views. Views that the settings name are
         recorded again when ``record`` changes."""

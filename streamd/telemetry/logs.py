@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -161,6 +162,12 @@ def in_background() -> Iterator[None]:
     finally:
         root.handlers[:] = handlers
         background.close()
+
+
+@functools.cache
+def warn_once(logger: logging.Logger, message: str) -> None:
+    """For what does not change while the process lives."""
+    logger.warning("%s", message)
 
 
 def _is_no_bad_request(record: logging.LogRecord) -> bool:

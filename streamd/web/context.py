@@ -9,6 +9,7 @@ from aiohttp import web
 from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import RecordingConfig, ServerConfig
 from streamd.depth.service import DepthService
+from streamd.host.memory import MemoryRelief
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.streams.fleet import Fleet
 from streamd.streams.stills import Stills
@@ -28,6 +29,7 @@ class WebContext:
     """Works on the pictures that clients send."""
     server: ServerConfig = field(default_factory=ServerConfig)
     recording: RecordingConfig = field(default_factory=RecordingConfig)
+    memory: MemoryRelief = field(default_factory=MemoryRelief)
 
     def refresh_metrics(self) -> None:
         """What is read when somebody asks, not kept up to date."""

@@ -12,6 +12,7 @@ from streamd.errors import (
     ConfigError,
     DepthError,
     DiskFull,
+    MemoryShort,
     OfferRejected,
     PictureError,
     Stopping,
@@ -34,6 +35,7 @@ _STREAMD: tuple[tuple[type[StreamdError], int, str], ...] = (
     (Stopping, 503, "stopping"),
     (StreamGone, 404, "unknown_stream"),
     (Busy, 503, "busy"),
+    (MemoryShort, 503, "memory_short"),
     (DiskFull, 503, "disk_full"),
     (DepthError, 503, "not_ready"),
     (StreamdError, 500, "failed"),
@@ -66,7 +68,8 @@ def response_for(error: Refusal | StreamdError | web.HTTPException) -> web.Respo
         headers = {name: value for name, value in error.headers.items() if not name.startswith("Content-")}
         return error_response(error.status, code, error.text or error.reason, headers)
     status, code = next((status, code) for kind, status, code in _STREAMD if isinstance(error, kind))
-    return error_response(status, code, str(error), {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None)
+    wait_s = error.retry_after_s if isinstance(error, MemoryShort) else RETRY_AFTER_S
+    return error_response(status, code, str(error), {"Retry-After": str(wait_s)} if status == 503 else None)
 
 
 @web.middleware

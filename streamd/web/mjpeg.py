@@ -24,6 +24,7 @@ from streamd.states import StreamState
 from streamd.streams.notices import NOTICE_SIZE
 from streamd.streams.stills import NICENESS
 from streamd.streams.stream import Stream
+from streamd.web.context import CONTEXT
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, Whole
 from streamd.web.requests import stream_of
@@ -49,11 +50,13 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
     stream, view, fps = stream_of(request), VIEW.read(request), FPS.read(request)
     if request.method == "HEAD":
         return web.Response(headers=_HEADERS)
+    memory = request.app[CONTEXT].memory
+    memory.admit()
     with request.app[FEEDS].join(stream, view, fps) as client:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         keep_short(request)
-        while alive(request) and not client.feed.closed and stream_of(request) is stream:
+        while alive(request) and not client.feed.closed and stream_of(request) is stream and not memory.sheds(view):
             part = await client.next()
             if part is not None and not await send(request, response, part):
                 break

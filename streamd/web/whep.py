@@ -127,7 +127,7 @@ async def preflight(request: web.Request) -> web.Response:
 
 def _with_links(response: web.Response, sink: WebRtcSink) -> web.Response:
     """The STUN and TURN servers. Not on OPTIONS: that needs no token, and these have passwords."""
-    for link in sink.reach.links:
+    for link in sink.connectivity.links:
         response.headers.add("Link", link)
     return response
 

@@ -15,30 +15,29 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import aioice.ice
 import pytest
 from aioice import stun
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection
 
 from streamd.config.sections import IceServer, WebRtcConfig
 from streamd.errors import OfferRejected, ViewersFull
 from streamd.media.encode import LiveEncoder
-from streamd.sinks.webrtc import ice, mux, ports, probe
-from streamd.sinks.webrtc.ice import Reach
+from streamd.sinks.webrtc import gather, mux, ports, probe
+from streamd.sinks.webrtc.ice import Connectivity
 from streamd.sinks.webrtc.mux import SinglePort
 from streamd.sinks.webrtc.ports import NoPort
 from streamd.web.errors import response_for
 from tests.support.ports import free_ports
-from tests.support.waiting import timeout, until_async, wait_for
+from tests.support.waiting import until_async, wait_for
+from tests.support.webrtc_peers import Pair, connectivity_of
 
 pytestmark = pytest.mark.timeout(40)
 
 LO = ("127.0.0.1",)
-_ids = count()
 
 
 def has_ipv6() -> bool:
@@ -50,56 +49,6 @@ def has_ipv6() -> bool:
     return True
 
 
-def reach_of(udp_ports: range | None = None, **config: Any) -> Reach:
-    if udp_ports is not None:
-        config["udp_ports"] = f"{udp_ports[0]}-{udp_ports[-1]}" if len(udp_ports) > 1 else str(udp_ports[0])
-    return Reach(WebRtcConfig(**{"interfaces": LO, **config}), loopback=True)
-
-
-class Pair:
-    """A viewer and what streamd has for it. The latter says its number to whatever it hears."""
-
-    def __init__(self, reach: Reach, *, relay_only: bool = False) -> None:
-        self.number = str(next(_ids))
-        self._reach = reach
-        self._heard: asyncio.Queue[str] = asyncio.Queue()
-        self.viewer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.server = RTCPeerConnection(reach.configuration)
-        self.server.on("datachannel", lambda channel: channel.on("message", lambda _: channel.send(self.number)))
-        self.channel = self.viewer.createDataChannel("x")
-        self.channel.on("message", self._heard.put_nowait)
-        self.answer = ""
-
-    async def join(self, edit: Callable[[str], str] = lambda answer: answer, *, offer: str = "") -> Pair:
-        await self.viewer.setLocalDescription(await self.viewer.createOffer())
-        # Without candidates, as whip-whep does it: the viewer's checks show where it is.
-        offer = offer or re.sub(r"a=(candidate|end-of).*\r\n", "", self.viewer.localDescription.sdp)
-        await self.server.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-        with self._reach.gathering():
-            await self.server.setLocalDescription()
-        self.answer = self._reach.answer(self.server.localDescription.sdp)
-        await self.viewer.setRemoteDescription(RTCSessionDescription(edit(self.answer), "answer"))
-        return self
-
-    @property
-    def places(self) -> set[tuple[str, int]]:
-        return {(ip, int(port)) for ip, port in re.findall(r"a=candidate:\S+ 1 udp \d+ (\S+) (\d+)", self.answer)}
-
-    async def talks(self, within_s: float = 8) -> None:
-        """The viewer hears its own peer, and it alone."""
-        async with timeout(within_s):
-            if self.channel.readyState != "open":
-                opened = asyncio.Event()
-                self.channel.once("open", opened.set)
-                await opened.wait()
-            self.channel.send("who is there?")
-            assert await self._heard.get() == self.number
-
-    async def close(self) -> None:
-        await self.server.close()
-        await self.viewer.close()
-
-
 MakePair = Callable[..., Pair]
 
 
@@ -107,29 +56,29 @@ MakePair = Callable[..., Pair]
 async def pair() -> AsyncIterator[MakePair]:
     pairs: list[Pair] = []
 
-    def make(reach: Reach) -> Pair:
-        pairs.append(Pair(reach))
+    def make(connectivity: Connectivity) -> Pair:
+        pairs.append(Pair(connectivity))
         return pairs[-1]
 
     yield make
     await asyncio.gather(*(one.close() for one in pairs))
 
 
-def muxes(reach: Reach) -> dict[str, mux.Mux]:
-    assert isinstance(reach._ports, SinglePort)
-    return reach._ports._muxes
+def muxes(connectivity: Connectivity) -> dict[str, mux.Mux]:
+    assert isinstance(connectivity.gatherer.ports, SinglePort)
+    return connectivity.gatherer.ports._muxes
 
 
 async def test_any_port_without_settings(pair: MakePair) -> None:
-    one = await pair(reach_of()).join()
+    one = await pair(connectivity_of()).join()
     assert {ip for ip, _ in one.places} == {"127.0.0.1"}
     await one.talks()
 
 
 async def test_each_viewer_has_a_port_of_the_range(pair: MakePair) -> None:
     wanted = free_ports(3)
-    reach = reach_of(wanted)
-    pairs = await asyncio.gather(*(pair(reach).join() for _ in range(3)))
+    connectivity = connectivity_of(wanted)
+    pairs = await asyncio.gather(*(pair(connectivity).join() for _ in range(3)))
     assert sorted(port for one in pairs for _, port in one.places) == list(wanted)
     await asyncio.gather(*(one.talks() for one in pairs))
     taken = {candidate.port for one in pairs for candidate in local_candidates(one.viewer)}
@@ -143,72 +92,68 @@ def local_candidates(peer: RTCPeerConnection) -> list[Any]:
 
 async def test_a_range_that_is_exhausted(pair: MakePair) -> None:
     wanted = free_ports(2)
-    reach = reach_of(wanted)
-    first, second = [await pair(reach).join() for _ in range(2)]
+    connectivity = connectivity_of(wanted)
+    first, second = [await pair(connectivity).join() for _ in range(2)]
     with pytest.raises(
         NoPort, match=rf"all UDP ports of webrtc.udp_ports \({wanted[0]}-{wanted[1]}\) are taken"
     ) as none:
-        await pair(reach).join()
+        await pair(connectivity).join()
     response = response_for(none.value)
     assert (response.status, response.headers["Retry-After"]) == (503, "5")
     assert isinstance(none.value, ViewersFull)
     await first.close()
-    await (await pair(reach).join()).talks()
+    await (await pair(connectivity).join()).talks()
     await second.talks()
 
 
 async def test_a_single_port_that_another_program_holds(pair: MakePair) -> None:
     wanted = free_ports(1)
     with ports.bind("127.0.0.1", wanted), pytest.raises(NoPort, match=f"UDP port {wanted[0]} .* cannot be opened"):
-        await pair(reach_of(wanted)).join()
+        await pair(connectivity_of(wanted)).join()
 
 
 async def test_no_socket_at_all(pair: MakePair) -> None:
-    reach = reach_of()
+    connectivity = connectivity_of()
     with pytest.raises(NoPort, match="no UDP socket"):
-        reach.answer("v=0\r\nm=video 9 X 0\r\n")
+        connectivity.answer("v=0\r\nm=video 9 X 0\r\n")
 
 
 async def test_one_port_for_three_viewers_at_once(pair: MakePair) -> None:
     wanted = free_ports(1)
-    reach = reach_of(wanted)
-    pairs = await asyncio.gather(*(pair(reach).join() for _ in range(3)))
+    connectivity = connectivity_of(wanted)
+    pairs = await asyncio.gather(*(pair(connectivity).join() for _ in range(3)))
     assert {place for one in pairs for place in one.places} == {("127.0.0.1", wanted[0])}
     await asyncio.gather(*(one.talks() for one in pairs))
-    one = muxes(reach)["127.0.0.1"]
-    assert len(one._seats) == 3
+    one = muxes(connectivity)["127.0.0.1"]
+    assert len(one._viewers) == 3
     await pairs[0].close()
-    assert len(one._seats) == 2
-    assert set(one._routes.values()) == set(one._seats.values())
+    assert len(one._viewers) == 2
+    assert set(one._routes.values()) == set(one._viewers.values())
     await asyncio.gather(*(each.talks() for each in pairs[1:]))
 
 
 async def test_the_port_is_free_when_the_last_has_gone_and_taken_again_at_once(pair: MakePair) -> None:
     wanted = free_ports(1)
-    reach = reach_of(wanted)
+    connectivity = connectivity_of(wanted)
     for _ in range(3):  # the next comes while the socket of the last is still closing
-        one = await pair(reach).join()
+        one = await pair(connectivity).join()
         await one.talks()
-        closing, following = asyncio.create_task(one.close()), pair(reach)
+        closing, following = asyncio.create_task(one.close()), pair(connectivity)
         await following.join()
         await following.talks()
         await closing
         await following.server.close()
-    await wait_for(muxes(reach)["127.0.0.1"].closed.wait(), 2)
+    await wait_for(muxes(connectivity)["127.0.0.1"].closed.wait(), 2)
     ports.bind("127.0.0.1", wanted).close()
-    assert len(muxes(reach)) == 1
+    assert len(muxes(connectivity)) == 1
 
 
 async def test_a_port_whose_socket_is_about_to_close_is_waited_for() -> None:
-    single, loop = SinglePort(free_ports(1)[0]), asyncio.get_running_loop()
+    single = SinglePort(free_ports(1)[0])
 
     async def opened() -> asyncio.DatagramTransport:
-        connection = aioice.ice.Connection(ice_controlling=False)
-        seat, _ = await single.open(
-            loop.create_datagram_endpoint, lambda: aioice.ice.StunProtocol(connection), "127.0.0.1"
-        )
-        assert isinstance(seat, mux.Seat)
-        return seat
+        protocol = await single.open(aioice.ice.Connection(ice_controlling=False), "127.0.0.1")
+        return protocol.transport
 
     first = await opened()
     first.close()
@@ -222,18 +167,18 @@ async def test_a_port_whose_socket_is_about_to_close_is_waited_for() -> None:
 
 async def test_twenty_come_and_go_on_one_port(pair: MakePair) -> None:
     wanted = free_ports(1)
-    reach = reach_of(wanted)
-    stays = await pair(reach).join()
+    connectivity = connectivity_of(wanted)
+    stays = await pair(connectivity).join()
     await stays.talks()
     files = len(os.listdir("/proc/self/fd"))
     for _ in range(10):
-        two = [Pair(reach) for _ in range(2)]
+        two = [Pair(connectivity) for _ in range(2)]
         await asyncio.gather(*(one.join() for one in two))
         await asyncio.gather(*(one.talks() for one in two))
         await asyncio.gather(*(one.close() for one in two))
-    (one,) = muxes(reach).values()
-    assert len(one._seats) == 1
-    assert len(one._routes) == len(next(iter(one._seats.values())).remotes) <= 2
+    (one,) = muxes(connectivity).values()
+    assert len(one._viewers) == 1
+    assert len(one._routes) <= 2
     await until_async("no descriptor is left", lambda: done(len(os.listdir("/proc/self/fd")) <= files), within_s=2)
     await stays.talks()
 
@@ -254,11 +199,11 @@ def check(fragment: str, password: str) -> bytes:
 
 async def test_strangers_change_nothing_and_get_no_answer(pair: MakePair) -> None:
     wanted = free_ports(1)
-    reach = reach_of(wanted)
-    watching = await pair(reach).join()
+    connectivity = connectivity_of(wanted)
+    watching = await pair(connectivity).join()
     await watching.talks()
-    (one,) = muxes(reach).values()
-    (fragment,) = one._seats
+    (one,) = muxes(connectivity).values()
+    (fragment,) = one._viewers
     routes, chance = dict(one._routes), random.Random(4)
     with socket.socket(type=socket.SOCK_DGRAM) as stranger:
         stranger.setblocking(False)
@@ -283,28 +228,10 @@ async def test_strangers_change_nothing_and_get_no_answer(pair: MakePair) -> Non
             stranger.recv(100)
 
 
-async def test_addresses_of_a_viewer_are_bounded_and_move_with_it(pair: MakePair) -> None:
-    reach = reach_of(free_ports(1))
-    first, second = [await pair(reach).join() for _ in range(2)]
-    await asyncio.gather(first.talks(), second.talks())
-    (one,) = muxes(reach).values()
-    mine, other = one._seats.values()
-    for port in range(1, 100):
-        one._learn(("192.0.2.9", port), mine)
-    assert len(mine.remotes) == mux.MAX_REMOTES
-    one._learn(("192.0.2.9", 99), other)  # a NAT gave the port to somebody else
-    assert ("192.0.2.9", 99) not in mine.remotes
-    assert one._routes["192.0.2.9", 99] is other
-    assert len(one._routes) == len(mine.remotes) + len(other.remotes)
-    await first.close()
-    assert set(one._routes.values()) == {other}
-    await second.talks()
-
-
 async def test_what_is_not_bundled_is_refused_on_one_port(pair: MakePair) -> None:
-    one = pair(reach_of(free_ports(1)))
+    one = pair(connectivity_of(free_ports(1)))
     one.viewer.addTransceiver("video")
-    await one.viewer.setLocalDescription(await one.viewer.createOffer())
+    await one.gather()
     offer = re.sub(r"a=group:BUNDLE.*\r\n", "", one.viewer.localDescription.sdp)
     with pytest.raises(OfferRejected, match="not bundled"):
         await one.join(offer=offer)
@@ -314,7 +241,7 @@ async def test_what_is_not_bundled_is_refused_on_one_port(pair: MakePair) -> Non
 @pytest.mark.parametrize("kind", ["auto", "range", "single"])
 async def test_ipv6(pair: MakePair, kind: str) -> None:
     wanted = {"auto": None, "range": free_ports(2, "::1"), "single": free_ports(1, "::1")}[kind]
-    one = await pair(reach_of(wanted, interfaces=("::1",))).join(only("::1"))
+    one = await pair(connectivity_of(wanted, interfaces=("::1",))).join(only("::1"))
     assert "::1" in {ip for ip, _ in one.places}
     await one.talks()
 
@@ -332,8 +259,8 @@ def only(address: str) -> Callable[[str], str]:
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
 async def test_both_families_on_one_port(pair: MakePair) -> None:
     wanted = free_ports(1)
-    reach = reach_of(wanted, interfaces=("lo",))
-    pairs = [await pair(reach).join(only(address)) for address in ("127.0.0.1", "::1")]
+    connectivity = connectivity_of(wanted, interfaces=("lo",))
+    pairs = [await pair(connectivity).join(only(address)) for address in ("127.0.0.1", "::1")]
     assert pairs[0].places == {("127.0.0.1", wanted[0]), ("::1", wanted[0])}
     await asyncio.gather(*(one.talks() for one in pairs))
 
@@ -373,70 +300,49 @@ async def router(outside: str, inside: str, port: int) -> AsyncIterator[None]:
 async def test_a_viewer_outside_comes_through_the_router(pair: MakePair) -> None:
     wanted = free_ports(1, "127.0.0.9")
     async with router("127.0.0.9", "127.0.0.1", wanted[0]):
-        one = await pair(reach_of(wanted, advertise=("127.0.0.9",))).join(only("127.0.0.9"))
+        one = await pair(connectivity_of(wanted, advertise=("127.0.0.9",))).join(only("127.0.0.9"))
         assert one.places == {("127.0.0.1", wanted[0]), ("127.0.0.9", wanted[0])}
         await one.talks()
         await one.close()
 
 
 async def test_a_name_is_looked_up_in_the_background(pair: MakePair) -> None:
-    reach = reach_of(advertise=("localhost", "no.such.name.invalid"))
-    await until_async("it is looked up", lambda: done("127.0.0.1" in reach._advertised.addresses()))
-    assert set(reach._advertised.addresses()) <= {"127.0.0.1", "::1"}
-    assert reach._advertised._worker is not None
-    await asyncio.wrap_future(reach._advertised._worker.finished)
+    connectivity = connectivity_of(advertise=("localhost", "no.such.name.invalid"))
+    await until_async("it is looked up", lambda: done("127.0.0.1" in connectivity._advertised.addresses()))
+    assert set(connectivity._advertised.addresses()) <= {"127.0.0.1", "::1"}
+    assert connectivity._advertised._worker is not None
+    await asyncio.wrap_future(connectivity._advertised._worker.finished)
 
 
-def test_the_interface_filter(monkeypatch: pytest.MonkeyPatch) -> None:
-    owners = {
-        "127.0.0.1": "lo",
-        "::1": "lo",
-        "192.0.2.2": "eth0",
-        "2001:db8::2": "eth0",
-        "172.17.0.1": "docker0",
-    }
-    monkeypatch.setattr(ice, "_owners", lambda: owners)
-    every = ["192.0.2.2", "2001:db8::2", "172.17.0.1"]
-    monkeypatch.setattr(ice, "_system_addresses", lambda use_ipv4, use_ipv6: every)
-    for interfaces, loopback, offered in [
-        ((), False, every),
-        ((), True, [*every, "127.0.0.1"]),
-        (("eth0",), False, ["192.0.2.2", "2001:db8::2"]),
-        (("192.0.2.0/24", "docker0"), False, ["192.0.2.2", "172.17.0.1"]),
-        (("2001:db8::/32",), True, ["2001:db8::2", "127.0.0.1"]),
-        (("172.17.0.1",), False, ["172.17.0.1"]),
-        (("lo",), True, ["127.0.0.1", "::1"]),
-        (("eth7",), False, ["127.0.0.1"]),
-    ]:
-        token = ice._interfaces.set(interfaces)
-        assert ice.host_addresses(loopback=loopback) == offered
-        ice._interfaces.reset(token)
+async def test_other_peers_of_this_process_are_left_alone(pair: MakePair) -> None:
+    wanted = free_ports(1)
+    one = await pair(connectivity_of(wanted)).join()
+    other = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    other.createDataChannel("x")
+    await other.setLocalDescription(await other.createOffer())
+    assert wanted[0] not in {candidate.port for candidate in local_candidates(other)}
+    assert "get_component_candidates" not in vars(connection_of(other))
+    assert "get_component_candidates" in vars(connection_of(one.server)), "the control"
+    await other.close()
 
 
-async def test_the_filter_and_the_ports_are_the_sessions_alone() -> None:
-    reach, loop = reach_of(free_ports(1), interfaces=("lo",)), asyncio.get_running_loop()
-    with reach.gathering():
-        transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
-        assert transport.get_extra_info("sockname")[1] != 0
-        transport.close()
-    everywhere = aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)
-    with reach.gathering():
-        assert aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False) == ["127.0.0.1"]
-    assert aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False) == everywhere
+def connection_of(peer: RTCPeerConnection) -> aioice.ice.Connection:
+    assert peer.sctp is not None
+    return peer.sctp.transport.transport._connection
 
 
 async def test_a_silent_server_costs_one_viewer_a_moment(
     pair: MakePair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ice, "GATHER_S", 0.3)
+    monkeypatch.setattr(gather, "GATHER_S", 0.3)
     with socket.socket(type=socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         url = f"stun:127.0.0.1:{silent.getsockname()[1]}"
-        reach = reach_of(ice_servers=(url,))
+        connectivity = connectivity_of(ice_servers=(url,))
         took_s = []
         for _ in range(2):
             started = time.monotonic()
-            one = await pair(reach).join()
+            one = await pair(connectivity).join()
             took_s.append(time.monotonic() - started)
             await one.talks()
     assert took_s[0] > 0.3 > took_s[1]
@@ -461,7 +367,7 @@ async def test_a_stun_server_shows_the_outer_address(pair: MakePair) -> None:
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
     url = "stun:127.0.0.1:{}".format(transport.get_extra_info("sockname")[1])
-    one = await pair(reach_of(free_ports(1), ice_servers=(url,))).join()
+    one = await pair(connectivity_of(free_ports(1), ice_servers=(url,))).join()
     assert ("198.51.100.7", 4444) in one.places
     await one.talks()
     transport.close()
@@ -508,58 +414,18 @@ async def test_turn(pair: MakePair, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     async with coturn(tmp_path) as port:
         url = f"turn:127.0.0.1:{port}?transport={transport}"
         server = {"urls": (url,), "username": "streamd", "credential": "env:TURN_PASSWORD"}
-        reach = reach_of(free_ports(1), ice_servers=(server,))
-        one = pair(reach)
+        connectivity = connectivity_of(free_ports(1), ice_servers=(server,))
+        one = pair(connectivity)
 
         def relayed(answer: str) -> str:
             return "\r\n".join(x for x in answer.splitlines() if "candidate" not in x or "typ relay" in x) + "\r\n"
 
-        await one.viewer.setLocalDescription(await one.viewer.createOffer())
+        await one.gather()
         # The relay lets nobody in whom streamd has not sent something to first: so it must know the viewer.
         await one.join(relayed, offer=one.viewer.localDescription.sdp)
         assert " typ relay " in one.answer
         await one.talks()
         await one.close()
-
-
-@pytest.mark.parametrize(
-    ("where", "name"),
-    [
-        (aioice.ice, "get_host_addresses"),
-        (aioice.ice, "CONSENT_FAILURES"),
-        (aioice.ice.Connection, "get_component_candidates"),
-    ],
-)
-def test_a_name_that_a_release_moved_is_one_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: object, name: str
-) -> None:
-    ports.complain.cache_clear()
-    for kept in ("get_host_addresses", "CONSENT_FAILURES", "CONSENT_INTERVAL"):
-        monkeypatch.setattr(aioice.ice, kept, getattr(aioice.ice, kept))
-    monkeypatch.delattr(where, name)
-    ice.tune(loopback=True)
-    monkeypatch.delattr(where, name, raising=False)
-    ice.tune(loopback=True)
-    assert len([record for record in caplog.records if "aioice has changed" in record.getMessage()]) == 1
-    ports.complain.cache_clear()
-
-
-async def test_a_protocol_that_a_release_changed_gets_any_port(caplog: pytest.LogCaptureFixture) -> None:
-    ports.complain.cache_clear()
-    wanted, loop = free_ports(1), asyncio.get_running_loop()
-    transport, _ = await SinglePort(wanted[0]).open(
-        loop.create_datagram_endpoint, asyncio.DatagramProtocol, "127.0.0.1"
-    )
-    assert transport.get_extra_info("sockname")[1] != wanted[0]
-    assert "aioice has changed" in caplog.text
-    transport.close()
-
-
-def test_the_private_names_are_where_we_look() -> None:
-    assert hasattr(aioice.ice, "get_host_addresses")
-    assert hasattr(aioice.ice, "CONSENT_FAILURES")
-    ice.tune(loopback=False)
-    assert hasattr(aioice.ice.Connection.get_component_candidates, "__wrapped__")
 
 
 class TestDoctor:

@@ -18,8 +18,8 @@ from tests.support.wire import Place
 _RUN = """
 import sys
 from streamd.cli import main
-from streamd.sinks.webrtc import link
-link.HEALTHY_S = float(sys.argv.pop(1))
+from streamd.sinks.webrtc import rendition
+rendition.HEALTHY_S = float(sys.argv.pop(1))
 sys.exit(main())
 """
 

@@ -53,7 +53,7 @@ def test_the_tree_is_the_one_that_the_module_shows() -> None:
         (Busy(), "busy: too many pictures wait already; try again"),
         (DiskFull("/rec", 300_000_000), "/rec: recording stopped: 0.3 GB free"),
         (OfferRejected("no_codec", "no codec in common"), "no codec in common"),
-        (ViewersFull(64), "all 64 viewer seats are taken; try again"),
+        (ViewersFull(64), "all 64 viewer places are taken; try again"),
         (ConfigError([Problem("a", "1", "bad"), Problem("b", "", "is required")]), "a: 1: bad\nb: is required"),
     ],
 )

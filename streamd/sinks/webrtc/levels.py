@@ -20,7 +20,9 @@ _FPS = 30
 def level_of(width: int, height: int) -> int:
     """level_idc for a picture of this size at 30 fps: 31 up to 1280x720, 40 for 1920x1080."""
     blocks = math.ceil(width / 16) * math.ceil(height / 16)
-    return next((level for level, rate, most in _LEVELS if blocks <= most and blocks * _FPS <= rate), 52)
+    return next(
+        (level for level, max_rate, max_blocks in _LEVELS if blocks <= max_blocks and blocks * _FPS <= max_rate), 52
+    )
 
 
 def with_level(answer_sdp: str, size: tuple[int, int] | None) -> str:

@@ -24,7 +24,9 @@ from streamd.config.sections import WebRtcConfig
 from streamd.media.encode import LiveEncoder
 from streamd.media.frames import Picture, StampClock
 from streamd.media.hub import PacketHub
-from streamd.sinks.webrtc import ice
+from streamd.sinks.webrtc.gather import Gatherer
+from streamd.sinks.webrtc.ice import prepare
+from streamd.sinks.webrtc.ports import PortRange
 from streamd.sinks.webrtc.sink import WebRtcSink
 from streamd.telemetry.metrics import Metrics
 
@@ -94,8 +96,8 @@ async def _visit(
     viewer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     try:
         viewer.addTransceiver("video", direction="recvonly")
-        with ice.on(interfaces):
-            await viewer.setLocalDescription(await viewer.createOffer())
+        prepare(viewer, Gatherer(PortRange(), interfaces))
+        await viewer.setLocalDescription(await viewer.createOffer())
         offer = viewer.localDescription.sdp
         if not known:
             offer = re.sub(r"^a=(candidate|end-of-candidates).*\r\n", "", offer, flags=re.MULTILINE)

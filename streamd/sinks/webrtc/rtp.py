@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import av
-from aiortc import MediaStreamTrack, RTCRtpReceiver, RTCRtpSender
-from aiortc.codecs import HEADER_EXTENSIONS
+from aiortc import MediaStreamTrack, RTCRtpSender
 from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import VpxPayloadDescriptor
 from aiortc.mediastreams import MediaStreamError
@@ -18,18 +17,20 @@ from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap
 
 from streamd.media.frames import TIME_BASE, EncodedPacket
 from streamd.media.hub import Subscription
+from streamd.sinks.webrtc.privates import ENCODER, EXTENSIONS, negotiated_extensions
 
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 PAYLOAD_BYTES = 1300
 """aiortc's own limit: leaves room for headers within any path's MTU."""
-ESTIMATOR = "_RTCRtpReceiver__remote_bitrate_estimator"
+MAX_RETRANSMITS_PER_S = 500
+"""To one viewer: a third of the packets of 12 Mbit/s."""
 NTP_EPOCH_S = 2_208_988_800
 """1900 to 1970."""
 
 for number, uri in ((14, PLAYOUT_DELAY), (13, ABS_CAPTURE_TIME)):
-    if all(extension.uri != uri for extension in HEADER_EXTENSIONS["video"]):
-        HEADER_EXTENSIONS["video"].append(RTCRtpHeaderExtensionParameters(id=number, uri=uri))
+    if all(extension.uri != uri for extension in negotiated_extensions()):
+        negotiated_extensions().append(RTCRtpHeaderExtensionParameters(id=number, uri=uri))
 
 
 class ViewerTrack(MediaStreamTrack):
@@ -87,7 +88,7 @@ def _rtp_payloads(packet: EncodedPacket) -> tuple[list[bytes], int]:
 
 
 def _vp8_payloads(data: bytes) -> list[bytes]:
-    """RFC 7741, without picture ids: viewers join anywhere, and sequence numbers tell of losses."""
+    """RFC 7741, without picture ids: viewers join anywhere, and sequence numbers show losses."""
     room = PAYLOAD_BYTES - 1
     return [
         bytes(VpxPayloadDescriptor(partition_start=int(start == 0), partition_id=0)) + data[start : start + room]
@@ -99,14 +100,14 @@ class OurExtensions(HeaderExtensionsMap):
     """Adds two header extensions (RFC 8285) to those that aiortc knows.
 
     playout-delay on every packet: with 0/0 Chromium paints at once, not 40 ms later (measured).
-    abs-capture-time on the first packet of each picture: the page tells the true latency by it.
+    abs-capture-time on the first packet of each picture: from it the page knows the true latency.
     """
 
     def __init__(self, playout_delay_max_ms: int = 0) -> None:
         super().__init__()
         self.captured_at: float | None = None
         """Of the picture whose packets come next, ``time.monotonic()``."""
-        self._playout_delay = (playout_delay_max_ms // 10).to_bytes(3, "big")  # 12 bits of least, 12 of most
+        self._playout_delay = (playout_delay_max_ms // 10).to_bytes(3, "big")  # 12 bits of min, 12 of max
         self._playout = b""
         self._capture_id = 0
 
@@ -140,27 +141,37 @@ def _ntp(monotonic_s: float) -> bytes:
 def hook_sender(
     sender: RTCRtpSender, on_keyframe_request: Callable[[], None], *, playout_delay_max_ms: int = 0
 ) -> Packer | None:
-    """What streamd touches of a sender that is private; the packer when the sender takes EncodedPackets.
+    """Replaces what is private of a sender, as far as it is there (privates.py says why, and what is lost without).
 
-    - ``_send_keyframe``: what PLI and FIR call. Without it a viewer that lost a keyframe waits for the next.
-    - ``__rtp_header_extensions_map``: playout-delay. Without it Chromium buffers 40 ms more.
-    - ``__encoder``: split once for all, and REMB. Without it every sender splits the public ``av.Packet``
-      for itself, which costs a quarter more, and only loss tells of a bad link.
+    Returns the packer when the sender takes EncodedPackets.
     """
     attributes = vars(sender)
     extensions = None
     if hasattr(sender, "_send_keyframe"):
         attributes["_send_keyframe"] = on_keyframe_request
-    if "_RTCRtpSender__rtp_header_extensions_map" in attributes:
-        extensions = attributes["_RTCRtpSender__rtp_header_extensions_map"] = OurExtensions(playout_delay_max_ms)
-    if "_RTCRtpSender__encoder" in attributes:
-        packer = attributes["_RTCRtpSender__encoder"] = Packer(extensions)
+    if hasattr(sender, "_retransmit"):
+        attributes["_retransmit"] = limited_retransmission(sender._retransmit)
+    if EXTENSIONS in attributes:
+        extensions = attributes[EXTENSIONS] = OurExtensions(playout_delay_max_ms)
+    if ENCODER in attributes:
+        packer = attributes[ENCODER] = Packer(extensions)
         return packer
     return None
 
 
-def hook_receiver(receiver: RTCRtpReceiver) -> None:
-    """Drops the bandwidth estimator of a receiver that never receives: a thousand objects for each viewer. Private
-    too: where a release moves it, it stays."""
-    if ESTIMATOR in vars(receiver):
-        vars(receiver)[ESTIMATOR] = None
+def limited_retransmission(
+    retransmit: Callable[[int], Awaitable[None]], clock: Callable[[], float] = time.monotonic
+) -> Callable[[int], Awaitable[None]]:
+    """At most MAX_RETRANSMITS_PER_S: one NACK (RFC 4585, 6.2.1) may ask for thousands of packets, over and over."""
+    second, sent = 0, 0
+
+    async def limited(sequence_number: int) -> None:
+        nonlocal second, sent
+        now = int(clock())
+        if now != second:
+            second, sent = now, 0
+        sent += 1
+        if sent <= MAX_RETRANSMITS_PER_S:
+            await retransmit(sequence_number)
+
+    return limited

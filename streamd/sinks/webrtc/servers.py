@@ -1,4 +1,4 @@
-"""STUN and TURN servers: for streamd itself, and told to viewers. None by default, and never a third party's."""
+"""STUN and TURN servers: for streamd itself and for viewers. None by default, and never a third party's."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Servers:
     def _is_paused(self, kind: str) -> bool:
         return self._clock() < self._paused_until.get(kind, float("-inf"))
 
-    def heard(self, sdp: str) -> None:
+    def note_answer(self, sdp: str) -> None:
         """Learns from an answer which servers gave a candidate."""
         for kind, candidate in _KINDS.items():
             asked = any(url.startswith(kind) for server in self._all for url in server.urls)

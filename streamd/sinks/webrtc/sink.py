@@ -7,35 +7,44 @@ import logging
 
 from streamd.config.sections import WebRtcConfig
 from streamd.errors import ViewersFull
-from streamd.sinks.webrtc.ice import Reach
+from streamd.host.memory import MemoryRelief
+from streamd.sinks.webrtc.ice import Connectivity
 from streamd.sinks.webrtc.session import Hubs, Session
 from streamd.telemetry.metrics import StreamMetrics
 
-JOINS_AT_ONCE = 4
+MAX_JOINS_AT_ONCE = 4
+CONNECTING_S = 3.0
+"""Who has not connected by then gives its place up when all are taken: honest viewers take a tenth of it."""
+SILENT_S = 15.0
+"""Without a packet of any kind from a viewer that sends no receiver reports; ICE asks every 5 s."""
 
 log = logging.getLogger(__name__)
 
 
 class WebRtcSink:
-    """All WebRTC viewers of the daemon."""
+    """All WebRTC viewers of the daemon. Event loop only."""
 
     def __init__(
         self,
         config: WebRtcConfig = WebRtcConfig(),  # noqa: B008  # frozen
         *,
         loopback: bool = False,
+        memory: MemoryRelief | None = None,
         join_timeout_s: float = 15.0,
         report_timeout_s: float = 8.0,
     ) -> None:
         """``loopback`` offers 127.0.0.1 too, for viewers on this box."""
-        self.reach = Reach(config, loopback=loopback)
+        self.connectivity = Connectivity(config, loopback=loopback)
         self.max_viewers = config.max_viewers
         self._config = config
+        self._memory = memory or MemoryRelief()
         self._join_timeout_s = join_timeout_s
         self._report_timeout_s = report_timeout_s
-        self._joining = asyncio.Semaphore(JOINS_AT_ONCE)  # a join costs 13 ms of CPU: 16 at once stall the loop 150 ms
+        # A join costs 13 ms of CPU: 16 at once stall the loop for 150 ms.
+        self._joining = asyncio.Semaphore(MAX_JOINS_AT_ONCE)
         self._sessions: dict[str, Session] = {}
         self._attending: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def count(self) -> int:
@@ -48,11 +57,11 @@ class WebRtcSink:
         return [session for session in self._sessions.values() if session.stream == stream]
 
     async def open(self, offer_sdp: str, hubs: Hubs, metrics: StreamMetrics, *, stream: str, view: str) -> Session:
-        """Answers a viewer's offer. Raises OfferRejected and ViewersFull."""
-        if len(self._sessions) >= self.max_viewers:
-            raise ViewersFull(self.max_viewers)
-        session = Session(stream, view, self._config, self.reach)
-        self._sessions[session.id] = session  # its seat is taken while it waits for the semaphore
+        """Answers a viewer's offer. Raises OfferRejected, ViewersFull and MemoryShort."""
+        self._memory.admit()
+        self._make_room()
+        session = Session(stream, view, self._config, self.connectivity)
+        self._sessions[session.id] = session  # its place is taken while it waits for the semaphore
         try:
             async with self._joining:
                 await session.negotiate(offer_sdp, hubs, metrics.viewer_drops.inc)
@@ -63,6 +72,19 @@ class WebRtcSink:
         self._attending.add(task)
         task.add_done_callback(self._attending.discard)
         return session
+
+    def _make_room(self) -> None:
+        """Who posts offers and never connects must not keep others out. Raises ViewersFull."""
+        places = [session for session in self._sessions.values() if not session.over.done()]
+        if self._closed:
+            raise ViewersFull(0)
+        if len(places) < self.max_viewers:
+            return
+        due = asyncio.get_running_loop().time() - CONNECTING_S
+        idle = next((session for session in places if not session.connected and session.opened_at < due), None)
+        if idle is None:
+            raise ViewersFull(self.max_viewers)
+        idle.end("not connected, and another viewer came")
 
     async def trickle(self, session_id: str, fragment: str) -> None:
         """Raises KeyError for an unknown session and OfferRejected."""
@@ -75,15 +97,9 @@ class WebRtcSink:
             session.end(reason)
             await session.gone.wait()
 
-    def shed(self) -> None:
-        """Ends the sessions of all views but depth, with their encoders: memory is short."""
-        for session in self._sessions.values():
-            if session.view != "depth":
-                session.end("memory is short")
-
     async def shutdown(self) -> None:
         """Closes every session; no viewer gets in any more."""
-        self.max_viewers = 0
+        self._closed = True
         await asyncio.gather(*(self.close(session_id, "shutdown") for session_id in tuple(self._sessions)))
 
     async def _attend(self, session: Session, metrics: StreamMetrics) -> None:
@@ -92,7 +108,7 @@ class WebRtcSink:
         metrics.viewers(session.view, +1)
         log.info("%s: viewer %s opened: %s, %d in all", name, short, session.view, self.count)
         try:
-            session.end(await self._until_over(session))
+            session.end(await self._reason_to_end(session))
             log.info("%s: viewer %s closed: %s", name, short, session.over.result())
         finally:
             metrics.viewers(session.view, -1)
@@ -105,12 +121,11 @@ class WebRtcSink:
             del self._sessions[session.id]
             session.gone.set()
 
-    async def _until_over(self, session: Session) -> str:
-        """Why the session has to end.
+    async def _reason_to_end(self, session: Session) -> str:
+        """Waits for it.
 
-        A browser that is killed says nothing, and one that never connects stays in "connecting"
-        for ever. Receiver reports and ICE consent end them; a viewer that never reports is left to
-        consent alone.
+        A browser that is killed sends nothing more, and one that never connects stays in "connecting" for ever.
+        Receiver reports show which; of a viewer that never reports, ICE's checks do.
         """
         clock = asyncio.get_running_loop().time
         since, last = clock(), None
@@ -118,12 +133,18 @@ class WebRtcSink:
             await asyncio.wait({session.over}, timeout=min(self._join_timeout_s, self._report_timeout_s) / 8)
             if session.over.done():
                 return session.over.result()
+            if self._memory.sheds(session.view):
+                return "memory is short"
             if not session.connected:
                 if clock() - since > self._join_timeout_s:
                     return "never connected"
                 continue
-            heard = await session.heard()
-            if heard is None or heard != last:
-                since, last = clock(), heard
+            received = await session.packets_received()
+            if received is None:
+                since = session.last_packet_at or clock()
+                if clock() - since > SILENT_S:
+                    return "silent"
+            elif received != last:
+                since, last = clock(), received
             elif clock() - since > self._report_timeout_s:
                 return "no receiver reports"

@@ -9,8 +9,9 @@ from streamd import cli, doctor
 from streamd.config.sections import Config, WebRtcConfig
 from streamd.doctor import webrtc
 from streamd.doctor.finding import Check, Finding
+from streamd.sinks.webrtc import addresses as module
 from streamd.sinks.webrtc import advertise as advertising
-from streamd.sinks.webrtc import ice, probe
+from streamd.sinks.webrtc import probe
 from streamd.sinks.webrtc.ports import NoPort
 from tests.support.findings import SECRET, found, only, serving
 
@@ -21,8 +22,7 @@ class TestWebRtc:
     @pytest.fixture(autouse=True)
     def addresses(self, monkeypatch: pytest.MonkeyPatch) -> None:
         owners = {"127.0.0.1": "lo", "192.0.2.2": "eth0", "2001:db8::2": "eth0"}
-        monkeypatch.setattr(ice, "_owners", lambda: owners)
-        monkeypatch.setattr(ice, "_system_addresses", lambda use_ipv4, use_ipv6: ["192.0.2.2", "2001:db8::2"])
+        monkeypatch.setattr(module, "interface_names", lambda: owners)
 
     @pytest.mark.parametrize(
         ("interfaces", "findings"),

@@ -244,3 +244,27 @@ async def test_reports_of_a_thread_that_outlives_the_loop_go_nowhere(tmp_path: P
     thread = threading.Thread(target=kept[0], args=("the disk does not answer",))
     thread.start()
     thread.join(5)
+
+
+async def test_views_that_are_held_go_on_afterwards(bench: Bench) -> None:
+    bench.recorders.start(["depth", "overlay"])
+    for _ in range(2):
+        bench.recorders.hold({"overlay", "rgbd"})
+        await asyncio.sleep(0)
+        assert [each.view for each in bench.made if not each.closed] == ["depth"]
+    assert bench.gauges("overlay") == (1, 0)
+    assert bench.recorders.error == recorders.HELD
+    bench.recorders.start(["rgbd"])  # waits too
+    assert bench.recorders.active == ["depth"]
+    bench.recorders.hold(())
+    await bench.until(lambda: sorted(bench.recorders.active) == ["depth", "overlay", "rgbd"])
+    assert sorted(each.view for each in bench.made if not each.closed) == ["depth", "overlay", "rgbd"]
+    await bench.recorders.stop()
+
+
+async def test_what_is_stopped_while_it_is_held_stays_stopped(bench: Bench) -> None:
+    bench.recorders.start(["overlay"])
+    bench.recorders.hold({"overlay"})
+    await bench.recorders.stop()
+    bench.recorders.hold(())
+    assert [each for each in bench.made if not each.closed] == []

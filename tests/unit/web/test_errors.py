@@ -30,7 +30,7 @@ TABLE = [
     (PictureError("is not a picture"), 422, "bad_picture", "is not a picture"),
     (OfferRejected("bad_offer", "no"), 400, "bad_offer", "no"),
     (OfferRejected("no_codec", "no"), 422, "no_codec", "no"),
-    (ViewersFull(4), 503, "full", "all 4 viewer seats are taken; try again"),
+    (ViewersFull(4), 503, "full", "all 4 viewer places are taken; try again"),
     (Busy(), 503, "busy", "busy: too many pictures wait already; try again"),
     (DiskFull("/r", 0), 503, "disk_full", "/r: recording stopped: 0.0 GB free"),
     (ModelMissing("m", "h"), 503, "not_ready", "model m: no weights on this machine: h"),

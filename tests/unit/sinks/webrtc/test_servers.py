@@ -101,19 +101,19 @@ def test_a_server_that_is_silent_is_left_alone_for_a_while(caplog: pytest.LogCap
     now = [100.0]
     servers = Servers(config({"urls": [STUN]}, TURN), clock=lambda: now[0])
     assert kinds(servers) == ["stun", "turn", "turn"]
-    servers.heard("typ host\r\na=candidate:1 1 udp 1 192.0.2.1 1 typ relay raddr 0.0.0.0 rport 9")
+    servers.note_answer("typ host\r\na=candidate:1 1 udp 1 192.0.2.1 1 typ relay raddr 0.0.0.0 rport 9")
     assert kinds(servers) == ["turn", "turn"]
-    servers.heard(" typ relay ")  # STUN was not asked
+    servers.note_answer(" typ relay ")  # STUN was not asked
     assert len(caplog.records) == 1
     now[0] += PAUSE_S
     assert kinds(servers) == ["stun", "turn", "turn"]
-    servers.heard(" typ host ")
+    servers.note_answer(" typ host ")
     assert kinds(servers) == []
     now[0] += PAUSE_S
-    servers.heard(" typ srflx  typ relay ")
+    servers.note_answer(" typ srflx  typ relay ")
     assert kinds(servers) == ["stun", "turn", "turn"]
 
 
 def test_without_servers_nothing_is_missed(caplog: pytest.LogCaptureFixture) -> None:
-    Servers(config()).heard("typ host")
+    Servers(config()).note_answer("typ host")
     assert caplog.records == []

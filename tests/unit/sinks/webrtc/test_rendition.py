@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamd.sinks.webrtc.levels import level_of, with_level
-from streamd.sinks.webrtc.link import CONGESTED_S, HEALTHY_MOST_S, HEALTHY_S, Link
+from streamd.sinks.webrtc.rendition import CONGESTED_S, HEALTHY_S, MAX_HEALTHY_S, RenditionChoice
 
 FULL, LIGHT = 1_500_000.0, 400_000.0
 GOOD, BAD = 2_000_000.0, 400_000.0
@@ -13,15 +12,15 @@ class Viewer:
     """Reports once a second, as browsers do."""
 
     def __init__(self) -> None:
-        self.link, self.now = Link(), 0.0
+        self.choice, self.now = RenditionChoice(), 0.0
         self.changes: list[tuple[float, bool]] = []
 
     def reports(self, seconds: float, remb_bps: float | None = GOOD, lost: float = 0.0) -> None:
         for _ in range(round(seconds)):
             self.now += 1
-            sent = LIGHT if self.link.light else FULL
-            if self.link.report(self.now, remb_bps=remb_bps, lost=lost, sent_bps=sent):
-                self.changes.append((self.now, self.link.light))
+            sent = LIGHT if self.choice.light else FULL
+            if self.choice.report(self.now, remb_bps=remb_bps, lost=lost, sent_bps=sent):
+                self.changes.append((self.now, self.choice.light))
 
 
 @pytest.mark.parametrize("bad", [{"remb_bps": BAD}, {"lost": 0.2}, {"remb_bps": None, "lost": 0.2}])
@@ -66,10 +65,10 @@ def test_a_short_fault_changes_nothing() -> None:
 def test_each_relapse_doubles_its_patience() -> None:
     viewer = Viewer()
     while len(viewer.changes) < 14:
-        viewer.reports(1, BAD if not viewer.link.light else GOOD)
+        viewer.reports(1, BAD if not viewer.choice.light else GOOD)
     stays = [back - away for (away, light), (back, _) in zip(viewer.changes, viewer.changes[1:], strict=False) if light]
     assert stays[:4] == [HEALTHY_S + 1, 2 * HEALTHY_S + 1, 4 * HEALTHY_S + 1, 8 * HEALTHY_S + 1]
-    assert max(stays) == HEALTHY_MOST_S + 1
+    assert max(stays) == MAX_HEALTHY_S + 1
 
 
 def test_a_long_good_time_is_remembered() -> None:
@@ -79,21 +78,3 @@ def test_a_long_good_time_is_remembered() -> None:
         viewer.reports(100)
     stays = [back - away for (away, light), (back, _) in zip(viewer.changes, viewer.changes[1:], strict=False) if light]
     assert len(set(stays)) == 1
-
-
-@pytest.mark.parametrize(
-    ("size", "level"),
-    [
-        ((320, 180), 31),
-        ((1280, 720), 31),
-        ((1920, 1080), 40),
-        ((2560, 720), 40),
-        ((2560, 1440), 50),
-        ((7680, 4320), 52),
-    ],
-)
-def test_levels(size: tuple[int, int], level: int) -> None:
-    assert level_of(*size) == level
-    answer = "a=fmtp:99 packetization-mode=1;profile-level-id=42e01f;x=1"
-    assert f"profile-level-id=42e0{level:02x};x=1" in with_level(answer, size)
-    assert with_level(answer, None) == answer
