@@ -11,6 +11,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from typing import Any, Generic, TypeVar
@@ -149,7 +150,7 @@ class SerialExecutor:
         await finish(self._worker, within_s)
 
     def _run(self) -> None:
-        _be_nice(self._niceness)
+        lower_priority(self._niceness)
         owner: Hashable = None
         while self._is_more(owner):
             owner = self._run_next()
@@ -217,11 +218,13 @@ class SharedCall(Generic[T]):
             self._result.set_exception(error)
 
 
-def _be_nice(niceness: int) -> None:
-    """Lowers the priority of this thread. Elsewhere than on Linux it would be that of the process."""
+def lower_priority(niceness: int) -> None:
+    """Of this thread, and of those that it starts. Where a sandbox does not let us, all is done at the usual one.
+    Elsewhere than on Linux it would be that of the process."""
     if niceness and sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + niceness)
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + niceness)
 
 
 _abandoned: weakref.WeakSet[Worker] = weakref.WeakSet()

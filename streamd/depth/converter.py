@@ -6,7 +6,6 @@ The last line on stderr is the reason of a failure, the lines before it tell whe
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import statistics
 import sys
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
+from streamd.concurrency.threads import lower_priority
 from streamd.depth import artefact
 from streamd.depth.artefact import Measured, Profile
 from streamd.depth.files import sha256_of, sync, write_json
@@ -45,7 +45,7 @@ _PICTURES = ((1280, 720), (640, 480), (720, 1280), (512, 512))
 
 def main(arguments: list[str]) -> int:
     """``prepare MODEL WEIGHTS SHA256 DIRECTORY`` or ``check MODEL WEIGHTS``; returns the exit code."""
-    os.nice(10)  # live streams go first
+    lower_priority(10)  # live streams go first
     try:
         match arguments:
             case ["prepare", model, weights, sha256, directory]:

@@ -13,7 +13,7 @@ import pytest
 
 from streamd import __version__
 from streamd.config.sections import VIEWS
-from streamd.states import StreamState
+from streamd.states import LossReason, StreamState
 from streamd.telemetry.metrics import STAGE_BUCKETS
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
@@ -134,7 +134,7 @@ def test_a_dead_camera_is_told_and_a_sleeping_one_is_not(running: Daemon, watche
 def allowed(model: dict[str, str]) -> dict[str, set[str]]:
     """Everything that a label may say: from the configuration, the code's fixed lists, and the model."""
     skips = {"superseded", "overflow", "max_fps", "error", "disk", "corrupt", "late"}
-    losses = {"error", "unreachable", "stalled", "rejected", "unsupported", "ended"}
+    losses = {reason.value for reason in LossReason}
     keyframes = {"join", "pli", "overflow", "segment"}
     deaths = {"crashed", "deadline", "memory", "start", "stopped", "changed", "error"}
     return {

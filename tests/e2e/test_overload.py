@@ -18,7 +18,7 @@ LATENCY = "streamd_capture_to_publish_seconds"
 @pytest.mark.usefixtures("midas_small")
 def test_latency_stays_flat(daemon: StartDaemon, tmp_path: Path) -> None:
     # Recorded, so that encoding is part of what is measured.
-    running = daemon("lavfi:testsrc2=size=640x360:rate=120", "--record", tmp_path, model="midas_small").until_ready()
+    running = daemon("lavfi:testsrc2=size=640x360:rate=240", "--record", tmp_path, model="midas_small").until_ready()
     one = window_of(running, after(running, 20))
     two = window_of(running, one.after)
 

@@ -427,8 +427,15 @@ def test_files(case: Case) -> None:
     for path in (*recordings, *home):
         assert not SCANNER.found(str(path)), path
         # What others have put into the cache before is large.
-        if path.is_file() and path.stat().st_mtime > case.began:
+        if path.is_file() and path.stat().st_mtime > case.began and path.name != "streams.json":
             assert not SCANNER.found(path.read_bytes()), path
+
+
+def test_streams_that_the_api_added_are_kept_for_the_user_of_the_daemon_only(case: Case) -> None:
+    """With their passwords, as a configuration file has them."""
+    kept = case.daemon.home / "streams.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert SCANNER.found(kept.read_bytes()) <= {"password through the API"}
 
 
 def test_the_log_for_machines(daemon: StartDaemon, tmp_path: Path, camera: Camera | None, refusing: int) -> None:

@@ -28,7 +28,8 @@ TRIES = 3
 """A busy box may hold the browser up; without repair every try would fail."""
 RECOVERED_S = 1.0
 HEALTHY_S = 4.0
-GONE_S = 10.0
+GONE_S = 20.0
+"""A viewer that has sent no report yet is missed by its ICE checks, after 15 s."""
 NARROW_KBPS = 300
 
 

@@ -232,3 +232,15 @@ async def test_an_executor_is_left_to_a_call_that_hangs() -> None:
     gate.set()
     assert last.result(5) == "closed", "what waited is still done"
     await asyncio.to_thread(executor.close)
+
+
+def test_a_sandbox_that_keeps_priorities_keeps_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd's SystemCallFilter answers EPERM."""
+
+    def forbidden(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    executor = SerialExecutor("nice", niceness=5)
+    assert executor.submit(lambda: 42).result(10) == 42
+    executor.close()
