@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import common
 import numpy as np
-from common import Box, Helper, asked, say, tell
+from common import Box, Helper, log, reply, requests
 from live import STREAM, Daemon, Metrics, daemon
 
 sys.path.append(str(common.ROOT))
@@ -59,10 +59,15 @@ def main() -> None:
             time.sleep(SETTLE_S)
             result = {"nobody": watch(running, options.seconds)}
             for kind in options.kinds:
-                say(f"{kind}: {KINDS[kind]}")
+                log(f"{kind}: {KINDS[kind]}")
                 result[kind] = load(running, KINDS[kind], options.seconds)
-                say(json.dumps(result[kind]))
-        facts = {"benchmark": "clients", "model": options.model, "weights": weights.kind, "clip": common.facts_of(clip)}
+                log(json.dumps(result[kind]))
+        facts = {
+            "benchmark": "clients",
+            "model": options.model,
+            "weights": weights.kind,
+            "clip": common.describe_clip(clip),
+        }
         json.dump(facts | {"box": common.machine(), "kinds": result, "targets": _targets(result)}, sys.stdout, indent=1)
     print()
 
@@ -180,9 +185,9 @@ def serve(url: str, clients: dict[str, int]) -> None:
     for kind, count in clients.items():
         for _ in range(count):
             crowd.start(kind, asks[kind])
-    tell({})
-    for _ in asked():
-        tell(crowd.stop())
+    reply({})
+    for _ in requests():
+        reply(crowd.stop())
 
 
 def noisy(picture: ByteImage) -> ByteImage:

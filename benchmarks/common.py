@@ -28,7 +28,7 @@ DEMO = ROOT / "streamd" / "assets" / "demo.mp4"
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -37,7 +37,7 @@ def say(text: str) -> None:
 
 def make_clip(path: Path, *, fps: int, seconds: float) -> Path:
     """The demo clip over and over as 1280x720 H.264 at ``fps``, as a camera might send it."""
-    say(f"making {seconds:g} s of 1280x720 at {fps} fps")
+    log(f"making {seconds:g} s of 1280x720 at {fps} fps")
     with av.open(str(path), "w") as output:
         video = output.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "20"})
         video.width, video.height, video.pix_fmt = 1280, 720, "yuv420p"
@@ -54,7 +54,7 @@ def _demo() -> Iterator[av.VideoFrame]:
             yield from clip.decode(video=0)
 
 
-def facts_of(clip: Path) -> dict[str, Any]:
+def describe_clip(clip: Path) -> dict[str, Any]:
     with av.open(str(clip)) as container:
         video: VideoStream = container.streams.video[0]
         return {
@@ -87,7 +87,7 @@ def weights_for(model: str, home: Path) -> Weights:
     environment = {**os.environ, "STREAMD_HOME": str(home)}
     found = _status(model, *default_directories(environment))
     if found is None:
-        say(f"{model} is not installed: making random weights of its official layout")
+        log(f"{model} is not installed: making random weights of its official layout")
         file = home / "random.pt"
         home.mkdir(parents=True, exist_ok=True)
         # In a process of its own: this one shall not hold torch.
@@ -160,12 +160,12 @@ class Helper:
             self._process.wait()
 
 
-def tell(answer: Mapping[str, Any]) -> None:
+def reply(answer: Mapping[str, Any]) -> None:
     """A helper's answer."""
     print(json.dumps(answer), flush=True)
 
 
-def asked() -> Iterator[None]:
+def requests() -> Iterator[None]:
     """Once per ``ask``, until the parent hangs up."""
     for _ in sys.stdin:
         yield None
@@ -198,16 +198,16 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
-def child_of(pid: int, module: str) -> int | None:
+def find_child(pid: int, module: str) -> int | None:
     """The child process that runs ``python -m module``."""
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in children.read_text().split():
-            if module in arguments_of(int(child)):
+            if module in command_line(int(child)):
                 return int(child)
     return None
 
 
-def arguments_of(pid: int) -> list[str]:
+def command_line(pid: int) -> list[str]:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except OSError:

@@ -25,7 +25,7 @@ from typing import Any
 import common
 import cv2
 import numpy as np
-from common import Box, Helper, say, tell
+from common import Box, Helper, log, reply
 from live import STREAM, Daemon, daemon, quantile_ms
 from numpy.typing import NDArray
 
@@ -92,11 +92,11 @@ def serve_camera() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    tell({"url": f"http://127.0.0.1:{server.server_port}/clock.mjpg"})
-    for _ in common.asked():
+    reply({"url": f"http://127.0.0.1:{server.server_port}/clock.mjpg"})
+    for _ in common.requests():
         taken = costs_s.copy()
         costs_s.clear()
-        tell(common.spread(taken) | {"pictures": len(taken)})
+        reply(common.spread(taken) | {"pictures": len(taken)})
 
 
 def picture(number: int) -> Picture:
@@ -172,7 +172,7 @@ async def screen(options: argparse.Namespace, running: Daemon, camera: Helper) -
         await page.evaluate("() => { ages.length = 0; unread = 0; }")
         camera.ask()
         before, first, box = await page.evaluate(STATS), running.metrics(), Box(running.pid)
-        say(f"measuring for {options.seconds:g} s")
+        log(f"measuring for {options.seconds:g} s")
         await asyncio.sleep(options.seconds)
         ages_ms, unread = await page.evaluate("() => [ages, unread]")
         after, last, cores = await page.evaluate(STATS), running.metrics(), box.cores()
@@ -221,8 +221,8 @@ def _server_share(first: Any, last: Any) -> dict[str, Any]:
 
 def distribution(values: Sequence[float]) -> dict[str, float]:
     ordered = sorted(values)
-    shares = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99, "max": 1.0}
-    return {name: round(ordered[int(share * (len(ordered) - 1))], 1) for name, share in shares.items()}
+    fractions = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {name: round(ordered[int(fraction * (len(ordered) - 1))], 1) for name, fraction in fractions.items()}
 
 
 # -- the first picture --------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ async def joins(options: argparse.Namespace, running: Daemon) -> dict[str, Any]:
         least_fps = min(viewer["pictures"] / viewer["s"] for viewer in seen)
         result[f"with_{others}"] = {"join_ms": distribution(times_ms), "fps_min_of_the_others": round(least_fps, 1)}
         met = met and result[f"with_{others}"]["join_ms"]["p95"] <= 1e3 * MAX_JOIN_S
-        say(json.dumps(result))
+        log(json.dumps(result))
     return {"joins": options.joins} | result | {"targets": {"p95_within_1_s": met}}
 
 

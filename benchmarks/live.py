@@ -30,7 +30,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import common
-from common import Box, Helper, median, say, tell
+from common import Box, Helper, log, median, reply
 from prometheus_client.parser import text_string_to_metric_families
 
 STREAM = "bench"
@@ -51,11 +51,11 @@ def main() -> None:
         made = {"fps": options.source_fps, "seconds": options.clip_seconds}
         clip = options.clip or common.make_clip(folder / "clip.mp4", **made)
         weights = common.weights_for(options.model, folder / "home")
-        say(f"measuring {'start-up' if options.startup else f'for {options.seconds:g} s'}")
+        log(f"measuring {'start-up' if options.startup else f'for {options.seconds:g} s'}")
         measure = startup if options.startup else live
         result = measure(options, clip, weights, folder)
         facts = {"benchmark": "startup" if options.startup else "live", "model": options.model, "weights": weights.kind}
-        facts |= {"clip": common.facts_of(clip), "box": common.machine()}
+        facts |= {"clip": common.describe_clip(clip), "box": common.machine()}
         json.dump(facts | result, sys.stdout, indent=1)
     print()
 
@@ -80,7 +80,7 @@ class Daemon:
 
     @property
     def worker_pid(self) -> int | None:
-        return common.child_of(self.pid, "streamd.depth.worker")
+        return common.find_child(self.pid, "streamd.depth.worker")
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(self.url + path, timeout=10) as answer:
@@ -156,10 +156,10 @@ class Metrics:
         return {float(bound): count for bound, count in self.by(f"{name}_bucket", "le").items()}
 
 
-def quantile_ms(share: float, before: dict[float, float], after: dict[float, float]) -> float | None:
+def quantile_ms(fraction: float, before: dict[float, float], after: dict[float, float]) -> float | None:
     """Between two readings of a histogram, as Prometheus reckons it."""
     counts = [(bound, count - before.get(bound, 0.0)) for bound, count in sorted(after.items())]
-    wanted = share * counts[-1][1]
+    wanted = fraction * counts[-1][1]
     lower, below = 0.0, 0.0
     for bound, count in counts:
         if count >= wanted and count > 0:
@@ -220,7 +220,7 @@ def _sample(running: Daemon, first: Metrics, seconds: float) -> list[Sample]:
         worker_mb = round(now.value("streamd_worker_resident_memory_bytes") / 1e6, 2)
         p95_ms = round(running.stream()["latency_ms"]["p95"] or 0.0, 1)
         samples.append(Sample(round(now.at - first.at, 1), daemon_mb, worker_mb, p95_ms))
-        say(f"{at_s:5.0f} s  daemon {daemon_mb:.0f} MB  worker {worker_mb:.0f} MB  p95 {p95_ms:.1f} ms")
+        log(f"{at_s:5.0f} s  daemon {daemon_mb:.0f} MB  worker {worker_mb:.0f} MB  p95 {p95_ms:.1f} ms")
         time.sleep(max(0.0, min(SAMPLE_S, seconds - (time.monotonic() - first.at))))
     return samples
 
@@ -321,14 +321,14 @@ async def watch(url: str) -> None:
             session = answer.headers["Location"]
             await peer.setRemoteDescription(RTCSessionDescription(await answer.text(), "answer"))
         await joined.wait()
-        tell({"first_picture_ms": round(1e3 * (arrivals[0] - started), 1)})
+        reply({"first_picture_ms": round(1e3 * (arrivals[0] - started), 1)})
 
         def answer_parent() -> None:
-            for _ in common.asked():
+            for _ in common.requests():
                 times = arrivals.copy()
                 del arrivals[: len(times) - 1]  # the last one begins the next count
                 gaps = [after - before for before, after in pairwise(times)]
-                tell({"pictures": len(gaps), "longest_gap_ms": round(1e3 * max(gaps, default=0.0), 1)})
+                reply({"pictures": len(gaps), "longest_gap_ms": round(1e3 * max(gaps, default=0.0), 1)})
             loop.call_soon_threadsafe(ended.set)
 
         threading.Thread(target=answer_parent).start()
@@ -352,7 +352,7 @@ def startup(options: argparse.Namespace, clip: Path, weights: common.Weights, fo
         shutil.rmtree(home / "cache", ignore_errors=True)
         for kind in ("cold", "warm"):
             times[kind].append(_start(options, clip, environment, folder))
-            say(f"{kind}: {times[kind][-1]:.2f} s")
+            log(f"{kind}: {times[kind][-1]:.2f} s")
     return {
         "seconds": {kind: {"median": median(each, 2), "each": each} for kind, each in times.items()},
         "targets": {kind: statistics.median(each) <= MAX_START_S[kind] for kind, each in times.items()},

@@ -32,7 +32,7 @@ import av
 import common
 import cv2
 import numpy as np
-from common import Box, Helper, asked, median, say, spread, tell
+from common import Box, Helper, log, median, reply, requests, spread
 
 from streamd.config.sections import StreamConfig, View
 from streamd.depth.artefact import core_count
@@ -67,7 +67,7 @@ def compare(options: argparse.Namespace, weights: common.Weights) -> dict[str, A
     box = common.machine()
     given = ["--clip", str(options.clip), "--model", options.model, "--plain-frames", str(options.plain_frames)]
     given += ["--weights", str(weights.file), "--precision", options.precision]
-    say("starting the three")
+    log("starting the three")
     with (
         Helper("streamd", *given, environment=weights.environment) as ours,
         Helper("plain", *given, environment=weights.environment) as script,
@@ -79,7 +79,7 @@ def compare(options: argparse.Namespace, weights: common.Weights) -> dict[str, A
         "benchmark": "pipeline",
         "model": options.model,
         "weights": weights.kind,
-        "clip": common.facts_of(options.clip),
+        "clip": common.describe_clip(options.clip),
         "box": box,
         "fps": {name: median([one[name]["fps"] for one in rounds], 2) for name in rounds[0]},
         "ratios": _ratios(rounds),
@@ -92,13 +92,13 @@ def compare(options: argparse.Namespace, weights: common.Weights) -> dict[str, A
 def _round(number: int, *helpers: Helper) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for helper in helpers:
-        worker = common.child_of(helper.pid, "streamd.depth.worker")
+        worker = common.find_child(helper.pid, "streamd.depth.worker")
         box = Box(helper.pid, *([worker] if worker else []))
         answer = helper.ask()
         # "bare" measures twice in one go.
         for name, result in answer.items() if helper.role == "bare" else [(helper.role, answer)]:
             results[name] = result | box.cores()
-            say(f"round {number}: {name:14} {result['fps']:6.1f} fps")
+            log(f"round {number}: {name:14} {result['fps']:6.1f} fps")
     return results
 
 
@@ -162,12 +162,12 @@ def streamd(options: argparse.Namespace) -> None:
         pid = service.worker_pid
         assert pid is not None
         # A worker's command line has all that it was told.
-        job = next(WorkerJob.from_json(text) for text in common.arguments_of(pid) if text.startswith("{"))
+        job = next(WorkerJob.from_json(text) for text in common.command_line(pid) if text.startswith("{"))
         settings = {"precision": job.precision, "in_flight": target.IN_FLIGHT, "view": view}
         alone = _alone(input, output, service)
-        tell({"job": json.loads(job.to_json()), "settings": settings, "alone": alone})
+        reply({"job": json.loads(job.to_json()), "settings": settings, "alone": alone})
         done = target.Converted(0, 0.0, "")
-        for _ in asked():
+        for _ in requests():
             stages = Stages()
             own_s, worker_s = time.process_time(), common.cpu_s(pid)
             done = convert(input, output, service, view=view, observe=stages.observe, quiet=True)
@@ -175,11 +175,11 @@ def streamd(options: argparse.Namespace) -> None:
                 raise StreamdError("the worker was replaced while measuring: is the box busy?")
             cpu = {"process": time.process_time() - own_s, "worker": common.cpu_s(pid) - worker_s}
             stages.seconds.pop("wait", None)  # a file's own times are no capture times
-            tell(
+            reply(
                 {
                     "fps": round(done.fps, 2),
                     "frames": done.frames,
-                    "output_kbps": common.facts_of(output)["kbps"],
+                    "output_kbps": common.describe_clip(output)["kbps"],
                     "cpu_ms_per_frame": {name: round(1e3 * seconds / done.frames, 2) for name, seconds in cpu.items()},
                     "stages": stages.seconds,
                 }
@@ -280,12 +280,12 @@ def plain(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         source = pictures()
         run(3)
-        tell({})
-        for _ in asked():
+        reply({})
+        for _ in requests():
             started = time.perf_counter()
             stages = run(options.plain_frames)
             fps = options.plain_frames / (time.perf_counter() - started)
-            tell({"fps": round(fps, 2), "frames": options.plain_frames, "stages": stages.seconds})
+            reply({"fps": round(fps, 2), "frames": options.plain_frames, "stages": stages.seconds})
 
 
 # -- the bare network -----------------------------------------------------------------------------
@@ -334,7 +334,7 @@ def bare(options: argparse.Namespace) -> None:
     runs = {"bare": partial(measure, as_streamd), "bare_default": partial(measure, as_default)}
     for run in runs.values():
         run(20)
-    tell(
+    reply(
         {
             "input": f"{width}x{height}",
             "openvino_streams": job.parallel,
@@ -342,8 +342,8 @@ def bare(options: argparse.Namespace) -> None:
             "openvino_default": {"requests": len(queue), **hints},
         }
     )
-    for _ in asked():
-        tell({name: run(200) for name, run in runs.items()})
+    for _ in requests():
+        reply({name: run(200) for name, run in runs.items()})
     os._exit(0)  # OpenVINO's threads may be in a callback
 
 

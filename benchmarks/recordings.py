@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import common
-from common import Box, Helper, say, spread, tell
+from common import Box, Helper, log, reply, spread
 from live import STREAM, Daemon, running
 
 from streamd.sinks.recording.names import name_segment
@@ -46,7 +46,7 @@ def main() -> None:
         with running(folder / "streamd.toml", lines, weights.environment) as daemon:
             daemon.wait_ready()
             time.sleep(SETTLE_S)
-            say(f"{options.clients} clients list {options.recordings} recordings for {options.seconds:g} s")
+            log(f"{options.clients} clients list {options.recordings} recordings for {options.seconds:g} s")
             quiet = measure(daemon, options.seconds)
             arguments = (daemon.url, "--clients", str(options.clients), "--seconds", str(options.seconds))
             with Helper("clients", "--url", *arguments) as helper:
@@ -93,8 +93,8 @@ def measure(daemon: Daemon, seconds: float, helper: Helper | None = None) -> dic
 
 
 def clients(options: argparse.Namespace) -> None:
-    tell({"ready": True})
-    for _ in common.asked():
+    reply({"ready": True})
+    for _ in common.requests():
         took_s: list[float] = []
         until = time.monotonic() + options.seconds
         threads = [threading.Thread(target=browse, args=(options.url, until, took_s)) for _ in range(options.clients)]
@@ -102,7 +102,7 @@ def clients(options: argparse.Namespace) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        tell({"a_second": round(len(took_s) / options.seconds, 1), **spread(took_s)})
+        reply({"a_second": round(len(took_s) / options.seconds, 1), **spread(took_s)})
 
 
 def browse(url: str, until: float, took_s: list[float]) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import common
-from common import Box, say, spread
+from common import Box, log, spread
 from live import Daemon, running
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
@@ -47,7 +47,7 @@ def main() -> None:
             if not options.busy:
                 wait_for(lambda: all(stream["state"] == "idle" for stream in _streams(running)))
             box = Box(running.pid)
-            say(f"scraping {options.scrapes} times in each format")
+            log(f"scraping {options.scrapes} times in each format")
             scrapes = {kind: scrape(running, accept, options.scrapes) for kind, accept in ACCEPTS.items()}
             cores = box.cores()
     result = {
@@ -82,7 +82,7 @@ def daemon(options: argparse.Namespace, environment: dict[str, str], folder: Pat
 
 def wake(running: Daemon, streams: int) -> None:
     """A picture of each: whatever it can count, it has counted."""
-    say(f"waking {streams} streams")
+    log(f"waking {streams} streams")
     for number in range(streams):
         with closing(_connect(running)) as connection:
             connection.request("GET", f"/api/v1/streams/s{number}/snapshot")

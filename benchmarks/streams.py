@@ -25,7 +25,7 @@ from urllib.parse import urljoin
 
 import av
 import common
-from common import Box, median, say
+from common import Box, log, median
 from live import Daemon, Metrics, running
 
 WIDTH, HEIGHT, FPS = 640, 360, 30
@@ -69,14 +69,14 @@ class Bench:
         for number in range(self._options.rounds):
             for kind, streams in kinds.items():
                 rounds[kind].append(self._processed(streams))
-                say(f"round {number + 1}: {kind}: {rounds[kind][-1]['fps']:.1f} fps")
+                log(f"round {number + 1}: {kind}: {rounds[kind][-1]['fps']:.1f} fps")
         ratios = {
             kind: [many["fps"] / one["fps"] for many, one in zip(rounds["many"], rounds[kind], strict=True)]
             for kind in ("one_live", "one_every")
         }
         result = {
             "streams": count,
-            "clip": common.facts_of(clip),
+            "clip": common.describe_clip(clip),
             "fps": {kind: median([each["fps"] for each in found], 2) for kind, found in rounds.items()},
             "ratio": {f"to_{kind}": median(found) for kind, found in ratios.items()},
             "jain": median([each["jain"] for each in rounds["many"]], 5),
@@ -111,18 +111,18 @@ class Bench:
         sleeping = {f"s{number}": _on_demand(clip) for number in range(count)}
         with self._daemon(sleeping) as running:
             self._all_asleep(running)
-            say(f"{count} streams sleep; measuring for {self._options.seconds:g} s")
+            log(f"{count} streams sleep; measuring for {self._options.seconds:g} s")
             before_s, began = common.cpu_s(running.pid), time.monotonic()
             time.sleep(self._options.seconds)
-            share = (common.cpu_s(running.pid) - before_s) / (time.monotonic() - began)
+            busy = (common.cpu_s(running.pid) - before_s) / (time.monotonic() - began)
             memory_mb = round(running.metrics().value("process_resident_memory_bytes") / 1e6, 1)
             worker = _worker(running)
         return {
             "streams": count,
-            "share_of_a_core": round(share, 5),
+            "share_of_a_core": round(busy, 5),
             "daemon_mb": memory_mb,
             "worker_runs": bool(worker),
-            "targets": {"under_2_percent": share < MAX_IDLE_SHARE},
+            "targets": {"under_2_percent": busy < MAX_IDLE_SHARE},
         }
 
     def on_demand(self) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class Bench:
                     times[kind]["cold"].append(round(take(running), 3))
                     wait_for(lambda: _streams(running)[0]["state"] == "idle")
                     times[kind]["warm"].append(round(take(running), 3))
-                    say(f"{kind}: {times[kind]['cold'][-1]:.2f} s cold, {times[kind]['warm'][-1]:.2f} s warm")
+                    log(f"{kind}: {times[kind]['cold'][-1]:.2f} s cold, {times[kind]['warm'][-1]:.2f} s warm")
         worst_s = max(max(each) for found in times.values() for each in found.values())
         return {
             "seconds": {
@@ -196,7 +196,8 @@ def _summary(streams: Streams, first: Metrics, last: Metrics, looks: list[dict[s
         frames = last.value(f"{PROCESSED}_count", stream=name) - first.value(f"{PROCESSED}_count", stream=name)
         total_s = last.value(f"{PROCESSED}_sum", stream=name) - first.value(f"{PROCESSED}_sum", stream=name)
         p50, p95 = (
-            statistics.median(look[name]["latency_ms"][share] or 0.0 for look in looks) for share in ("p50", "p95")
+            statistics.median(look[name]["latency_ms"][percentile] or 0.0 for look in looks)
+            for percentile in ("p50", "p95")
         )
         mean_ms = 1e3 * total_s / max(frames, 1)
         each[name] = {
@@ -259,7 +260,7 @@ def _shows_bars(picture: Any) -> bool:
 
 def make_clip(path: Path, what: str, seconds: float) -> Path:
     """The demo clip as a 640x360 camera at 30 fps might send it, or colour bars."""
-    say(f"making {seconds:g} s of {WIDTH}x{HEIGHT} at {FPS} fps")
+    log(f"making {seconds:g} s of {WIDTH}x{HEIGHT} at {FPS} fps")
     with av.open(str(path), "w") as output:
         video = output.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "23"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"

@@ -26,7 +26,7 @@ from typing import Any
 
 import av
 import common
-from common import Box, Helper, median, say, tell
+from common import Box, Helper, log, median, reply
 from live import STREAM, Daemon, daemon
 
 sys.path.append(str(common.ROOT))
@@ -60,7 +60,7 @@ def main() -> None:
             subprocess.run(command, env=weights.environment, check=True, stdout=subprocess.DEVNULL)
             result["stock"] = {codec: stock(options, depth, codec) for codec in STOCK_CODECS}
             result |= compare(result)
-        facts = {"benchmark": "cycles" if options.cycles else "viewers", "clip": common.facts_of(clip)}
+        facts = {"benchmark": "cycles" if options.cycles else "viewers", "clip": common.describe_clip(clip)}
         json.dump(facts | {"box": common.machine()} | result, sys.stdout, indent=1)
     print()
 
@@ -105,7 +105,7 @@ def _rows(crowd: Crowd, counts: Sequence[int], pids: Sequence[int], seconds: flo
             "join_ms": median([1e3 * join for join in joins_s], 1),
             "other_cores": everyone.cores()["other_cores"],
         }
-        say(json.dumps(row))
+        log(json.dumps(row))
         yield row
 
 
@@ -190,7 +190,7 @@ async def serve_stock(depth: Path, codec: str) -> None:
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    tell({"url": f"http://127.0.0.1:{runner.addresses[0][1]}/whep"})
+    reply({"url": f"http://127.0.0.1:{runner.addresses[0][1]}/whep"})
     await asyncio.to_thread(sys.stdin.read)  # until the parent hangs up
     await asyncio.gather(*(peer.close() for peer in peers.values()))
     await runner.cleanup()
@@ -216,7 +216,7 @@ def cycles(options: argparse.Namespace, running: Daemon) -> dict[str, Any]:
         time.sleep(SETTLE_S)  # the encoder goes with the next frame
         done += batch
         samples.append(_holds(running, done))
-        say(json.dumps(samples[-1]))
+        log(json.dumps(samples[-1]))
     warm, last = next(each for each in samples if each["cycles"] >= 0), samples[-1]
     growth = last["resident_mb"] / warm["resident_mb"] - 1
     return {

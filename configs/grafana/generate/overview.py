@@ -200,7 +200,7 @@ def _over_time(made: Board) -> None:
                 "{{instance}}",
             ),
             thresholds=at_least(0.99, 1),
-            most=1,
+            max_value=1,
         ),
         12,
     )

@@ -81,9 +81,9 @@ def lines(
     *queries: Query,
     thresholds: Mapping[float | None, str] | None = None,
     stacked: bool = False,
-    most: float | None = None,
+    max_value: float | None = None,
 ) -> timeseries.Panel:
-    """Over time. Thresholds are dashed lines; ``most`` is the top of the axis."""
+    """Over time. Thresholds are dashed lines; ``max_value`` is the top of the axis."""
     panel: timeseries.Panel = _common(timeseries.Panel(), title, description, unit, thresholds)
     panel.min(0).fill_opacity(30 if stacked else 8).line_width(1).show_points(kinds.VisibilityMode.NEVER)
     panel.tooltip(common.VizTooltipOptions().mode(kinds.TooltipDisplayMode.MULTI).sort(kinds.SortOrder.DESCENDING))
@@ -98,8 +98,8 @@ def lines(
         panel.stacking(common.StackingConfig().mode(kinds.StackingMode.NORMAL))
     if thresholds:
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(kinds.GraphThresholdsStyleMode.DASHED))
-    if most is not None:
-        panel.max(most)
+    if max_value is not None:
+        panel.max(max_value)
     for index, query in enumerate(queries):
         panel.with_target(_target(query, index))
     return panel

@@ -34,9 +34,9 @@ def rate(counter: str, by: str = "", more: str = "") -> str:
     return f"sum by ({by}) (rate({counter}{{{MINE}{more}}}[$__rate_interval]))"
 
 
-def quantile(share: float, histogram: str, by: str = "") -> str:
+def quantile(fraction: float, histogram: str, by: str = "") -> str:
     buckets = rate(f"{histogram}_bucket", f"{by}, le" if by else "le")
-    return f"histogram_quantile({share}, {buckets})"
+    return f"histogram_quantile({fraction}, {buckets})"
 
 
 def board() -> Board:
@@ -103,14 +103,14 @@ def _latency(made: Board) -> None:
             "Capture to publish: p50, p95, p99",
             "The network of the browser comes on top. Dashed: where StreamdLatencyHigh begins.",
             "s",
-            *(Query(quantile(share, TOTAL), name) for name, share in QUANTILES.items()),
+            *(Query(quantile(fraction, TOTAL), name) for name, fraction in QUANTILES.items()),
             thresholds=at_most(0.5, 0.5),
         ),
         12,
     )
     each = [
-        f'label_replace({quantile(share, "streamd_stage_seconds", "stage")}, "quantile", "{name}", "", "")'
-        for name, share in QUANTILES.items()
+        f'label_replace({quantile(fraction, "streamd_stage_seconds", "stage")}, "quantile", "{name}", "", "")'
+        for name, fraction in QUANTILES.items()
     ]
     made.add(
         bars(
