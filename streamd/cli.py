@@ -198,7 +198,7 @@ def _named(sources: list[str]) -> dict[str, str]:
 
 
 def _look_at_files(config: Config, names: Iterable[str]) -> None:
-    """A file named on the command line that is missing or no video is a typing error: say so now."""
+    """A file named on the command line that is missing or no video is a typing error: report it now."""
     from streamd.sources import FileSource, open_source
 
     for name in names:
@@ -235,7 +235,7 @@ def _depth(options: argparse.Namespace) -> None:
         data = options.image.read_bytes()
     except OSError as error:
         raise StreamdError(f"{options.image}: {(error.strerror or str(error)).lower()}") from None
-    # One picture is in no hurry: take the exact precision unless told otherwise.
+    # One picture is in no hurry: take the exact precision unless an option sets another.
     service = _service(options, precision="fp32")
     try:
         service.wait_ready()  # as long as it takes: the first run converts the network
@@ -265,13 +265,13 @@ def _list(store: ModelStore, options: argparse.Namespace) -> None:
 def _fetch(store: ModelStore, options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    name, told = _name(options), [0]
+    name, printed = _name(options), [0]
     with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
 
         def progress(done: int, total: int | None) -> None:
-            if bar.disable and total and 10 * done // total > 10 * told[0] // total:
+            if bar.disable and total and 10 * done // total > 10 * printed[0] // total:
                 print(f"{name}: {100 * done // total} % of {total / 1e6:.0f} MB", file=sys.stderr, flush=True)
-            told[0] = done
+            printed[0] = done
             bar.total = total
             bar.update(done - bar.n)
 

@@ -42,10 +42,10 @@ class Delays:
     def after(self, healthy_s: float) -> float:
         """Seconds, after a failure that came when it had been well for ``healthy_s``."""
         backoff = self._backoff
-        least = min(self._first, backoff.cap_s)
+        shortest_s = min(self._first, backoff.cap_s)
         well = min(1.0, healthy_s / backoff.healthy_after_s)
         # All the way down from the cap after healthy_after_s; the cap may be 0.
-        shrunk = self._next * float((least / max(backoff.cap_s, 1e-9)) ** well)
-        delay = min(max(shrunk, least), backoff.cap_s)
+        shrunk = self._next * float((shortest_s / max(backoff.cap_s, 1e-9)) ** well)
+        delay = min(max(shrunk, shortest_s), backoff.cap_s)
         self._next = min(delay * backoff.factor, backoff.cap_s)
         return delay

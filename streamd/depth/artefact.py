@@ -113,7 +113,7 @@ def prepare(
 
     Blocks for seconds the first time and reads two small files later. Any thread; ``stop`` ends the
     wait and the child. Two processes that ask at once make it once.
-    ``on_work`` is told when there is something to wait for. Raises WeightsRejected when the
+    ``on_work`` is called when there is something to wait for. Raises WeightsRejected when the
     weights are at fault, else DepthError.
     """
     directory = cache / f"{spec.name}-{sha256[:16]}-v{FORMAT}"
@@ -207,15 +207,15 @@ def _run_child(
         pass_fds=() if lock is None else (lock,),
     )
     try:
-        said = _listen(child, spec, timeout_s, stop)
+        output = _listen(child, spec, timeout_s, stop)
     finally:
         if child.poll() is None:
             child.kill()
         child.communicate()
-    _log.debug("converter of %s ended with %s:\n%s", spec.name, child.returncode, said)
+    _log.debug("converter of %s ended with %s:\n%s", spec.name, child.returncode, output)
     if child.returncode == 0:
         return
-    reason = said.strip().splitlines()[-1] if said.strip() else "it said nothing"
+    reason = output.strip().splitlines()[-1] if output.strip() else "it gave no reason"
     if child.returncode == REFUSED:
         raise WeightsRejected(arguments[2], reason)
     if child.returncode < 0:

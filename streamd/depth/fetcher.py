@@ -77,5 +77,5 @@ class Fetcher:
     def _progress(self, done: int, total: int | None) -> None:
         if self._stop.is_set():
             raise InferenceFailed(WorkerEnd.STOPPED, "closing")
-        share = f"{100 * done // total} %" if total else f"{done / 1e6:.0f} MB"
-        self._on_message(f"downloading {self._spec.title}: {share}")
+        progress = f"{100 * done // total} %" if total else f"{done / 1e6:.0f} MB"
+        self._on_message(f"downloading {self._spec.title}: {progress}")

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from streamd.depth.models.base import Preprocessing
-from streamd.media.frames import ByteImage, FloatImage, Picture, Scaler, planes_of
+from streamd.media.frames import ByteImage, FloatImage, Picture, Scaler, yuv_planes
 
 _CV2 = {"cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 
@@ -60,7 +60,7 @@ class VideoPreprocessor:
             picture = self._scaler.yuv420(picture, picture.width, picture.height)
         if how.interpolation == "area":  # a kernel that swscale has too, and is five times as fast at
             picture = self._scaler.shrink(picture, *size)
-        small = [cv2.resize(plane, size, interpolation=cv2.INTER_CUBIC) for plane in planes_of(picture)]
+        small = [cv2.resize(plane, size, interpolation=cv2.INTER_CUBIC) for plane in yuv_planes(picture)]
         matrix, offset = self._matrix(picture)
         rgb = matrix @ np.stack([plane.ravel() for plane in small]).astype(np.float32) + offset
         np.clip(rgb, 0.0, 1.0, out=rgb)

@@ -56,7 +56,7 @@ def streams(config: Config) -> Iterator[Finding]:
     for name, stream in config.streams.items():
         address = SourceAddress.parse(stream.source)
         if address.kind in (SourceKind.RTSP, SourceKind.HTTP, SourceKind.RTMP):
-            asked[name] = _asked(name, address)
+            asked[name] = _start_connecting(name, address)
         elif address.kind is SourceKind.WEBCAM:
             yield _webcam(name, address.path)
         elif address.kind is SourceKind.FILE and not Path(address.path).exists():
@@ -68,7 +68,7 @@ def streams(config: Config) -> Iterator[Finding]:
         yield _reached(name, where, answer)
 
 
-def _asked(name: str, address: SourceAddress) -> tuple[str, Future[str]]:
+def _start_connecting(name: str, address: SourceAddress) -> tuple[str, Future[str]]:
     """Where it is, and what comes of a connection there. Only host and port are used: no secret is touched."""
     answer: Future[str] = Future()
     # Left to itself when a name takes longer to look up than we wait.

@@ -13,7 +13,7 @@ from streamd.doctor.finding import Finding, Status
 from streamd.doctor.machine import answers
 from streamd.errors import ConfigError, ViewersFull
 
-MOST_PORTS = 1000
+MAX_PORTS = 1000
 """Of a range are tried; a larger one is not used up by 1000 viewers."""
 _STEPS = {
     "ICE": ("ICE: no check came through", "see firewall rules for UDP on this box (`nft list ruleset`)"),
@@ -75,7 +75,7 @@ def _bound(config: Config, address: str, ports: range | None) -> Finding:
     from streamd.sinks.webrtc.ports import bind
 
     free, reason = 0, ""
-    tried = [range(1)] if ports is None else [range(port, port + 1) for port in ports[:MOST_PORTS]]
+    tried = [range(1)] if ports is None else [range(port, port + 1) for port in ports[:MAX_PORTS]]
     for port in tried:
         try:
             bind(address, port).close()
@@ -101,7 +101,7 @@ def calls(config: Config) -> Iterator[Finding]:
     try:
         try:
             made = asyncio.run(probe.call(webrtc, loopback=config.server.loopback))
-        except ViewersFull:  # its ports are taken, as the check above has told
+        except ViewersFull:  # its ports are taken, as the check above has shown
             note = ", on other ports"
             webrtc = webrtc.model_copy(update={"udp_ports": "auto"})
             made = asyncio.run(probe.call(webrtc, loopback=config.server.loopback))
@@ -131,10 +131,10 @@ def servers(config: Config) -> Iterator[Finding]:
             yield Finding("servers", "problem", f"{server.urls[0]}: {error}", "see webrtc.ice_servers")
             continue
         for url in server.urls:
-            yield _asked(url, server.username, credential)
+            yield _ask_server(url, server.username, credential)
 
 
-def _asked(url: str, username: str, credential: str) -> Finding:
+def _ask_server(url: str, username: str, credential: str) -> Finding:
     from streamd.sinks.webrtc.probe import ask
     from streamd.sinks.webrtc.servers import is_for_us
 
@@ -152,7 +152,7 @@ def _asked(url: str, username: str, credential: str) -> Finding:
 
 
 def outside(config: Config) -> Iterator[Finding]:
-    """What only the other side can tell."""
+    """What can be checked only from the other side."""
     ports = config.webrtc.ports
     which = "UDP" if ports is None else f"UDP {config.webrtc.udp_ports}"
     advice = (

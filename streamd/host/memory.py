@@ -58,10 +58,10 @@ class MemoryWatch:
 
     def check(self, now_s: float, used_bytes: int) -> Step | None:
         """The step to take now; None for none. Each is taken once until memory is calm again below it."""
-        share = used_bytes / self.limit
-        while self.step and share < THRESHOLDS[self.step] - CALM:
+        used = used_bytes / self.limit
+        while self.step and used < THRESHOLDS[self.step] - CALM:
             self.step = Step(self.step - 1)
-        worse = next((step for step in THRESHOLDS if step == self.step + 1 and share >= THRESHOLDS[step]), None)
+        worse = next((step for step in THRESHOLDS if step == self.step + 1 and used >= THRESHOLDS[step]), None)
         if worse is None:
             self._since = None
             return None

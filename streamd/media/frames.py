@@ -163,7 +163,7 @@ def canvas(width: int, height: int) -> Picture:
     return av.VideoFrame(width, height, "yuv420p")
 
 
-def planes_of(picture: Picture) -> Planes:
+def yuv_planes(picture: Picture) -> Planes:
     """The planes of a planar 8-bit YUV picture as arrays on its own memory."""
     y, u, v = (
         np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
@@ -174,5 +174,5 @@ def planes_of(picture: Picture) -> Planes:
 
 def to_i420(picture: Picture) -> ByteImage:
     """(h * 3/2, w): the planes of a yuv420p picture one behind the other, a copy."""
-    planes = [plane.ravel() for plane in planes_of(picture)]
+    planes = [plane.ravel() for plane in yuv_planes(picture)]
     return np.concatenate(planes).reshape(-1, picture.width)

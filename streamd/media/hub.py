@@ -34,8 +34,8 @@ RENDITIONS = tuple(
 )
 
 
-class Seat(Protocol):
-    """What the hub needs of a subscriber."""
+class Subscriber(Protocol):
+    """What a hub sends packets to."""
 
     def push(self, packet: EncodedPacket) -> None:
         """Take a packet or drop it; never block, never raise."""
@@ -56,7 +56,7 @@ class PacketHub:
         """``on_change`` is called on the loop when someone has joined or left."""
         self._loop = loop
         self._on_change = on_change
-        self._seats: set[Seat] = set()
+        self._subscribers: set[Subscriber] = set()
         self._closed = False
         self.request_keyframe = request_keyframe
         """Any thread; takes the reason: join, pli, overflow."""
@@ -72,29 +72,29 @@ class PacketHub:
     @property
     def watched(self) -> bool:
         """Whether anyone subscribes. Any thread."""
-        return bool(self._seats)
+        return bool(self._subscribers)
 
     def __len__(self) -> int:
-        return len(self._seats)
+        return len(self._subscribers)
 
-    def join(self, seat: Seat) -> None:
+    def join(self, subscriber: Subscriber) -> None:
         """Raises StreamGone after ``close``."""
         if self._closed:
             raise StreamGone
-        self._seats.add(seat)
+        self._subscribers.add(subscriber)
         self.request_keyframe(KeyframeReason.JOIN)
         self._on_change()
 
-    def leave(self, seat: Seat) -> None:
+    def leave(self, subscriber: Subscriber) -> None:
         """Safe to repeat."""
-        self._seats.discard(seat)
+        self._subscribers.discard(subscriber)
         self._on_change()
 
     def close(self) -> None:
-        """The stream has gone, and all its seats with it. None can join any more."""
+        """The stream has gone, and all its subscribers with it. None can join any more."""
         self._closed = True
-        for seat in tuple(self._seats):
-            seat.close()
+        for subscriber in tuple(self._subscribers):
+            subscriber.close()
 
     def publish_threadsafe(self, packets: list[EncodedPacket]) -> None:
         """Any thread. After the loop has closed, packets go nowhere."""
@@ -108,8 +108,8 @@ class PacketHub:
         for packet in packets:
             self.size = packet.size
             self._sent.add(len(packet.data))
-            for seat in tuple(self._seats):
-                seat.push(packet)
+            for subscriber in tuple(self._subscribers):
+                subscriber.push(packet)
 
 
 class Subscription:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from streamd.media.frames import ByteImage, Picture, Planes, Scaler, planes_of
+from streamd.media.frames import ByteImage, Picture, Planes, Scaler, yuv_planes
 
 Polygon = Sequence[tuple[float, float]]
 
@@ -51,7 +51,7 @@ class Masks:
         if picture.format.name not in _PLANAR:
             picture = self._scaler.yuv420(picture, picture.width, picture.height)
         picture.make_writable()
-        planes = planes_of(picture)
+        planes = yuv_planes(picture)
         for plane, cover in zip(planes, self._covers_for(picture, planes), strict=True):
             cv2.copyTo(cover.color, cover.where, plane)
         return picture

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 
-from streamd.media.frames import ByteImage, Picture, canvas, planes_of
+from streamd.media.frames import ByteImage, Picture, canvas, yuv_planes
 from streamd.render.colormap import NEUTRAL
 
 BACKGROUND, TITLE, DETAIL = 28, 210, 140
@@ -24,7 +24,7 @@ class Notice:
 def draw_notice(notice: Notice, width: int, height: int) -> Picture:
     """yuv420p of this (even) size, gray. Hershey fonts have ASCII only: all else shows as "?"."""
     picture = canvas(width, height)
-    y, u, v = planes_of(picture)
+    y, u, v = yuv_planes(picture)
     y[:], u[:], v[:] = BACKGROUND, NEUTRAL, NEUTRAL
     _centred(y, notice.title, height * 0.48, height / 9, TITLE)
     _centred(y, notice.detail, height * 0.62, height / 22, DETAIL)

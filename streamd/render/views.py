@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from streamd.config.sections import View
-from streamd.media.frames import ByteImage, FloatImage, Picture, Planes, Scaler, canvas, planes_of
+from streamd.media.frames import ByteImage, FloatImage, Picture, Planes, Scaler, canvas, yuv_planes
 from streamd.render.colormap import GRAY_Y, INFERNO_U, INFERNO_V, INFERNO_Y, NEUTRAL
 
 WIDE_VIEWS = ("side-by-side", "rgbd")
@@ -57,11 +57,11 @@ class Renderer:
             return target
         self._drawn.add((view, light))
         if light:
-            full = planes_of(self.draw(view))
-            for plane, small in zip(full, planes_of(target), strict=True):
+            full = yuv_planes(self.draw(view))
+            for plane, small in zip(full, yuv_planes(target), strict=True):
                 cv2.resize(plane, (small.shape[1], small.shape[0]), dst=small, interpolation=cv2.INTER_AREA)
         else:
-            self._draw(view, planes_of(target))
+            self._draw(view, yuv_planes(target))
         return target
 
     def _draw(self, view: View, planes: Planes) -> None:
@@ -97,7 +97,7 @@ class Renderer:
 
     def _source(self) -> Planes:
         assert self._picture is not None
-        return planes_of(self._scaler.yuv420(self._picture, *self._size))
+        return yuv_planes(self._scaler.yuv420(self._picture, *self._size))
 
 
 def _halves(planes: Planes) -> tuple[Planes, Planes]:

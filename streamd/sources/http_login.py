@@ -57,10 +57,10 @@ class Challenge:
 
     def _digest(self, method: str, target: str, user: bytes, password: bytes) -> str:
         algorithm = self.fields.get("algorithm", "MD5")
-        hash_of = _HASHES[algorithm.lower().removesuffix("-sess")]
+        algorithm_hash = _HASHES[algorithm.lower().removesuffix("-sess")]
 
         def hashed(*parts: bytes) -> bytes:
-            return hash_of(b":".join(parts)).hexdigest().encode("ascii")
+            return algorithm_hash(b":".join(parts)).hexdigest().encode("ascii")
 
         self.count += 1
         realm, nonce = (os.fsencode(self.fields.get(key, "")) for key in ("realm", "nonce"))

@@ -31,7 +31,7 @@ _ENUM_FRAMEINTERVALS = (3, 75, struct.Struct("=13I"))
 _Request = tuple[int, int, struct.Struct]
 ioctl = fcntl.ioctl
 """The only thing here that talks to a device: tests put their own in its place."""
-_MOST = 256
+_MAX_ENTRIES = 256
 """Answers to one enumeration: a driver that never says the end must not keep us for ever."""
 
 # Of a camera that takes any size, and any rate.
@@ -96,14 +96,14 @@ def camera(path: Path | str, dev: Path = DEV, sys: Path = SYS) -> Camera | None:
     except OSError as error:
         return _closed(Path(path), error, dev, sys)
     try:
-        return _asked(descriptor, node, dev)
+        return _query(descriptor, node, dev)
     except OSError:  # unplugged this moment, or no video device at all
         return None
     finally:
         os.close(descriptor)
 
 
-def trouble(number: int | None, path: str) -> str | None:
+def explain(number: int | None, path: str) -> str | None:
     """What an errno of a camera means and what to do about it; None for those that say nothing more."""
     if number == errno.EBUSY:
         return f"is in use by another program; `fuser -v {path}` shows which"
@@ -118,15 +118,15 @@ def trouble(number: int | None, path: str) -> str | None:
 
 def _closed(path: Path, error: OSError, dev: Path, sys: Path) -> Camera | None:
     """What is known of a node that does not open. Only the first node of a camera gives pictures."""
-    problem = trouble(error.errno, str(path))
+    problem = explain(error.errno, str(path))
     about = sys / "class/video4linux" / path.name
     if problem is None or error.errno == errno.ENOENT or _text(about / "index") not in ("", "0"):
         return None
     return Camera(str(path), _text(about / "name") or path.name, _stable_id(path, dev), "", (), problem)
 
 
-def _asked(descriptor: int, node: Path, dev: Path) -> Camera | None:
-    _, card, bus, _, all_caps, caps, *_ = _ask(descriptor, _QUERYCAP, b"", b"", b"", *[0] * 6)
+def _query(descriptor: int, node: Path, dev: Path) -> Camera | None:
+    _, card, bus, _, all_caps, caps, *_ = _ioctl(descriptor, _QUERYCAP, b"", b"", b"", *[0] * 6)
     caps = caps if all_caps & _DEVICE_CAPS else all_caps  # those of this node, not of its siblings for metadata
     if not caps & (_CAPTURE | _CAPTURE_MPLANE):
         return None
@@ -140,9 +140,9 @@ def _asked(descriptor: int, node: Path, dev: Path) -> Camera | None:
 def _busy(descriptor: int, path: str) -> str | None:
     """Asking for no buffers changes nothing, but only the owner of a streaming camera may."""
     try:
-        _ask(descriptor, _REQBUFS, 0, _BUF_CAPTURE, _MEMORY_MMAP, 0, 0)
+        _ioctl(descriptor, _REQBUFS, 0, _BUF_CAPTURE, _MEMORY_MMAP, 0, 0)
     except OSError as error:
-        return trouble(error.errno, path) if error.errno == errno.EBUSY else None
+        return explain(error.errno, path) if error.errno == errno.EBUSY else None
     return None
 
 
@@ -190,11 +190,11 @@ def _rates(descriptor: int, code: int, width: int, height: int) -> Iterator[Frac
 def _each(descriptor: int, request: _Request, *arguments: Any) -> Iterator[tuple[Any, ...]]:
     """Counts the index up until the driver says that there is no more."""
     with suppress(OSError):
-        for index in range(_MOST):
-            yield _ask(descriptor, request, index, *arguments)
+        for index in range(_MAX_ENTRIES):
+            yield _ioctl(descriptor, request, index, *arguments)
 
 
-def _ask(descriptor: int, request: _Request, *arguments: Any) -> tuple[Any, ...]:
+def _ioctl(descriptor: int, request: _Request, *arguments: Any) -> tuple[Any, ...]:
     """Raises OSError."""
     direction, number, layout = request
     code = direction << 30 | layout.size << 16 | ord("V") << 8 | number  # _IOC of asm-generic/ioctl.h

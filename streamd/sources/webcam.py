@@ -151,7 +151,7 @@ class WebcamSource(Source):
     def _with_advice(self, error: SourceError, camera: v4l2.Camera | None, delivered: bool) -> SourceError:
         """The same with what a person can do about it."""
         number = getattr(error.__cause__, "errno", None)
-        if reason := v4l2.trouble(number, self.device):
+        if reason := v4l2.explain(number, self.device):
             denied = number in (errno.EACCES, errno.EPERM)
             kind = SourceRejected if denied else SourceEnded if delivered else SourceUnreachable
             return kind(self.name, reason)

@@ -95,7 +95,7 @@ class Access:
         if kind.lower() == "bearer" and self.tokens.configured:
             return Identity(self.log_in(request, token.strip()), "bearer")
         anonymous = self.without_token(request)
-        scope = self.sessions.scope_of(request.cookies.get(cookie_name(request), ""))
+        scope = self.sessions.scope(request.cookies.get(cookie_name(request), ""))
         return Identity(anonymous, "nobody") if scope is None else Identity(max(scope, anonymous), "cookie")
 
     def without_token(self, request: web.Request) -> Scope:
@@ -108,7 +108,7 @@ class Access:
         if wait_s > 0:
             headers = {"Retry-After": str(math.ceil(wait_s))}
             raise Refusal(429, "too_many_failures", "too many wrong tokens from this address: wait", headers)
-        scope = self.tokens.scope_of(token)
+        scope = self.tokens.scope(token)
         if scope is None:
             self.failures.note(request.remote)
             raise unauthorized("bad_token", "this token is not one of those configured", ' error="invalid_token"')

@@ -33,11 +33,11 @@ def described(status: StreamStatus) -> dict[str, Any]:
         "flicker": status.flicker,
         "overlay_alpha": status.settings.overlay_alpha,
         "views": list(VIEWS),
-        "settings": settings_of(status.settings),
+        "settings": described_settings(status.settings),
     }
-    return json if status.is_in_force else json | {"wanted": settings_of(status.wanted)}
+    return json if status.is_in_force else json | {"wanted": described_settings(status.wanted)}
 
 
-def settings_of(config: StreamConfig) -> dict[str, Any]:
+def described_settings(config: StreamConfig) -> dict[str, Any]:
     """Every key, passwords as ***."""
     return config.model_dump(mode="json") | {"source": redact_source(config.source)}

@@ -49,7 +49,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     return response
 
 
-class Subscriber:
+class EventQueue:
     """What waits for one client: every change, and the newest statistics."""
 
     def __init__(self) -> None:
@@ -85,12 +85,12 @@ class Subscriber:
 
 
 class Broadcaster:
-    """Makes each event once for all subscribers. Lives on the event loop; works while there are any."""
+    """Makes each event once for all clients. Lives on the event loop; works while there are any."""
 
     def __init__(self, streams: Fleet, describe: Callable[[], dict[str, Any]]) -> None:
         self._streams = streams
         self._describe = describe
-        self._clients: set[Subscriber] = set()
+        self._clients: set[EventQueue] = set()
         self._newest: bytes | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._closed = False
@@ -100,12 +100,12 @@ class Broadcaster:
         return len(self._clients)
 
     @contextmanager
-    def join(self) -> Iterator[Subscriber]:
+    def join(self) -> Iterator[EventQueue]:
         """Raises Refusal when there are too many."""
         if self.clients >= MAX_CLIENTS or self._closed:
             message = f"all {MAX_CLIENTS} places for events are taken; try again"
             raise Refusal(503, "full", message, {"Retry-After": str(RETRY_AFTER_S)})
-        client = Subscriber()
+        client = EventQueue()
         self._clients.add(client)
         if self._ticker is None:
             self._streams.watchers.add(self._changed)

@@ -27,7 +27,7 @@ from streamd.streams.stream import Stream
 from streamd.web.context import CONTEXT
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, Whole
-from streamd.web.requests import stream_of
+from streamd.web.requests import find_stream
 from streamd.web.routes import Route
 from streamd.web.streaming import CHECK_S, alive, keep_short, send
 from streamd.web.tokens import Scope
@@ -47,7 +47,7 @@ _HEADERS = {
 
 
 async def mjpeg(request: web.Request) -> web.StreamResponse:
-    stream, view, fps = stream_of(request), VIEW.read(request), FPS.read(request)
+    stream, view, fps = find_stream(request), VIEW.read(request), FPS.read(request)
     if request.method == "HEAD":
         return web.Response(headers=_HEADERS)
     memory = request.app[CONTEXT].memory
@@ -56,7 +56,7 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         keep_short(request)
-        while alive(request) and not client.feed.closed and stream_of(request) is stream and not memory.sheds(view):
+        while alive(request) and not client.feed.closed and find_stream(request) is stream and not memory.sheds(view):
             part = await client.next()
             if part is not None and not await send(request, response, part):
                 break

@@ -61,7 +61,7 @@ async def depth(request: web.Request) -> web.StreamResponse:
     running = status.info.spec.name if status.info else status.wanted
     if wanted and wanted != running:
         raise Refusal(409, "not_running", f"model {shortened(wanted)} is not running, {running} is")
-    with UPLOADS.share() as take:
+    with UPLOADS.reserve() as take:
         data = await _image(request, take)
         work = partial(depth_of_picture, data, context.service, view, format)
         made = await finished(context.uploads.submit(work, owner=request.remote))
@@ -98,7 +98,7 @@ async def send_picture(request: web.Request, data: memoryview, format: PictureFo
     headers = {"Content-Disposition": f'inline; filename="{stem}.{extension}"', "Cache-Control": "no-store"}
     response = web.StreamResponse(headers=headers)
     response.content_type, response.content_length = CONTENT_TYPES[format], len(data)
-    with ANSWERS.share() as take:
+    with ANSWERS.reserve() as take:
         take(len(data))
         await response.prepare(request)
         if request.method != "HEAD":

@@ -22,7 +22,7 @@ from streamd.web.description import described
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, Header, Text, Whole, shortened
 from streamd.web.ranges import Part, parse_range
-from streamd.web.requests import BODY_ERRORS, json_object, stream_of
+from streamd.web.requests import BODY_ERRORS, find_stream, json_object
 from streamd.web.routes import Body, Route
 from streamd.web.schemas import (
     NOTHING,
@@ -59,7 +59,7 @@ DISK_TIMEOUT_S = 10.0
 
 async def start(request: web.Request) -> web.Response:
     """What is recorded already goes on. The answer has the views that are wanted, and those that are recorded."""
-    stream = stream_of(request)
+    stream = find_stream(request)
     views = _views(await json_object(request, HINT))
     if request.app[CONTEXT].recording.directory is None:
         raise Refusal(409, "not_configured", "nowhere to record to: set recording.directory")
@@ -71,7 +71,7 @@ async def start(request: web.Request) -> web.Response:
 
 async def stop(request: web.Request) -> web.Response:
     """The views of the query and of the body; none named: all. Answers when their files are complete."""
-    stream = stream_of(request)
+    stream = find_stream(request)
     views = _views(await json_object(request, HINT))
     views += [VIEW.parse(view) for view in request.query.getall("view", [])]
     await stream.stop_recording(views)

@@ -27,7 +27,7 @@ BODY_ERRORS = (400, 408, 413, 415, 422)
 """How a body is refused."""
 
 
-def stream_of(request: web.Request) -> Stream:
+def find_stream(request: web.Request) -> Stream:
     name = request.match_info["name"]
     stream = request.app[CONTEXT].streams.get(name)
     if stream is None:
@@ -47,7 +47,7 @@ class ByteBudget:
         self._left = max_bytes
 
     @contextmanager
-    def share(self) -> Iterator[Callable[[int], None]]:
+    def reserve(self) -> Iterator[Callable[[int], None]]:
         """Gives ``take(count)``, which raises Refusal when that is not left; all is given back at the end."""
         taken = 0
 

@@ -20,7 +20,7 @@ from streamd.web.description import described
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, picture_format
 from streamd.web.pictures import send_picture
-from streamd.web.requests import BODY_ERRORS, MAX_SETTINGS_BYTES, json_object, stream_of, unknown_stream
+from streamd.web.requests import BODY_ERRORS, MAX_SETTINGS_BYTES, find_stream, json_object, unknown_stream
 from streamd.web.routes import Body, Route
 from streamd.web.schemas import PICTURES, STREAM, json_content, reference
 from streamd.web.tokens import Scope
@@ -48,7 +48,7 @@ def describe(context: WebContext) -> dict[str, Any]:
 
 
 async def show_stream(request: web.Request) -> web.Response:
-    return web.json_response(described(stream_of(request).status) | {"model": _model(request.app[CONTEXT])})
+    return web.json_response(described(find_stream(request).status) | {"model": _model(request.app[CONTEXT])})
 
 
 async def put_stream(request: web.Request) -> web.Response:
@@ -75,7 +75,7 @@ async def _change(request: web.Request, make: Settings) -> web.Response:
     """Answers when the settings are in force; 202 when that takes longer. Raises ConfigError, with every problem."""
     name, streams = request.match_info["name"], request.app[CONTEXT].streams
     created = await streams.change(name, make)
-    stream = stream_of(request)  # it may have been removed again meanwhile
+    stream = find_stream(request)  # it may have been removed again meanwhile
     with suppress(TimeoutError):
         async with asyncio.timeout(IN_FORCE_S):
             await stream.settings_in_force()
@@ -86,7 +86,7 @@ async def _change(request: web.Request, make: Settings) -> web.Response:
 
 async def delete_stream(request: web.Request) -> web.Response:
     """Answers when nothing of it is left: files complete, viewers gone."""
-    stream = stream_of(request)
+    stream = find_stream(request)
     try:
         await request.app[CONTEXT].streams.remove(stream.name)
     except KeyError:  # somebody else was faster
@@ -95,7 +95,7 @@ async def delete_stream(request: web.Request) -> web.Response:
 
 
 async def snapshot(request: web.Request) -> web.StreamResponse:
-    stream, context = stream_of(request), request.app[CONTEXT]
+    stream, context = find_stream(request), request.app[CONTEXT]
     view, format = VIEW.read(request), FORMAT.read(request)
     try:
         data = await asyncio.wait_for(context.stills.make(stream, view, format), SNAPSHOT_TIMEOUT_S)

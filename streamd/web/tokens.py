@@ -43,7 +43,7 @@ class Tokens:
     def configured(self) -> bool:
         return bool(self._known)
 
-    def scope_of(self, token: str) -> Scope | None:
+    def scope(self, token: str) -> Scope | None:
         """None for one that is not known. Takes the same time for each."""
         digest = _digest(token)
         found = [scope for known, scope in self._known if hmac.compare_digest(known, digest)]
@@ -75,7 +75,7 @@ class Sessions:
             self._sessions.popitem(last=False)
         return id
 
-    def scope_of(self, id: str) -> Scope | None:
+    def scope(self, id: str) -> Scope | None:
         """None when it has expired, or never was."""
         digest, now = _digest(id), self._clock()
         scope, used = self._sessions.pop(digest, (Scope.OPEN, now - SESSION_S))

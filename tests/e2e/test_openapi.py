@@ -19,7 +19,7 @@ from tests.support.schemathesis_hooks import SPARE, STREAM
 ROOT = Path(__file__).parents[2]
 EXAMPLES = 15
 """Of each method of each path, besides those that follow from the description."""
-LEAST_CASES = 500
+MIN_CASES = 500
 ENDLESS = ("/api/v1/events", "/api/v1/streams/{name}/mjpeg")
 CHECKS = (
     "status_code_conformance",  # a 500 is described nowhere, a 503 where there is one
@@ -77,7 +77,7 @@ def test_every_answer_is_as_described(site: Daemon, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"(\d+) generated", done.stdout)
     assert found, done.stdout
-    assert int(found[1]) >= LEAST_CASES
+    assert int(found[1]) >= MIN_CASES
     # It got through to what is behind the checks.
     assert asked(har) >= {
         ("GET", f"/api/v1/streams/{STREAM}/snapshot", 200),

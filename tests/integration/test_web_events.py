@@ -16,7 +16,7 @@ from streamd.config.sections import StreamConfig
 from streamd.streams.status import StreamStatus
 from streamd.web import events, streams
 from streamd.web.description import described
-from streamd.web.events import BROADCASTER, Subscriber
+from streamd.web.events import BROADCASTER, EventQueue
 from tests.integration.web_site import Site, served
 from tests.support.waiting import timeout
 
@@ -144,7 +144,7 @@ async def test_there_are_places_for_so_many(site: Site, monkeypatch: pytest.Monk
 async def test_one_who_does_not_read_is_let_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """And does not keep others waiting."""
     monkeypatch.setattr(events, "MAX_WAITING", 3)
-    client = Subscriber()
+    client = EventQueue()
     for _ in range(3):
         client.change(b"x")
     assert not client.closed
@@ -155,7 +155,7 @@ async def test_one_who_does_not_read_is_let_go(site: Site, monkeypatch: pytest.M
 
 
 async def test_of_statistics_the_newest_waits(site: Site) -> None:
-    client = Subscriber()
+    client = EventQueue()
     client.statistics(b"old ")
     client.change(b"change ")
     client.statistics(b"new ")

@@ -17,7 +17,7 @@ _LEVELS = (
 _FPS = 30
 
 
-def level_of(width: int, height: int) -> int:
+def h264_level(width: int, height: int) -> int:
     """level_idc for a picture of this size at 30 fps: 31 up to 1280x720, 40 for 1920x1080."""
     blocks = math.ceil(width / 16) * math.ceil(height / 16)
     return next(
@@ -32,5 +32,5 @@ def with_level(answer_sdp: str, size: tuple[int, int] | None) -> str:
     """
     if size is None:
         return answer_sdp
-    level = f"{level_of(*size):02x}"
+    level = f"{h264_level(*size):02x}"
     return re.sub(r"(profile-level-id=[0-9a-fA-F]{4})[0-9a-fA-F]{2}", rf"\g<1>{level}", answer_sdp)

@@ -53,7 +53,7 @@ class WebRtcSink:
     def session(self, session_id: str) -> Session | None:
         return self._sessions.get(session_id)
 
-    def sessions_of(self, stream: str) -> list[Session]:
+    def stream_sessions(self, stream: str) -> list[Session]:
         return [session for session in self._sessions.values() if session.stream == stream]
 
     async def open(self, offer_sdp: str, hubs: Hubs, metrics: StreamMetrics, *, stream: str, view: str) -> Session:

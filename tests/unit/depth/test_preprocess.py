@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamd.depth.models import MODELS, Preprocessing
 from streamd.depth.preprocess import VideoPreprocessor, network_size, still_input
-from streamd.media.frames import ByteImage, FloatImage, planes_of
+from streamd.media.frames import ByteImage, FloatImage, yuv_planes
 
 MIDAS = MODELS["midas_small"].preprocessing
 EMBEDDED = MODELS["embedded"].preprocessing
@@ -118,7 +118,7 @@ def test_video_comes_close_to_a_still(how: Preprocessing, form: str, size: tuple
 def test_red_is_red_however_it_is_coded(colorspace: int, color_range: int, codes: tuple[int, int, int]) -> None:
     frame = av.VideoFrame(64, 64, "yuv420p")
     frame.colorspace, frame.color_range = colorspace, color_range
-    for plane, code in zip(planes_of(frame), codes, strict=True):
+    for plane, code in zip(yuv_planes(frame), codes, strict=True):
         plane[:] = code
     for how in (MIDAS, EMBEDDED):
         planes, _ = VideoPreprocessor()(frame, how)

@@ -15,8 +15,8 @@ SIZES = (v4l2.Size(640, 480, (Fraction(30),)), v4l2.Size(1280, 720, (Fraction(30
 CAMERA = v4l2.Camera(
     "/dev/video0", "HD Cam", "/dev/v4l/by-id/usb-HD", "usb-1", (v4l2.PixelFormat("MJPG", "Motion-JPEG", SIZES),)
 )
-LOCKED = v4l2.Camera("/dev/video0", "HD Cam", None, "", (), v4l2.trouble(13, "/dev/video0"))
-BUSY = v4l2.Camera("/dev/video0", "HD Cam", None, "", CAMERA.formats, v4l2.trouble(16, "/dev/video0"))
+LOCKED = v4l2.Camera("/dev/video0", "HD Cam", None, "", (), v4l2.explain(13, "/dev/video0"))
+BUSY = v4l2.Camera("/dev/video0", "HD Cam", None, "", CAMERA.formats, v4l2.explain(16, "/dev/video0"))
 
 
 class TestInputs:

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from streamd.media.frames import CLOCK_RATE, Scaler, Stamp, StampClock, canvas, planes_of
+from streamd.media.frames import CLOCK_RATE, Scaler, Stamp, StampClock, canvas, yuv_planes
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_age_is_the_time_since_capture(now: list[float]) -> None:
 @pytest.mark.parametrize(("width", "height"), [(2, 2), (62, 34), (320, 180), (1366, 768)])
 def test_planes_are_the_pictures_own_memory_without_its_padding(width: int, height: int) -> None:
     picture = canvas(width, height)
-    planes = planes_of(picture)
+    planes = yuv_planes(picture)
     assert [plane.shape for plane in planes] == [(height, width), (height // 2, width // 2), (height // 2, width // 2)]
     for value, plane in enumerate(planes, start=40):
         plane[:] = value
@@ -66,15 +66,15 @@ def test_scaling_to_yuv_is_bt601_in_limited_range() -> None:
     colours = {(255, 255, 255): (235, 128, 128), (0, 0, 0): (16, 128, 128), (255, 0, 0): (81, 90, 240)}
     for rgb, yuv in colours.items():
         picture = av.VideoFrame.from_ndarray(np.full((64, 64, 3), rgb, np.uint8), format="rgb24")
-        found = tuple(int(plane[8, 8]) for plane in planes_of(Scaler().yuv420(picture, 64, 64)))
+        found = tuple(int(plane[8, 8]) for plane in yuv_planes(Scaler().yuv420(picture, 64, 64)))
         assert found == pytest.approx(yuv, abs=2)
 
 
 def test_a_picture_that_is_right_already_is_not_copied() -> None:
     picture = canvas(64, 48)
     picture.colorspace, picture.color_range = 6, 1
-    same = planes_of(Scaler().yuv420(picture, 64, 48))[0]
-    planes_of(picture)[0][:] = 7
+    same = yuv_planes(Scaler().yuv420(picture, 64, 48))[0]
+    yuv_planes(picture)[0][:] = 7
     assert (same == 7).all()
 
 
@@ -82,9 +82,9 @@ def test_hd_colours_become_bt601() -> None:
     """Red in BT.709 is (63, 102, 240); taken for BT.601 it would come out too dark."""
     picture = canvas(64, 48)
     picture.colorspace, picture.color_range = 1, 1
-    for plane, value in zip(planes_of(picture), (63, 102, 240), strict=True):
+    for plane, value in zip(yuv_planes(picture), (63, 102, 240), strict=True):
         plane[:] = value
-    found = [int(plane[9, 9]) for plane in planes_of(Scaler().yuv420(picture, 64, 48))]
+    found = [int(plane[9, 9]) for plane in yuv_planes(Scaler().yuv420(picture, 64, 48))]
     assert found == pytest.approx([81, 90, 240], abs=2)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from streamd.media.frames import canvas, planes_of
+from streamd.media.frames import canvas, yuv_planes
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y
 
 
@@ -11,7 +11,7 @@ def decoded(y: int, u: int, v: int) -> np.ndarray:
     """What a player shows of one colour: swscale, BT.601 limited range."""
     picture = canvas(16, 16)
     picture.colorspace, picture.color_range = 6, 1
-    for plane, code in zip(planes_of(picture), (y, u, v), strict=True):
+    for plane, code in zip(yuv_planes(picture), (y, u, v), strict=True):
         plane[:] = code
     return picture.to_ndarray(format="rgb24")[8, 8].astype(int)
 
@@ -34,7 +34,7 @@ def test_readers_that_know_nothing_but_bt601_see_it_too() -> None:
     """OpenCV's own conversion ignores the headers."""
     codes = np.arange(256, dtype=np.uint8)
     picture = canvas(512, 2)
-    y, u, v = planes_of(picture)
+    y, u, v = yuv_planes(picture)
     y[:], u[:], v[:] = np.repeat(INFERNO_Y, 2), INFERNO_U, INFERNO_V
     rgb = cv2.cvtColor(picture.to_ndarray(), cv2.COLOR_YUV2RGB_I420)[0, ::2].astype(int)
     assert np.abs(rgb - INFERNO_RGB[codes]).max() <= 4

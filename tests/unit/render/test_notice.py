@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamd.media.frames import planes_of
+from streamd.media.frames import yuv_planes
 from streamd.render.notice import BACKGROUND, Notice, draw_notice
 
 
@@ -11,7 +11,7 @@ from streamd.render.notice import BACKGROUND, Notice, draw_notice
 @pytest.mark.parametrize("detail", ["", "connection refused", "a reason of many words, " * 20, "straße 日本\n%s"])
 def test_any_size_and_any_text_is_drawn_within_the_picture(size: tuple[int, int], detail: str) -> None:
     picture = draw_notice(Notice("NO SIGNAL", detail), *size)
-    y, u, v = planes_of(picture)
+    y, u, v = yuv_planes(picture)
     assert (picture.width, picture.height) == size
     assert (u == 128).all()
     assert (v == 128).all()

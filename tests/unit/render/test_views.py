@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamd.config.sections import VIEWS
-from streamd.media.frames import ByteImage, FloatImage, Picture, planes_of
+from streamd.media.frames import ByteImage, FloatImage, Picture, yuv_planes
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y
 from streamd.render.views import Renderer, draw_still, published_size
 
@@ -26,7 +26,7 @@ def photo(width: int = WIDTH, height: int = HEIGHT) -> Picture:
     """Dark above, bright below; a tint."""
     picture = av.VideoFrame(width, height, "yuv420p")
     picture.colorspace, picture.color_range = 6, 1
-    y, u, v = planes_of(picture)
+    y, u, v = yuv_planes(picture)
     y[: height // 2], y[height // 2 :], u[:], v[:] = 40, 200, 110, 140
     return picture
 
@@ -36,11 +36,11 @@ def drawn(
 ) -> list[ByteImage]:
     renderer = Renderer(overlay_alpha)
     renderer.begin(ramp() if normalised is None else normalised, picture or photo(), None)
-    return [plane.copy() for plane in planes_of(renderer.draw(view))]  # type: ignore[arg-type]
+    return [plane.copy() for plane in yuv_planes(renderer.draw(view))]  # type: ignore[arg-type]
 
 
 def is_photo(planes: list[ByteImage]) -> bool:
-    return all((plane == own).all() for plane, own in zip(planes, planes_of(photo()), strict=True))
+    return all((plane == own).all() for plane, own in zip(planes, yuv_planes(photo()), strict=True))
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -96,7 +96,7 @@ def test_wide_views_have_the_picture_left_and_depth_right(view: str, depth: str)
 @pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0])
 def test_overlay_blends(alpha: float) -> None:
     planes = drawn("overlay", overlay_alpha=alpha)
-    for found, depth, own in zip(planes, drawn("depth"), planes_of(photo()), strict=True):
+    for found, depth, own in zip(planes, drawn("depth"), yuv_planes(photo()), strict=True):
         expected = alpha * depth.astype(float) + (1 - alpha) * own
         np.testing.assert_allclose(found, expected, atol=1)
 
@@ -106,7 +106,7 @@ def test_drawing_leaves_the_source_alone() -> None:
     picture = photo()
     for view in VIEWS:
         drawn(view, picture=picture)
-    assert is_photo([plane.copy() for plane in planes_of(picture)])
+    assert is_photo([plane.copy() for plane in yuv_planes(picture)])
 
 
 def test_any_pixel_format_comes_in() -> None:

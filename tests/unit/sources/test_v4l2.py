@@ -213,7 +213,7 @@ def test_any_size_means_the_usual_ones_and_the_largest(machine: Machine) -> None
 def test_a_driver_that_counts_for_ever(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     node = Node(formats={"YUYV": {(640, 480): [(1, 30)]}})
     monkeypatch.setattr(node, "nth", lambda items, index: items[0])
-    monkeypatch.setattr(v4l2, "_MOST", 4)
+    monkeypatch.setattr(v4l2, "_MAX_ENTRIES", 4)
     machine.plug(0, node)
     assert [len(pixels.sizes) for pixels in machine.cameras()[0].formats] == [4] * 4
 

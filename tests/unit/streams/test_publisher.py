@@ -17,7 +17,7 @@ from streamd.concurrency.mailbox import Mailbox
 from streamd.config.sections import StreamConfig, View
 from streamd.errors import EncodeError
 from streamd.media import encode
-from streamd.media.frames import CLOCK_RATE, DepthFrame, EncodedPacket, Provenance, Stamp, StampClock, planes_of
+from streamd.media.frames import CLOCK_RATE, DepthFrame, EncodedPacket, Provenance, Stamp, StampClock, yuv_planes
 from streamd.media.hub import Rendition
 from streamd.render.notice import Notice
 from streamd.states import KeyframeReason
@@ -83,7 +83,7 @@ class Bench:
     def put(self, count: int = 1, size: tuple[int, int] = (64, 48)) -> None:
         for _ in range(count):
             picture = av.VideoFrame(*size, "yuv420p")
-            for plane in planes_of(picture):
+            for plane in yuv_planes(picture):
                 plane[:] = 128
             now = time.monotonic()
             stamp = Stamp(self._count, int((now - self._began) * CLOCK_RATE) + self._count, now)

@@ -16,7 +16,7 @@ import pytest
 
 from streamd.config.sections import FORMATS, VIEWS, PictureFormat, StreamConfig, View
 from streamd.errors import Busy, PictureError
-from streamd.media.frames import DepthFrame, NormalisedFrame, Provenance, Scaler, Stamp, planes_of
+from streamd.media.frames import DepthFrame, NormalisedFrame, Provenance, Scaler, Stamp, yuv_planes
 from streamd.render.colormap import INFERNO_RGB
 from streamd.streams import stills
 from streamd.streams.stills import MAX_STILLS, MAX_STILLS_PER_STREAM, Stills, make_still
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(10)
 def frame(sequence: int = 0, size: tuple[int, int] = (192, 128)) -> NormalisedFrame:
     """Gray, with depth that grows to the right."""
     picture = av.VideoFrame(*size, "yuv420p")
-    for plane in planes_of(picture):
+    for plane in yuv_planes(picture):
         plane[:] = 128
     depth = np.tile(np.linspace(0, 10, 32, dtype=np.float32), (16, 1))
     provenance = Provenance("embedded", "ab", "inverse_depth", "openvino", "fp32")

@@ -285,6 +285,6 @@ def test_no_token_stays_in_memory() -> None:
 
 def test_a_token_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIEWERS", VIEW)
-    assert Access(ServerConfig(view_tokens=("env:VIEWERS",))).tokens.scope_of(VIEW) == Scope.VIEW
+    assert Access(ServerConfig(view_tokens=("env:VIEWERS",))).tokens.scope(VIEW) == Scope.VIEW
     with pytest.raises(ConfigError, match=r"^server.view_tokens: the environment variable NOBODY"):
         Access(ServerConfig(view_tokens=("env:NOBODY",)))

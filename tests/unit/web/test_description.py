@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from streamd.config.sections import StreamConfig
-from streamd.web.description import described, settings_of
+from streamd.web.description import described, described_settings
 from tests.unit.streams.test_status import CONFIG, STATUS
 
 
@@ -29,4 +29,4 @@ def test_what_is_wanted_is_shown_only_while_it_is_not_in_force() -> None:
 
 
 def test_settings_are_every_key_in_force() -> None:
-    assert set(settings_of(CONFIG)) == set(StreamConfig.model_fields)
+    assert set(described_settings(CONFIG)) == set(StreamConfig.model_fields)

@@ -33,14 +33,14 @@ async def test_a_body_is_as_long_as_it_may_be_and_no_longer() -> None:
 
 async def test_there_is_memory_for_so_many_together_and_all_is_given_back() -> None:
     budget = ByteBudget(12)
-    with budget.share() as take:
+    with budget.reserve() as take:
         await read_of(b"12345678", take=take)
-        with pytest.raises(Refusal) as refusal, budget.share() as other:
+        with pytest.raises(Refusal) as refusal, budget.reserve() as other:
             await read_of(b"1234", b"5", take=other)
         assert refusal.value.status == 503
-        with budget.share() as other:
+        with budget.reserve() as other:
             await read_of(b"1234", take=other)
-    with budget.share() as take:
+    with budget.reserve() as take:
         take(12)
         with pytest.raises(Refusal):
             take(1)

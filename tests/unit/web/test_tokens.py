@@ -39,7 +39,7 @@ def test_what_a_token_may(
     view: tuple[str, ...], control: tuple[str, ...], view_scope: Scope | None, control_scope: Scope | None
 ) -> None:
     known = Tokens(view, control)
-    assert (known.scope_of("v"), known.scope_of("c"), known.scope_of("")) == (view_scope, control_scope, None)
+    assert (known.scope("v"), known.scope("c"), known.scope("")) == (view_scope, control_scope, None)
     assert known.configured == bool(view or control)
 
 
@@ -55,7 +55,7 @@ def test_every_token_is_compared_whichever_is_right(monkeypatch: pytest.MonkeyPa
     known = Tokens(("one", "two"), ("three",))
     for token in ("one", "three", "none", "\udcff"):
         compared.clear()
-        known.scope_of(token)
+        known.scope(token)
         assert len(compared) == 3
 
 
@@ -63,11 +63,11 @@ class TestSessions:
     def test_an_id_stands_for_its_scope_until_it_is_closed(self, clock: Clock) -> None:
         sessions = Sessions(clock)
         one, other = sessions.open(Scope.VIEW), sessions.open(Scope.CONTROL)
-        assert (sessions.scope_of(one), sessions.scope_of(other)) == (Scope.VIEW, Scope.CONTROL)
+        assert (sessions.scope(one), sessions.scope(other)) == (Scope.VIEW, Scope.CONTROL)
         sessions.close(one)
         sessions.close(one)
-        assert (sessions.scope_of(one), sessions.scope_of(other)) == (None, Scope.CONTROL)
-        assert sessions.scope_of("") is None
+        assert (sessions.scope(one), sessions.scope(other)) == (None, Scope.CONTROL)
+        assert sessions.scope("") is None
         assert len(sessions) == 1
 
     def test_it_expires_when_it_is_not_used(self, clock: Clock) -> None:
@@ -75,18 +75,18 @@ class TestSessions:
         id = sessions.open(Scope.VIEW)
         for _ in range(3):
             clock.now += SESSION_S - 1
-            assert sessions.scope_of(id) == Scope.VIEW
+            assert sessions.scope(id) == Scope.VIEW
         clock.now += SESSION_S
-        assert sessions.scope_of(id) is None
+        assert sessions.scope(id) is None
         assert len(sessions) == 0
 
     def test_the_one_not_used_for_longest_goes_first(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tokens, "MAX_SESSIONS", 2)
         sessions = Sessions(clock)
         first, second = sessions.open(Scope.VIEW), sessions.open(Scope.VIEW)
-        sessions.scope_of(first)
+        sessions.scope(first)
         sessions.open(Scope.VIEW)
-        assert (sessions.scope_of(first), sessions.scope_of(second)) == (Scope.VIEW, None)
+        assert (sessions.scope(first), sessions.scope(second)) == (Scope.VIEW, None)
 
     def test_ids_are_not_kept(self) -> None:
         sessions = Sessions()
@@ -139,6 +139,6 @@ class TestFailures:
 def test_a_token_may_be_configured_by_its_digest() -> None:
     digest = hashlib.sha256(b"long enough").hexdigest()
     tokens = Tokens([f"sha256:{digest}"])
-    assert tokens.scope_of("long enough") is not None
-    assert tokens.scope_of(f"sha256:{digest}") is None, "who reads the file does not know the token"
-    assert tokens.scope_of(digest) is None
+    assert tokens.scope("long enough") is not None
+    assert tokens.scope(f"sha256:{digest}") is None, "who reads the file does not know the token"
+    assert tokens.scope(digest) is None

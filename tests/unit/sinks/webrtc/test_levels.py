@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamd.sinks.webrtc.levels import level_of, with_level
+from streamd.sinks.webrtc.levels import h264_level, with_level
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from streamd.sinks.webrtc.levels import level_of, with_level
     ],
 )
 def test_levels(size: tuple[int, int], level: int) -> None:
-    assert level_of(*size) == level
+    assert h264_level(*size) == level
     answer = "a=fmtp:99 packetization-mode=1;profile-level-id=42e01f;x=1"
     assert f"profile-level-id=42e0{level:02x};x=1" in with_level(answer, size)
     assert with_level(answer, None) == answer
