@@ -24,7 +24,7 @@ def test_a_configuration_is_valid(recipe: str) -> None:
     parse(tomllib.loads(recipe))
 
 
-def test_a_recipe_for_the_network_says_who_may_control() -> None:
+def test_a_recipe_for_the_network_names_who_may_control() -> None:
     for document in DOCUMENTS:
         for recipe in re.findall(r"^```toml\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL):
             server = tomllib.loads(recipe).get("server", {})

@@ -29,17 +29,17 @@ def test_promtool_accepts_configuration_and_rules() -> None:
 
 
 @needs_prometheus
-def test_rules_do_what_their_tests_say() -> None:
+def test_rules_pass_their_tests() -> None:
     promtool("test", "rules", RULES / "rules_test.yml")
 
 
-def test_recorded_names_tell_level_metric_and_operations() -> None:
+def test_recorded_names_hold_level_metric_and_operations() -> None:
     for rule in rules("recording_rules.yml"):
         assert re.fullmatch(r"(stream|stream_stage|stream_reason|instance):streamd_\w+:\w+", rule["record"])
 
 
 @pytest.mark.parametrize("alert", ALERTS.values(), ids=ALERTS.keys())
-def test_an_alert_tells_what_to_do(alert: dict[str, Any]) -> None:
+def test_an_alert_has_a_runbook(alert: dict[str, Any]) -> None:
     assert alert["alert"].startswith("Streamd")
     assert alert["labels"].keys() == {"severity"}
     assert alert["labels"]["severity"] in ("critical", "warning")

@@ -70,7 +70,7 @@ def test_the_page_logs_in(site: Daemon) -> None:
     assert ask(site, "POST", f"/whep/{NAME}", body=b"v=0", **foreign).error == (400, "bad_offer")
 
 
-def test_no_token_is_told(site: Daemon) -> None:
+def test_no_token_is_shown(site: Daemon) -> None:
     ask(site, "GET", "/api/v1/streams", LOOK)
     ask(site, "GET", "/api/v1/streams", "guess-what-it-is")
     told = [site.log, site.out, Path(f"/proc/{site.pid}/cmdline").read_text()]

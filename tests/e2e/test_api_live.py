@@ -77,7 +77,7 @@ def test_many_watch_and_nothing_is_left(site: Daemon) -> None:
     until("their connections are closed", lambda: len(list(open_files.iterdir())) <= before + 1)
 
 
-def test_events_tell_of_streams_that_come_and_go(site: Daemon) -> None:
+def test_events_report_streams_that_come_and_go(site: Daemon) -> None:
     with opened(site, "/api/v1/events") as response:
         told = event(response, "statistics")
         assert [stream["name"] for stream in told["streams"]] == [NAME]

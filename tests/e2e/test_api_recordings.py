@@ -48,7 +48,7 @@ def test_start_watch_stop_seek(daemon: StartDaemon, tmp_path: Path) -> None:
     assert tail.body == (folder / str(done["path"])).read_bytes()[-100:]
 
 
-def test_after_a_power_cut_it_is_told_and_can_be_played(daemon: StartDaemon, tmp_path: Path) -> None:
+def test_after_a_power_cut_it_is_marked_and_can_be_played(daemon: StartDaemon, tmp_path: Path) -> None:
     folder = tmp_path / "recordings"
     running = daemon(SOURCE, "--record", folder).until_ready()
     until("a second is on the disk", lambda: int(str(newest(running).get("size_bytes", 0))) > 5000)

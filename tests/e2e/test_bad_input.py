@@ -96,7 +96,7 @@ class TestConfiguration:
         assert (done.code, done.stdout) == (BAD_CONFIG, "")
         assert done.complaint.startswith("streamd: streams.porch.max_fsp: unknown key")
 
-    def test_check_tells_all_problems_at_once(self, home: Path, tmp_path: Path) -> None:
+    def test_check_reports_all_problems_at_once(self, home: Path, tmp_path: Path) -> None:
         file = tmp_path / "bad.toml"
         file.write_text(
             '[server]\nlisten = "x"\n[model]\ninput_size = 100\n[streams.a]\n[streams."b c"]\nsource = "demo:"\n'
@@ -107,7 +107,7 @@ class TestConfiguration:
         assert sorted(places) == ["model.input_size", "server.listen", "streams.a.source", "streams.b c"]
         assert "model.input_size: 100: " in done.stderr
 
-    def test_check_tells_no_password(self, home: Path, tmp_path: Path) -> None:
+    def test_check_shows_no_password(self, home: Path, tmp_path: Path) -> None:
         file = tmp_path / "secret.toml"
         file.write_text(
             '[streams.a]\nsource = ["rtsp://user:secret@camera/x"]\ntransport = "rtsp://user:secret@camera/x"\n'

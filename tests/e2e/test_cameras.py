@@ -136,7 +136,7 @@ def test_depth_of_a_camera(running: Daemon, kind: str) -> None:
     assert yellow[2] < 90, yellow
 
 
-def test_nobody_is_told_the_passwords(running: Daemon) -> None:
+def test_passwords_are_shown_nowhere(running: Daemon) -> None:
     told = running.log + "".join(running.get(path).text for path in ("/api/v1/streams", "/readyz", "/metrics"))
     assert "s3cret" not in told
 

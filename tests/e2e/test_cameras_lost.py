@@ -186,7 +186,7 @@ BAD_LINES = {
 }
 
 
-def test_lines_that_say_nothing(
+def test_lines_without_meaning(
     daemon: StartDaemon, camera: StartCamera, proxy: Callable[[int], Proxy], tmp_path: Path
 ) -> None:
     """All side by side: each is noticed in its time; those that heal give pictures again."""

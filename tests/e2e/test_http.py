@@ -76,7 +76,7 @@ class TestHealth:
         assert site.get("/healthz").status == 200
         assert site.get("/readyz").status == 200
 
-    def test_not_ready_says_why(self, daemon: StartDaemon) -> None:
+    def test_not_ready_reports_why(self, daemon: StartDaemon) -> None:
         """No weights and nothing to fall back on: it lives, and waits."""
         away = {"STREAMD_MODEL__NAME": "midas_small", "STREAMD_MODEL__FALLBACK": '""', "STREAMD_HOME": "/nonexistent"}
         running = daemon("demo:", model="", **away)
@@ -131,7 +131,7 @@ class TestMetrics:
         assert answer.text.endswith("# EOF\n")
         assert "streamd_frames_captured" in {family.name for family in parse_open_metrics(answer.text)}  # type: ignore[no-untyped-call]
 
-    def test_what_they_say(self, site: Daemon) -> None:
+    def test_their_content(self, site: Daemon) -> None:
         metrics = site.metrics()
         assert metrics.value("streamd_stream_state", stream=NAME, state="running") == 1
         assert metrics.value("streamd_stream_state", stream=NAME) == 1
@@ -349,7 +349,7 @@ class TestErrors:
         body, headers = form("image", bars.read_bytes())
         assert site.request("POST", "/api/v1/depth", body[:300], headers).error == (422, "bad_picture")
 
-    def test_a_body_that_is_not_encoded_as_it_says(self, site: Daemon) -> None:
+    def test_a_body_that_is_not_encoded_as_its_header_names(self, site: Daemon) -> None:
         headers = PNG | {"Content-Encoding": "gzip"}
         assert site.request("POST", "/api/v1/depth", b"not gzip at all", headers).error == (422, "bad_picture")
 
@@ -410,7 +410,7 @@ class TestSecrets:
         config.write_text("".join(f"[streams.{name}]\nsource = {json.dumps(url)}\n" for name, url in sources.items()))
         return daemon("--debug", "--config", config, "rtsp://user:secret@127.0.0.1:9/arg")
 
-    def test_are_told_to_nobody(self, guarded: Daemon) -> None:
+    def test_are_shown_nowhere(self, guarded: Daemon) -> None:
         names = ("gate", "yard", "door", "127.0.0.1-arg")
         until("all have failed once", lambda: {guarded.state(name) for name in names} == {"reconnecting"})
         until(

@@ -99,7 +99,7 @@ async def all_answered(watcher: Prometheus, queries: dict[str, str]) -> None:
 # -- queries ----------------------------------------------------------------------------------
 
 
-def test_promtool_finds_nothing_to_complain_of(running: Daemon) -> None:
+def test_promtool_finds_no_fault(running: Daemon) -> None:
     promtool("check", "metrics", stdin=running.get("/metrics").text)
 
 
@@ -118,7 +118,7 @@ async def test_every_rule_has_data(running: Daemon, watcher: Prometheus) -> None
     assert {rule["health"] for rule in watcher.rules("record") + watcher.rules("alert")} == {"ok"}
 
 
-def test_a_dead_camera_is_told_and_a_sleeping_one_is_not(running: Daemon, watcher: Prometheus) -> None:
+def test_a_dead_camera_raises_an_alert_and_a_sleeping_one_does_not(running: Daemon, watcher: Prometheus) -> None:
     def streams_of(alert: str) -> set[str]:
         return {each["labels"]["stream"] for each in watcher.alerts() if each["labels"]["alertname"] == alert}
 
@@ -168,7 +168,7 @@ def all_of(daemon: Daemon, stream: str) -> Series:
     return frozenset((name, labels) for name, labels in series(daemon) if ("stream", stream) in labels)
 
 
-async def test_labels_say_what_the_configuration_allows(running: Daemon) -> None:
+async def test_labels_come_from_the_configuration_alone(running: Daemon) -> None:
     async with viewing(running, viewers=2):
         samples = (await asyncio.to_thread(running.metrics)).samples
         model = (await asyncio.to_thread(running.stream, "live"))["model"]

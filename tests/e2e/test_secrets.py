@@ -411,7 +411,7 @@ def test_what_other_users_of_the_machine_see(case: Case) -> None:
         assert not SCANNER.found(Path(f"/proc/{pid}/cmdline").read_bytes())
 
 
-def test_the_worker_is_told_nothing(case: Case) -> None:
+def test_the_worker_gets_no_secret(case: Case) -> None:
     environment = Path(f"/proc/{case.daemon.worker()}/environ").read_bytes()
     assert b"STREAMD_HOME=" in environment
     assert not SCANNER.found(environment)

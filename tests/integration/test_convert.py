@@ -66,7 +66,7 @@ def test_colours_are_inferno_and_depth_moves(run: Convert, tmp_path: Path) -> No
     assert np.abs(frames[0] - frames[-1]).mean() > 1
 
 
-def test_readers_are_told_the_colours(run: Convert, tmp_path: Path) -> None:
+def test_headers_name_the_colours(run: Convert, tmp_path: Path) -> None:
     run(write_clip(tmp_path / "in.mp4", 3), tmp_path / "out.mp4")
     frame = frames_of(tmp_path / "out.mp4")[0]
     assert (frame.colorspace, frame.color_range) == (6, 1)
@@ -199,7 +199,7 @@ def test_outputs_of_other_kinds_fail_in_one_line_or_work(run: Convert, tmp_path:
         assert len(frames_of(tmp_path / output)) == 5
 
 
-def test_sound_that_the_container_cannot_hold_is_said(run: Convert, tmp_path: Path) -> None:
+def test_sound_that_the_container_cannot_hold_is_reported(run: Convert, tmp_path: Path) -> None:
     source = tmp_path / "in.mkv"
     with av.open(str(source), "w") as container:
         video = container.add_stream("libx264", rate=25)

@@ -301,7 +301,7 @@ class TestLoss:
             "depth worker memory: 601 MB resident, allowed are 600"
         ]
 
-    def test_a_worker_that_is_too_big_from_the_start_is_said(
+    def test_a_worker_that_is_too_big_from_the_start_is_reported(
         self, make_service: MakeService, shared_service: DepthService, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         other = shared_service.worker_pid
@@ -406,7 +406,7 @@ class TestEnd:
         with pytest.raises(InferenceFailed):
             service.wait_ready()
 
-    def test_who_waits_for_a_service_is_told_of_its_end(self, make_service: MakeService) -> None:
+    def test_waiting_for_a_service_ends_with_it(self, make_service: MakeService) -> None:
         service = make_service(weights="/none", fallback="")
         waiter = threads.start("waiter", lambda: service.wait_ready(20))
         service.close()
@@ -466,7 +466,7 @@ class TestChoice:
         assert service.worker_memory() < 0.9 * 1e6 * ModelConfig().memory_limit_mb
         assert notes(service).lost == []
 
-    def test_bad_weights_are_said_and_the_stand_in_runs(
+    def test_bad_weights_are_reported_and_the_fall_back_runs(
         self, make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What the converter makes of them is its own test."""
@@ -489,7 +489,7 @@ class TestChoice:
         assert infer(service, noise(128, 64)).shape == (64, 128)
 
 
-def test_a_runtime_that_does_not_start_says_why() -> None:
+def test_a_runtime_that_does_not_start_reports_why() -> None:
     lost: list[InferenceFailed] = []
     job = WorkerJob("embedded", "nonsense", "fp32", "/none", "/tmp", 1, 1, 2, 256)
     worker = WorkerProcess(job, deadline_s=3, memory_limit_bytes=2**40, on_exit=lost.append)
@@ -589,7 +589,7 @@ class TestLeases:
         with lazy.leased(), replaced_within(lazy, 10) as worker:
             os.kill(worker, signal.SIGKILL)
 
-    def test_what_cannot_be_made_ready_is_said_before_anyone_needs_it(
+    def test_what_cannot_be_made_ready_is_reported_before_anyone_needs_it(
         self, make_service: MakeService, tmp_path: Path
     ) -> None:
         (tmp_path / "bad.pt").write_bytes(b"nothing")

@@ -456,7 +456,7 @@ class TestDoctor:
         made = await probe.call(config, loopback=True)
         assert [each.failed for each in made] == ["", "ICE"]
 
-    async def test_no_port_is_told(self) -> None:
+    async def test_no_port_is_reported(self) -> None:
         wanted = free_ports(1)
         config = WebRtcConfig(interfaces=LO, udp_ports=str(wanted[0]))
         with ports.bind("127.0.0.1", wanted), pytest.raises(NoPort):

@@ -265,7 +265,7 @@ def test_kill_9_costs_a_second_at_most(tmp_path: Path) -> None:
     assert times == [Fraction(n, FPS) for n in range(len(times))]
 
 
-def test_a_full_disk_ends_the_recording_and_says_so(tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_recording_and_is_reported(tmp_path: Path) -> None:
     bench = Bench(tmp_path, min_free=1e18)
     bench.push(*Camera().film(3))
     failure = bench.recorder.finished.exception(scaled(5))

@@ -158,7 +158,7 @@ def test_a_link_out_of_a_media_directory(clips: Callable[[str], Path], tmp_path:
     assert numbers(open_source(config, threading.Event()), 3) == [0, 1, 2], "of the configuration file it may"
 
 
-def test_probe_tells_what_is_in_it(clips: Callable[[str], Path]) -> None:
+def test_probe_reports_what_is_in_it(clips: Callable[[str], Path]) -> None:
     source = source_of(clips("plain.mp4"))
     assert isinstance(source, FileSource)
     assert source.probe() == FileInfo(192, 112, Fraction(25), 30)
@@ -205,7 +205,9 @@ def make(folder: Path, kind: str) -> Path:
     ],
 )
 @pytest.mark.parametrize("loop", [False, True])
-def test_what_is_no_video_is_said(tmp_path: Path, kind: str, error: type[SourceError], reason: str, loop: bool) -> None:
+def test_what_is_no_video_is_reported(
+    tmp_path: Path, kind: str, error: type[SourceError], reason: str, loop: bool
+) -> None:
     path = make(tmp_path, kind)
     with pytest.raises(SourceError) as caught:
         numbers(source_of(path, loop=loop))
@@ -248,6 +250,6 @@ def test_live_test_patterns_take_their_time() -> None:
     assert time.monotonic() - started > 0.3
 
 
-def test_a_bad_graph_is_said() -> None:
+def test_a_bad_graph_is_reported() -> None:
     with pytest.raises(SourceError, match=r"^lavfi:nonsense=1: "):
         numbers(source_of("lavfi:nonsense=1"))

@@ -303,7 +303,7 @@ def test_a_new_size_in_mid_stream_over_rtsp(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["cuda", "qsv", "drm", "amf"])
-def test_without_the_hardware_it_decodes_in_software_and_says_so_once(
+def test_without_the_hardware_it_decodes_in_software_and_logs_it_once(
     clip: Path, kind: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There is none here; what happens with one is not tested."""

@@ -225,14 +225,14 @@ class TestSilenceBeforeThePicture:
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )
-    def test_is_told_within_the_time_to_open(self, name: str, script: Script) -> None:
+    def test_is_reported_within_the_time_to_open(self, name: str, script: Script) -> None:
         with peer(script) as address:
             error, _ = ends_within(source_of(address, transport="auto"), OPEN_S)
         assert type(error) is SourceUnreachable
         assert error.reason in ("no answer within 1 s", "no video within 1 s")
 
     @pytest.mark.parametrize("answer", [b"", b"\xff\x00garbage\r\n\r\n" * 50, b"HTTP/1.0 404 Not Found\r\n\r\n"])
-    def test_nonsense_is_told_at_once(self, answer: bytes) -> None:
+    def test_nonsense_is_reported_at_once(self, answer: bytes) -> None:
         with peer(says(answer)) as address:
             error, _ = ends_within(source_of(address), 0)
         assert type(error) is SourceUnsupported

@@ -73,7 +73,7 @@ async def test_every_route_is_behind_the_check(site: Site) -> None:
         assert passed == allowed, (method, route, answers)
 
 
-async def test_a_refusal_says_how_to_do_better(site: Site) -> None:
+async def test_a_refusal_names_the_remedy(site: Site) -> None:
     none, bad = await site.get("/api/v1/streams"), await site.get("/api/v1/streams", Authorization="Bearer wrong")
     assert (none.error, none.headers["WWW-Authenticate"]) == ((401, "unauthorized"), 'Bearer realm="streamd"')
     assert bad.error == (401, "bad_token")
@@ -97,7 +97,7 @@ async def test_players_on_other_pages_can_read_a_refusal(site: Site) -> None:
     assert (await site.ask("POST", "/whep/porch", b"v=0", **headers)).error == (400, "bad_offer")
 
 
-async def test_what_is_not_there_or_not_allowed_tells_nothing_else(site: Site) -> None:
+async def test_what_is_not_there_or_not_allowed_reveals_nothing_else(site: Site) -> None:
     assert (await site.get("/nothing")).error == (404, "not_found")
     assert (await site.ask("DELETE", "/healthz")).error == (405, "method_not_allowed")
 

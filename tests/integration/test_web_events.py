@@ -80,7 +80,7 @@ async def test_it_begins_with_what_all_streams_do(site: Site) -> None:
     await gone(site)
 
 
-async def test_changes_are_told_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_changes_are_sent_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "STATISTICS_S", 3600.0)
     async with listening(site) as listener:
         await listener.event("statistics")

@@ -167,7 +167,7 @@ async def test_a_still_scene_is_shown_again_so_that_proxies_stay(site: Site, mon
         assert await watcher.jpeg() == await watcher.jpeg()
 
 
-async def test_while_the_camera_is_away_it_says_so(site: Site) -> None:
+async def test_while_the_camera_is_away_it_shows_a_notice(site: Site) -> None:
     async with watching(site, "?fps=30") as watcher:
         await watcher.until_size(192, 112)
         site.cameras["porch"].end(SourceEnded("porch", "gone"))

@@ -125,7 +125,7 @@ class TestStartAndStop:
         site.stream().stop()
         assert (await site.put(RECORDING)).json["recording"] is False
 
-    async def test_a_full_disk_is_told(self, tmp_path: Path) -> None:
+    async def test_a_full_disk_is_reported(self, tmp_path: Path) -> None:
         async with served(recording=RecordingConfig(directory=tmp_path, min_free_gb=1e9)) as site:
             await site.film(count=3)
             await site.until(lambda: site.stream().status.recording_error)
@@ -241,7 +241,7 @@ class TestDownload:
             changed = await site.get(self.PATH, Range="bytes=5-9", If_Range=validator)
             assert (changed.status, len(changed.body)) == (200, 1_000_004)
 
-    async def test_a_file_that_becomes_shorter_meanwhile_is_not_told_as_whole(
+    async def test_a_file_that_becomes_shorter_meanwhile_is_not_sent_as_whole(
         self, site: Site, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(recordings, "CHUNK_BYTES", 400_000)
@@ -380,7 +380,7 @@ class TestADiskThatHangs:
 
         return wait
 
-    async def test_who_asks_is_told_and_nothing_else_waits(self, hung: Site) -> None:
+    async def test_a_request_is_refused_and_nothing_else_waits(self, hung: Site) -> None:
         path = f"/recordings/porch/{NAME}"
         for method, target in (("GET", LIST), ("GET", path), ("DELETE", path)):
             reply = await hung.ask(method, target)

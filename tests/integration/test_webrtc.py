@@ -720,7 +720,7 @@ async def test_a_viewer_on_a_bad_link_goes_on_in_the_light_rendition(
     assert not site.camera.hub("depth", light=True).watched
 
 
-async def test_viewers_are_told_the_ice_servers_but_strangers_are_not(camera: Camera) -> None:
+async def test_viewers_get_the_ice_servers_but_strangers_do_not(camera: Camera) -> None:
     servers = [{"urls": ["turn:192.0.2.1:3478"], "username": "u", "credential": "hunter22"}]
     async with served(camera, WebRtcSink(WebRtcConfig.model_validate({"ice_servers": servers}))) as site:
         told = (await site.request("GET", "/whep/porch")).headers["Link"]

@@ -52,7 +52,7 @@ def test_a_source_has_a_short_name(source: str, name: str) -> None:
     assert _named([source]) == {name: source}
 
 
-def test_sources_of_one_name_are_told_apart() -> None:
+def test_sources_of_one_name_get_different_names() -> None:
     assert list(_named(["a/x.mp4", "b/x.mp4", "c/x.mp4"])) == ["x", "x-2", "x-3"]
 
 
@@ -65,7 +65,7 @@ def test_sources_of_one_name_are_told_apart() -> None:
         "rtsp://cam/user=admin_password=hunter2_channel=1",
     ],
 )
-def test_a_name_tells_no_password(source: str) -> None:
+def test_a_name_shows_no_password(source: str) -> None:
     (name,) = _named([source])
     assert "ter2" not in name
     assert name.startswith("cam")
@@ -181,7 +181,7 @@ class TestDoctor:
             (("problem", "problem"), 1, "streamd: doctor: 2 problems\n"),
         ],
     )
-    def test_the_exit_code_tells_of_problems(
+    def test_the_exit_code_reports_problems(
         self,
         finds: Callable[..., None],
         capsys: pytest.CaptureFixture[str],
@@ -209,7 +209,7 @@ class TestDoctor:
         assert outcome("doctor", "--config", str(file)) == 0
         assert capsys.readouterr().out.startswith(f"ok      config     {file} is valid\n")
 
-    def test_a_bad_one_is_told_beside_the_rest(
+    def test_a_bad_one_is_reported_beside_the_rest(
         self, finds: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         finds("ok")
@@ -270,7 +270,7 @@ class TestRun:
             ("", None, "is a directory, not a video"),
         ],
     )
-    def test_a_source_that_cannot_be_is_said_at_once(
+    def test_a_source_that_cannot_be_is_reported_at_once(
         self,
         configs: list[Any],
         tmp_path: Path,

@@ -16,7 +16,7 @@ from tests.support.waiting import scaled, until
 pytestmark = pytest.mark.timeout(10)
 
 
-def test_the_latest_wins_and_the_skipped_are_told() -> None:
+def test_the_latest_wins_and_the_skipped_are_reported() -> None:
     skipped: list[int] = []
     box: Mailbox[int] = Mailbox(on_skip=skipped.append)
     for number in range(5):
@@ -107,7 +107,7 @@ def test_close_may_discard_what_waits() -> None:
         box.get()
 
 
-def test_it_tells_whether_what_waits_is_still_wanted() -> None:
+def test_it_shows_whether_what_waits_is_still_wanted() -> None:
     box: Mailbox[int] = Mailbox()
     assert (box.closed, box.discarded) == (False, False)
     box.close()

@@ -69,7 +69,7 @@ def test_a_caller_refuses_more_than_its_capacity() -> None:
     caller.close()
 
 
-def test_close_does_not_wait_for_long_when_told_so() -> None:
+def test_close_waits_no_longer_than_its_timeout() -> None:
     caller, began, gate = SerialExecutor("caller"), threading.Event(), threading.Event()
 
     def hang() -> bool:

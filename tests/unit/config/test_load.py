@@ -17,7 +17,7 @@ def problems(data: dict[str, Any], environment: dict[str, str] | None = None) ->
     return str(caught.value).splitlines()
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     bad = {
         "server": {"listen": "nowhere"},
         "model": {"name": "x", "timeout_s": -1},
@@ -107,5 +107,5 @@ def test_the_environment_reaches_every_kind_of_key() -> None:
         ),
     ],
 )
-def test_a_bad_environment_is_told_as_a_bad_file_is(environment: dict[str, str], line: str) -> None:
+def test_a_bad_environment_is_reported_as_a_bad_file_is(environment: dict[str, str], line: str) -> None:
     assert problems({}, environment) == [line]

@@ -26,7 +26,7 @@ def test_the_reference_explains_every_key() -> None:
             assert any(line.startswith((f"{key} =", f"# {key} =")) for line in block.splitlines()), key
 
 
-def test_the_reference_tells_types_and_limits() -> None:
+def test_the_reference_names_types_and_limits() -> None:
     text = schema.reference()
     for line in (
         "#   whole number, at least 64, at most 1024, a multiple of 32",

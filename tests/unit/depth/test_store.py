@@ -103,7 +103,7 @@ class TestFetch:
         assert box.files() == INSTALLED
         assert box.checked == [OFFICIAL]
 
-    def test_manifest_tells_where_it_came_from(self, box: Box, server: FileServer) -> None:
+    def test_manifest_names_its_origin(self, box: Box, server: FileServer) -> None:
         box.fetch()
         manifest = json.loads((box.home / "manifest.json").read_text())
         assert manifest["origin"] == server.url

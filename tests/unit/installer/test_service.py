@@ -14,7 +14,7 @@ def test_knows_the_environment_that_it_runs_in(live: Box, code: Code) -> None:
     assert service.environment() == live.root / "opt/streamd/versions/0.1.0-first000"
 
 
-def test_a_restart_says_why_it_failed(live: Box, code: Code) -> None:
+def test_a_restart_reports_why_it_failed(live: Box, code: Code) -> None:
     live.install()
     service = Service(live.machine)
     assert service.restart() == ""

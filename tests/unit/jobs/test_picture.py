@@ -45,7 +45,7 @@ def test_a_picture_that_kills_worker_after_worker_is_given_up() -> None:
     assert len(service.waiting) <= 3
 
 
-def test_what_keeps_the_network_away_is_told() -> None:
+def test_what_keeps_the_network_away_is_reported() -> None:
     service = PlayedService(info=None)
     service.failure = WeightsRejected("a.pt", "cut short")
     with pytest.raises(WeightsRejected):

@@ -93,7 +93,7 @@ def test_what_was_put_in_comes_out() -> None:
     assert np.abs(luma - picture_of(20).to_ndarray(format="gray")).mean() < 3
 
 
-def test_readers_are_told_the_colours() -> None:
+def test_headers_name_the_colours() -> None:
     (frame,) = decoded(encoded(LiveEncoder(WIDTH, HEIGHT), range(1)))
     assert (frame.colorspace, frame.color_range) == (6, 1), "BT.601 in limited range"
 

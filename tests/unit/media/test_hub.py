@@ -123,7 +123,7 @@ async def test_who_overflowed_while_connecting_asks_when_it_starts_to_read() -> 
     assert got.pts == 9
 
 
-async def test_a_seat_never_holds_more_than_its_capacity() -> None:
+async def test_a_subscription_never_holds_more_than_its_capacity() -> None:
     bench = Bench(capacity=4)
     for i in range(1000):
         await bench.publish(packet(i, key=i % 7 == 0))

@@ -159,7 +159,7 @@ def test_every_error_of_ffmpeg_becomes_one_line() -> None:
         ("file:a.mp4", FileSource, False),
     ],
 )
-def test_the_form_of_a_source_tells_its_kind(source: str, kind: type, live: bool) -> None:
+def test_the_form_of_a_source_gives_its_kind(source: str, kind: type, live: bool) -> None:
     opened = open_source(StreamConfig(source=source), threading.Event())
     assert (type(opened), opened.live) == (kind, live)
 

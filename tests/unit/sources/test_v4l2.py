@@ -218,7 +218,7 @@ def test_a_driver_that_counts_for_ever(machine: Machine, monkeypatch: pytest.Mon
     assert [len(pixels.sizes) for pixels in machine.cameras()[0].formats] == [4] * 4
 
 
-def test_a_driver_that_says_nothing(machine: Machine) -> None:
+def test_a_driver_that_lists_nothing(machine: Machine) -> None:
     machine.plug(0, Node())
     assert machine.cameras()[0].formats == ()
 

@@ -134,7 +134,7 @@ def test_a_format_that_it_does_not_give_after_all(asked: Callable[..., list[dict
     ]
 
 
-def test_one_that_says_nothing_is_asked_for_motion_jpeg(asked: Callable[..., list[dict[str, str]]]) -> None:
+def test_one_that_lists_nothing_is_asked_for_motion_jpeg(asked: Callable[..., list[dict[str, str]]]) -> None:
     tries = asked(errno.EINVAL, errno.EBUSY)
     with pytest.raises(SourceUnreachable):
         next(source_of(height=1080).frames())
@@ -195,7 +195,7 @@ class TestReturn:
         source.await_return(60)
         assert len(looks) == 3
 
-    def test_one_that_was_there_all_the_time_is_waited_for_as_long_as_was_said(self, device: Path) -> None:
+    def test_one_that_was_there_all_the_time_gets_the_whole_delay(self, device: Path) -> None:
         device.touch()
         started = time.monotonic()
         source_of(f"v4l2:{device}").await_return(0.1)

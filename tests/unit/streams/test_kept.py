@@ -103,7 +103,7 @@ async def test_defaults_are_not_kept_so_that_they_may_change(file: Path) -> None
         "a bad name",
     ],
 )
-async def test_a_damaged_file_is_put_aside_and_said_in_one_line(
+async def test_a_damaged_file_is_put_aside_and_logged_in_one_line(
     file: Path, damaged: bytes, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(file, damaged)

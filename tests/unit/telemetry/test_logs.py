@@ -24,11 +24,11 @@ def said(capsys: pytest.CaptureFixture[str], **options: bool) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
 
-def test_commands_that_end_soon_say_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_that_end_soon_log_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, plain=True) == ["streamd: line 2 of rtsp://***@h/x"]
 
 
-def test_the_daemon_says_what_happens_and_when(
+def test_the_daemon_logs_what_happens_and_when(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
@@ -42,7 +42,7 @@ def test_journald_adds_the_time_itself(capsys: pytest.CaptureFixture[str], monke
     assert said(capsys) == ["<6>line 1 of rtsp://***@h/x", "<4>line 2 of rtsp://***@h/x"]
 
 
-def test_debug_says_everything_but_passwords(capsys: pytest.CaptureFixture[str]) -> None:
+def test_debug_logs_everything_but_passwords(capsys: pytest.CaptureFixture[str]) -> None:
     lines = said(capsys, debug=True)
     assert len(lines) == 4
     assert "hunter2" not in "".join(lines)
@@ -97,7 +97,7 @@ class TestCollapse:
             f"streamd: stream porch: lost: 100 (and {100 - logs.BURST} more like this)",
         ]
 
-    def test_what_is_no_fault_is_always_said(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_what_is_no_fault_is_always_logged(self, capsys: pytest.CaptureFixture[str]) -> None:
         logs.set_up()
         for _ in range(50):
             logging.getLogger("streamd").info("a viewer came")

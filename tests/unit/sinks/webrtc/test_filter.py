@@ -163,7 +163,7 @@ async def test_a_stranger_does_not_use_up_the_viewers_rate(here: Socket) -> None
     assert here.protocol.receive(here.check(), VIEWER)
 
 
-async def test_when_the_viewer_was_heard_last(here: Socket) -> None:
+async def test_the_time_of_the_last_packet_of_the_viewer(here: Socket) -> None:
     assert here.protocol.last_packet_at is None
     here.protocol.receive(CLIENT_HELLO, VIEWER)
     assert here.protocol.last_packet_at is None
