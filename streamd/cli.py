@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _report(error)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # a fault of ours, which a user cannot read either
         log.debug("traceback", exc_info=True)
@@ -78,7 +78,7 @@ def _hide_passwords() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage of everything."""
+    """Reports an error in one line, without the whole usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(UsageError.exit_code, f"{self.prog}: {redact(message)}; see {self.prog} --help\n")
@@ -198,7 +198,7 @@ def _named(sources: list[str]) -> dict[str, str]:
 
 
 def _look_at_files(config: Config, names: Iterable[str]) -> None:
-    """A file named on the command line that is missing or no video is a typing error: report it now."""
+    """Reports a file of the command line that is missing or no video at once: it is a typing error."""
     from streamd.sources import FileSource, open_source
 
     for name in names:

@@ -1,4 +1,4 @@
-"""The states of a stream and the reasons that metrics, API, logs and page give, each told once."""
+"""The states of a stream and the reasons that metrics, API, logs and page show, each defined once."""
 
 from __future__ import annotations
 

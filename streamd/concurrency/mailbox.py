@@ -85,7 +85,7 @@ class Mailbox(Generic[T]):
         return len(self._items)
 
     def result(self, future: Future[R]) -> R:
-        """What ``future`` gives, or raises. Raises Closed as soon as nobody wants what waits any more."""
+        """Waits for the result of ``future``. Raises its error; Closed when the mailbox is closed with ``discard``."""
         future.add_done_callback(lambda _: self._notify())
         with self._changed:
             self._changed.wait_for(lambda: future.done() or self._discarded)
@@ -103,7 +103,7 @@ class Mailbox(Generic[T]):
 
     @property
     def discarded(self) -> bool:
-        """Closed by someone who does not want what waits either."""
+        """Closed with ``discard``: the waiting items are not wanted either."""
         return self._discarded
 
     def wake(self) -> None:

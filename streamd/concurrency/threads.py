@@ -1,4 +1,4 @@
-"""The only place that starts threads: named, non-daemon, their failure never lost."""
+"""The only place that starts threads: named, non-daemon, and their failures are kept."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def call(name: str, run: Callable[[], T]) -> T:
 
 
 class Periodic:
-    """Calls something again and again in a thread of its own, which a dead disk may hold without harm."""
+    """Repeats a call in a thread of its own, which a dead disk may hold without harm."""
 
     def __init__(self, name: str, call: Callable[[threading.Event], object], every_s: float) -> None:
         """``call`` is given the event that is set when it shall end."""
@@ -190,7 +190,7 @@ def _outcome(future: Future[T], call: Callable[[], T]) -> Callable[[], None]:
 
 
 class SharedCall(Generic[T]):
-    """A call that may take long, made in a thread of its own: who asks while it runs shares its result."""
+    """A slow call, made in a thread of its own. All that ask while it runs share its result."""
 
     def __init__(self, name: str, call: Callable[[], T]) -> None:
         self._name = name

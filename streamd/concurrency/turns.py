@@ -1,4 +1,4 @@
-"""Who may use what there is little of: a fair semaphore."""
+"""A fair semaphore: turns are given in the order of arrival."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ POLL_S = 0.25
 
 
 class Turns:
-    """At most ``count`` at a time; who has waited longest is next. A threading.Semaphore lets
-    whoever comes back first push in: a fast camera would starve the others."""
+    """At most ``count`` at a time; the thread that has waited longest is next. A threading.Semaphore is
+    not fair: a fast camera would starve the others."""
 
     def __init__(self, count: int) -> None:
         self._lock = threading.Lock()

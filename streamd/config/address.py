@@ -1,5 +1,4 @@
-"""What the text of ``source =`` names. Read here and nowhere else: by the check of a configuration, the API, the
-sources themselves and the doctor."""
+"""The parser of ``source =``: the only one, for the check of a configuration, the API, the sources and the doctor."""
 
 from __future__ import annotations
 
@@ -81,10 +80,10 @@ class SourceAddress:
 
     @classmethod
     def parse(cls, source: str) -> SourceAddress:
-        """Raises ValueError, whose one line says what is wrong and shows no secret.
+        """Raises ValueError with the reason in one line, without secrets.
 
         Letters and ``://`` make a URL, whose scheme must be known; ``/dev/``, ``v4l2:``, ``lavfi:``, ``file:`` and
-        ``demo:`` are what they say; all else is a file, with a colon in it too.
+        ``demo:`` name those kinds; all else is a file, also with a colon in its name.
         """
         if not source:
             raise ValueError("must not be empty")

@@ -1,5 +1,5 @@
-"""Takes passwords and tokens out of everything that people or programs may read. One pass, whatever the text is:
-the time grows with its length and no faster."""
+"""Removes passwords and tokens from everything that people or programs may read. One pass: the time is linear in the
+length of any text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEY_END = re.compile(r"[^A-Za-z0-9_-]|\Z")
 
 
 def redact_source(source: str) -> str:
-    """A whole ``source =``: its login goes, whatever characters a password has, also those that end a URL in a text."""
+    """A whole ``source =`` without its login. A password may have any character, also one that ends a URL in a text."""
     scheme, separator, rest = source.partition("://")
     if separator and (length := _login_length(rest)):
         rest = f"{HIDDEN}@{rest[length:]}"

@@ -1,6 +1,6 @@
 """The child that holds torch: ``python -m streamd.depth.converter prepare|check``, started by artefact.py.
 
-The last line on stderr is the reason of a failure, the lines before it tell where the time went.
+The last line on stderr is the reason of a failure; the lines before it show where the time went.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The worker that answers now, or why none does: what the supervisor publishes and all others read."""
+"""The worker in use, or why there is none. The supervisor writes it; all others read it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Current:
             raise self.failure or InferenceFailed(WorkerEnd.STOPPED, "no model is ready")
 
     def is_ready(self, timeout_s: float) -> bool:
-        """Waits for a network to answer, whatever went wrong before."""
+        """Waits until a network can answer, also after a failure. False after ``timeout_s``."""
         with self._changed:
             self._changed.wait_for(lambda: self.serving or self._closed, timeout_s)
             return self.serving is not None
@@ -57,7 +57,7 @@ class Current:
             self._changed.notify_all()
 
     def withdraw(self) -> Serving | None:
-        """The one that served until now: nobody is sent to it any more."""
+        """Takes the serving worker out of use, and returns it."""
         with self._changed:
             serving, self.serving = self.serving, None
             return serving
@@ -71,7 +71,7 @@ class Current:
             return True
 
     def fail(self, error: StreamdError) -> bool:
-        """For those who wait, unless something serves. Whether it is news."""
+        """Reports the error to all that wait, unless a worker serves. Returns whether it is a new one."""
         with self._changed:
             news = str(error) != str(self.failure)
             if self.serving is None:
@@ -80,7 +80,7 @@ class Current:
             return news
 
     def close(self) -> None:
-        """Whoever waits learns that nothing more comes."""
+        """Ends all waits."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

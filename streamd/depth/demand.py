@@ -1,4 +1,4 @@
-"""Who needs depth now, and so whether a worker runs and how many inferences it runs side by side."""
+"""Counts the users of depth: whether a worker runs, and how many inferences it runs side by side."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 REST_AFTER_S = 10.0
-"""A worker that nobody needs any more is kept this long: who asks for stills asks again."""
+"""An unused worker is kept this long: a client that asks for stills asks again."""
 GROW_AFTER_S = 5.0
 SHRINK_AFTER_S = 60.0
-"""How long other streams than before must have run until a worker is replaced by one for so many."""
+"""How long the number of streams must stay changed until the worker is replaced by one for that number."""
 
 
 class Demand:
@@ -26,7 +26,7 @@ class Demand:
         self._streams = 0
         self._unneeded_since = -math.inf
         self._changed_at = -math.inf
-        """When the number of streams was last another."""
+        """When the number of streams last changed."""
 
     @property
     def any(self) -> bool:

@@ -1,4 +1,4 @@
-"""One large file over HTTP, carried on where it was cut."""
+"""Downloads one large file over HTTP; an interrupted download is resumed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Cut(Exception):
 
 
 def download(url: str, part: Path, progress: Progress) -> None:
-    """All of ``url`` into ``part``; whatever of it an earlier call left there is not asked for again.
+    """Downloads ``url`` into ``part``, and continues what an earlier call left there.
 
     Resumes (RFC 9110 section 14) only what the server's ETag or Last-Modified proves to be the same
     file, and by itself as long as each attempt brings something. Raises DepthError with what went

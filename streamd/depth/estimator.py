@@ -26,6 +26,6 @@ def as_inverse_depth(output: FloatImage, spec: ModelSpec) -> FloatImage:
     """Network output to relative inverse depth, larger is nearer.
 
     A network whose output grows with distance (LeReS) is turned round; it has no known scale or
-    shift either, so mirroring keeps all that it says about order.
+    shift either, so mirroring keeps the order of depths.
     """
     return output if spec.polarity == "inverse_depth" else -output

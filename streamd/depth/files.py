@@ -22,7 +22,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def one_line(path: Path) -> Iterator[None]:
-    """An OSError inside becomes a DepthError that names the file, ``path`` when it tells of none."""
+    """An OSError inside becomes a DepthError that names its file, or ``path`` when it has none."""
     try:
         yield
     except OSError as error:

@@ -37,7 +37,7 @@ class Launcher:
     def __init__(
         self, config: ModelConfig, store: ModelStore, stop: threading.Event, *, parallel: int, slots: int
     ) -> None:
-        """``stop`` ends whatever is under way. ``slots`` is the number of inferences that a worker may hold."""
+        """``stop`` ends a download or a start under way. ``slots``: how many inferences a worker may hold."""
         self._config = config
         self._store = store
         self._stop = stop

@@ -15,7 +15,7 @@ def network_size(width: int, height: int, how: Preprocessing) -> tuple[int, int]
     """(width, height) that the network sees of a picture of this size.
 
     MiDaS's ``Resize(256, 256, keep_aspect_ratio, multiple of 32, "upper_bound")``: rounds half
-    to even, so 1280x720 becomes 256x128 and 704x576 becomes 256x224. One step is the least, where
+    to even, so 1280x720 becomes 256x128 and 704x576 becomes 256x224. One step is the minimum, where
     the reference would make a side of 0.
     """
     scale = min(how.input_size / width, how.input_size / height)
@@ -78,7 +78,7 @@ class VideoPreprocessor:
 
 _PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
 _FULL = 2  # AVCOL_RANGE_JPEG
-# (Kr, Kb) by AVColorSpace; what is not said counts as BT.601, as in swscale and OpenCV.
+# (Kr, Kb) by AVColorSpace; an unspecified one counts as BT.601, as in swscale and OpenCV.
 _WEIGHTS = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
 _BT601 = (0.299, 0.114)
 

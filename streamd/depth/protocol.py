@@ -1,4 +1,4 @@
-"""How the daemon and its depth worker talk: small messages on a socket, pixels in shared memory.
+"""The protocol between the daemon and its depth worker: small messages on a socket, pixels in shared memory.
 
 The socket is SOCK_SEQPACKET, so a message arrives whole or not at all. The memory is a memfd that
 only the two processes hold: nothing is left behind in /dev/shm when one of them is killed.

@@ -24,7 +24,7 @@ class DepthService:
     final. The daemon starts on the fall-back when the wanted weights are missing, fetches them,
     and changes over when the new worker is ready; frames under way are still answered by the old.
 
-    A worker runs while somebody holds a lease. Without one all is only made ready for it.
+    A worker runs while there is a lease. Without one, the model is only prepared.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class DepthService:
         )
 
     def start(self, *, lazy: bool = False) -> None:
-        """``lazy`` is for those who lease; else a worker runs until ``close``."""
+        """``lazy``: a worker runs only while there is a lease; else until ``close``."""
         if not lazy:
             self._supervisor.demand.add(1)
         self._supervisor.start()
@@ -72,7 +72,7 @@ class DepthService:
         return self._current.wait_ready(timeout_s)
 
     def is_ready(self, timeout_s: float) -> bool:
-        """Waits for a network to answer, whatever went wrong before."""
+        """Waits until a network can answer, also after a failure. False after ``timeout_s``."""
         return self._current.is_ready(timeout_s)
 
     @property
@@ -110,7 +110,7 @@ class DepthService:
         return serving.worker.submit(planes, live=live)
 
     def recycle(self) -> None:
-        """Replaces the worker, which has grown. Nobody notices but by a short pause."""
+        """Replaces a worker that has grown. Callers see a short pause."""
         serving = self._current.serving
         if serving is not None:
             serving.worker.recycle()

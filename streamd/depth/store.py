@@ -1,7 +1,7 @@
 """The weights on this machine: built in, fetched or imported, each with a manifest of what it is.
 
 ``data/NAME/`` holds ``manifest.json`` and the file that it names. The file's name holds its digest,
-and it is in place before the manifest names it: whatever is cut short leaves the last good state.
+and it is in place before the manifest names it: an interrupted change leaves the last good state.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Verification:
 
 
 def default_directories(environment: Mapping[str, str] = os.environ) -> tuple[Path, Path]:
-    """(models, cache): below STREAMD_HOME, else where systemd says, else by the XDG rules."""
+    """(models, cache): below STREAMD_HOME, else systemd's directories, else by the XDG rules."""
     if home := environment.get("STREAMD_HOME"):
         return Path(home, "models"), Path(home, "cache")
     state = environment.get("STATE_DIRECTORY", "").split(":")[0]
@@ -142,7 +142,7 @@ class ModelStore:
             return manifest
 
     def import_file(self, name: str, file: Path) -> Manifest:
-        """Installs a copy of a local file once it loads; ``official`` of the manifest says what it is.
+        """Installs a copy of a local file once it loads. It need not be the published one: see ``Manifest.official``.
 
         Raises DepthError (unreadable, disk full), WeightsRejected, UsageError for a built-in model.
         """

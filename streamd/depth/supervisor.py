@@ -1,4 +1,4 @@
-"""Keeps a depth worker running while somebody needs one: starts, replaces, changes and rests it."""
+"""Keeps a depth worker running while there is demand: starts, replaces, changes and rests it."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Supervisor:
             self._stop.wait(next(delays))
 
     def _step(self) -> bool:
-        """Does what is due. Whether a worker was started where there was none."""
+        """Does what is due. Returns whether a worker was started where there was none."""
         if self.demand.rest_in_s() == 0.0:
             self._rest()
         elif self._current.serving is None:

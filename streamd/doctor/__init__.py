@@ -1,6 +1,6 @@
 """What works on this machine, and what to do about the rest.
 
-Each check is one small function. They import what they look at when they run, so that a part which is
+Each check is one small function. It imports what it checks when it runs, so that a part which is
 missing or broken is a finding, not the end. No finding holds a secret: sources are shown without theirs.
 """
 

@@ -25,4 +25,4 @@ class Finding:
 
 
 Check = Callable[[Config], Iterator[Finding]]
-"""Looks at one thing and yields what it finds; its name is what it looked at. Takes a second or two at most."""
+"""Checks one thing, which its name gives, and yields what it finds. Takes a second or two at most."""

@@ -16,7 +16,7 @@ REINSTALL = "pip install --force-reinstall --no-cache-dir av"
 
 
 def packages(config: Config) -> Iterator[Finding]:
-    """Torch and most others are not loaded, only looked up: that takes seconds and much memory."""
+    """Torch and most others are only looked up: to load them takes seconds and much memory."""
     versions = {name: _version(name) for name in _required()}
     missing = [name for name, version in versions.items() if version is None]
     found = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
@@ -88,7 +88,7 @@ def _has_codec(name: str, mode: Literal["r", "w"]) -> bool:
 
 
 def _has_tls() -> bool:
-    """FFmpeg has no list of protocols that PyAV shows: it says so when one is missing."""
+    """PyAV has no list of FFmpeg's protocols; opening one that is missing raises ProtocolNotFoundError."""
     import av
     import av.error
 

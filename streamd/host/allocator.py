@@ -1,4 +1,4 @@
-"""Keeps the memory of a process flat that lives for months: glibc's heaps and Python's garbage."""
+"""Keeps the memory of a long-lived process flat: glibc's heaps and Python's garbage collector."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def configure() -> None:
 
 
 def freeze_modules() -> None:
-    """What is here now stays, as all modules do: collections need not look at it again, and take less time."""
+    """Exempts what is loaded now, mostly modules, from garbage collection (gc.freeze): it then takes less time."""
     gc.collect()
     gc.freeze()
 
 
 def release_memory() -> None:
-    """Frees what viewers and cameras that have gone left behind. Stops the caller, and all of Python, for some ms.
+    """Frees the memory of viewers and cameras that have gone. Stops all Python threads for some ms.
 
-    aiortc's peers refer to themselves, and dozens of them pile up until Python looks by itself. Of what
+    aiortc's peers refer to themselves, and dozens of them pile up until Python collects by itself. Of what
     is free, glibc gives back only what is at the end of a heap, unless asked (malloc_trim(3)).
     """
     gc.collect()

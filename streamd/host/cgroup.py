@@ -1,4 +1,4 @@
-"""What a container or a systemd unit allows us: limits of control groups, versions 1 and 2."""
+"""Limits of control groups, versions 1 and 2: those of a container or a systemd unit."""
 
 from __future__ import annotations
 

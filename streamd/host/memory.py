@@ -77,7 +77,7 @@ class MemoryRelief:
     """Whether views are let go, and new viewers refused, because memory is short.
 
     From SHED_VIEWS on, for HOLD_S at least, and until memory is calm again below that step. Those who serve viewers
-    ask it; nobody is called. Event loop only.
+    ask it; it calls nobody. Event loop only.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -98,7 +98,7 @@ class MemoryRelief:
             self._until_s = None
 
     def sheds(self, view: str) -> bool:
-        """Whether those who see, or record, this view have to go: all but ``depth``, with their encoders."""
+        """Whether viewers and recordings of this view are let go, with its encoder: all but ``depth`` are."""
         return self.active and view != KEPT_VIEW
 
     def admit(self) -> None:

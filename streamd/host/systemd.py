@@ -2,8 +2,8 @@
 
 READY=1 goes out when the first depth frame of any stream has been published. Nobody waits for what may never
 come: it goes out at once when no stream is on its way any more (there is none, or each sleeps, has ended, has
-failed, or has found its camera away), and START_S after the network could run, whatever is missing then. STATUS=
-says what. The network's first preparation takes longer than any start should, so it asks for more time meanwhile.
+failed, or has found its camera away), and START_S after the network could run in any case. STATUS= names what is
+missing. The network's first preparation takes longer than any start should, so it asks for more time meanwhile.
 
 WATCHDOG=1 goes out from the event loop, so a loop that hangs sends none. Nor does a daemon that is stuck as a whole:
 streams get pictures, none publishes any, and starting them anew has not helped. One stream that is stuck beside
@@ -173,7 +173,7 @@ class SystemdLink:
         return min(STATUS_S, self._watchdog_s / 2) if self._watchdog_s else STATUS_S
 
     def _start(self, status: DaemonStatus, now: float) -> None:
-        """READY=1 when the rule at the top of this file says so."""
+        """READY=1 by the rule at the top of this file."""
         awaited = status.awaited()
         if status.model_state is ModelState.STARTING:
             self._network_since = None

@@ -1,4 +1,4 @@
-"""streamd as a systemd service of this machine: installed, upgraded, looked at, removed.
+"""streamd as a systemd service of this machine: installed, upgraded, inspected, removed.
 
 Needs Python's standard library only: `make install` runs it before anything else is there.
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write(place: Path, content: bytes, mode: int = 0o644) -> None:
-    """Whoever reads, at any moment, finds the old content or the new one."""
+    """Atomic: a reader finds the old content or the new one."""
     place.parent.mkdir(parents=True, exist_ok=True)
     new = _beside(place)
     with new.open("wb") as file:

@@ -1,4 +1,4 @@
-"""The versions side by side, and the two links that say which of them runs and which ran before.
+"""The versions side by side, and the two links to the one that runs and the one that ran before.
 
     PREFIX/versions/0.1.0-5f3a9c21/    one Python environment each
     PREFIX/current -> versions/...     what the unit starts

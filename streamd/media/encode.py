@@ -1,4 +1,4 @@
-"""The only encoder settings in the house: H.264 by x264, and VP8 for viewers without H.264."""
+"""The encoders and all their settings: H.264 by x264, and VP8 for viewers without H.264."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class LiveEncoder:
     ) -> None:
         self.size = (width, height)
         self.last_pts = after_pts
-        """Of the newest packet; the next comes later, whatever its stamp says."""
+        """Of the newest packet; the next always has a later one."""
         kbps = kbps or bitrate_kbps(width, height)
         self._codec: Codec = codec
         context = self._context = _context(codec, width, height)
@@ -105,7 +105,7 @@ class LiveEncoder:
 
     @property
     def keyframe_due(self) -> bool:
-        """Whether the next frame will be a keyframe because somebody asked."""
+        """Whether the next frame will be a keyframe because one was requested."""
         return self._wanted.is_set() and time.monotonic() - self._last_keyframe >= MIN_KEYFRAME_INTERVAL_S
 
     def encode(self, picture: Picture, stamp: Stamp, *, is_notice: bool = False) -> list[EncodedPacket]:

@@ -106,7 +106,7 @@ class DepthFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NormalisedFrame:
-    """What every view of a frame is drawn from. Nobody changes it: any thread may read it."""
+    """What every view of a frame is drawn from. Immutable: any thread may read it."""
 
     frame: DepthFrame
     normalised: FloatImage

@@ -21,7 +21,7 @@ QUEUE_PACKETS = 30
 
 
 class Rendition(NamedTuple):
-    """What one encoder makes, once for all who want it."""
+    """The output of one encoder, made once for all its subscribers."""
 
     view: View
     codec: Codec = "h264"

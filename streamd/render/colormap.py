@@ -1,6 +1,6 @@
 """Inferno as tables: depth to RGB for stills, depth to Y, U and V for video, with no RGB detour.
 
-Video is BT.601 limited range and says so in its headers: readers that heed the headers and those
+Video is BT.601 limited range, and its headers declare it: readers that use the headers and those
 that assume BT.601 (OpenCV's) then see the same colours.
 """
 

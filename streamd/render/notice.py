@@ -15,7 +15,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(frozen=True)
 class Notice:
-    """A title of a word or two, and a line that says more."""
+    """A title of a word or two, and a line of explanation."""
 
     title: str
     detail: str = ""

@@ -52,7 +52,7 @@ class Still:
 
 
 def read_picture(data: bytes | bytearray) -> ByteImage:
-    """A JPEG, PNG, WebP, BMP, TIFF or GIF file to (h, w, 3) RGB, upright as its EXIF says. Raises PictureError.
+    """A JPEG, PNG, WebP, BMP, TIFF or GIF file to (h, w, 3) RGB, turned upright by its EXIF. Raises PictureError.
 
     OpenCV's other decoders (JPEG 2000, AVIF, HDR ...) are out of reach: fewer to attack, and the
     first takes three times the memory. The size in the header is checked before anything is decoded.

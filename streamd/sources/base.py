@@ -1,4 +1,4 @@
-"""What every source has in common: open, demux, decode, and say plainly what went wrong."""
+"""What every source has in common: open, demux, decode, and report errors in plain words."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Source(ABC):
 
     def decoded(self, container: InputContainer) -> Iterator[av.VideoFrame]:
         """Every picture of the first video stream until the end or ``stop``. Raises SourceStalled when a live
-        source has given none for ``read_timeout_s``, whatever else it sends."""
+        source has given no picture for ``read_timeout_s``, even if it sends other packets."""
         stream = next(iter(container.streams.video), None)
         if stream is None:
             raise SourceUnsupported(self.name, "has no video")

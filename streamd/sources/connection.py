@@ -1,4 +1,4 @@
-"""TCP connections that end on ``stop`` and at a time limit, whatever the other side does."""
+"""TCP connections that always end on ``stop`` and at a time limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a camera may send us: its redirects, and the addresses in its playlists.
+"""Where a camera may lead streamd: by redirects, and by the addresses in its playlists.
 
 A camera is not trusted. Without these rules it could make streamd fetch from whatever this machine can reach, such as
 services on loopback or the metadata of a cloud.

@@ -106,7 +106,7 @@ class Fetcher:
     def _ask(
         self, address: SourceAddress, first_byte: int | None, end_byte: int | None
     ) -> tuple[http.client.HTTPResponse, Connection]:
-        """The answer, whatever it is but a login that can be answered."""
+        """The answer, after a login when one is asked for."""
         is_configured = self._destinations.is_configured(address.host, address.port)
         target = quote(address.path.partition("#")[0], safe=_PRINTABLE) or "/"
         target = target if target.startswith("/") else f"/{target}"
@@ -233,7 +233,7 @@ class Answer:
 
     @staticmethod
     def _total(response: http.client.HTTPResponse) -> int | None:
-        """Bytes of the whole, or of the part that was asked for; None when nobody knows."""
+        """Bytes of the whole, or of the part that was asked for; None when unknown."""
         total = response.getheader("Content-Range", "").rpartition("/")[2]
         if response.status == 206 and total.isascii() and total.isdecimal():
             return int(total[:18])

@@ -25,7 +25,7 @@ LATE_S = 1.0
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a file says of itself; a hint, not a promise."""
+    """What the headers of a file contain; a hint, not a promise."""
 
     width: int
     height: int

@@ -117,7 +117,7 @@ class PushedSource(NetworkSource):
         return super().described(error, opening=opening, elapsed_s=elapsed_s)
 
     def await_return(self, delay_s: float) -> None:
-        """UDP has nobody to ask whether the sender is back: only the time passes."""
+        """UDP has no connection to try: waits for the whole time."""
         if self.address.kind is SourceKind.RTMP:
             super().await_return(delay_s)
         else:

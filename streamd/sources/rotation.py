@@ -9,7 +9,7 @@ import av.filter
 
 
 class Rotation:
-    """Turns pictures as their display matrix says: phones record lying down."""
+    """Turns pictures by their display matrix: phones record lying down."""
 
     _FILTERS: ClassVar = {90: "cclock", 180: "hflip", 270: "clock"}
 

@@ -32,7 +32,7 @@ _Request = tuple[int, int, struct.Struct]
 ioctl = fcntl.ioctl
 """The only thing here that talks to a device: tests put their own in its place."""
 _MAX_ENTRIES = 256
-"""Answers to one enumeration: a driver that never says the end must not keep us for ever."""
+"""Of one enumeration: a driver that never ends it must not keep us for ever."""
 
 # Of a camera that takes any size, and any rate.
 _USUAL_SIZES = ((320, 180), (640, 360), (640, 480), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160))
@@ -41,7 +41,7 @@ _USUAL_RATES = tuple(Fraction(rate) for rate in (5, 10, 15, 20, 25, 30, 50, 60))
 
 @dataclass(frozen=True)
 class Size:
-    """A size that a camera gives pictures in, and its frame rates; none when the driver does not say."""
+    """A size that a camera gives pictures in, and its frame rates; none when the driver lists none."""
 
     width: int
     height: int
@@ -104,7 +104,7 @@ def camera(path: Path | str, dev: Path = DEV, sys: Path = SYS) -> Camera | None:
 
 
 def explain(number: int | None, path: str) -> str | None:
-    """What an errno of a camera means and what to do about it; None for those that say nothing more."""
+    """What an errno of a camera means and what to do about it; None for the others."""
     if number == errno.EBUSY:
         return f"is in use by another program; `fuser -v {path}` shows which"
     if number in (errno.EACCES, errno.EPERM):
@@ -165,7 +165,7 @@ def _sizes(descriptor: int, code: int) -> Iterator[Size]:
             sizes = list(dict.fromkeys([*usual, (high_x, high_y)]))
         for width, height in sizes:
             yield Size(width, height, tuple(_rates(descriptor, code, width, height)))
-        if kind != _DISCRETE:  # one answer says it all
+        if kind != _DISCRETE:  # one answer describes all sizes
             return
 
 
@@ -188,7 +188,7 @@ def _rates(descriptor: int, code: int, width: int, height: int) -> Iterator[Frac
 
 
 def _each(descriptor: int, request: _Request, *arguments: Any) -> Iterator[tuple[Any, ...]]:
-    """Counts the index up until the driver says that there is no more."""
+    """Counts the index up until the driver reports the end."""
     with suppress(OSError):
         for index in range(_MAX_ENTRIES):
             yield _ioctl(descriptor, request, index, *arguments)

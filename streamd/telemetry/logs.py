@@ -32,7 +32,7 @@ _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ER
 
 
 class RedactingFormatter(logging.Formatter):
-    """The last gate: whatever a library puts into a message or a traceback goes through it."""
+    """Redacts every line last of all, with what libraries put into messages and tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(cut(super().format(record), MAX_TEXT))

@@ -64,7 +64,7 @@ class ByteRate:
 
 
 class Worst:
-    """The largest value of the last ``window_s``: for what is read less often than it happens. One thread."""
+    """The largest value of the last ``window_s``: for values read less often than they are added. One thread."""
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s

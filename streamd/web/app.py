@@ -47,7 +47,7 @@ def build_app(context: WebContext) -> web.Application:
 
 
 def _build_long_answers(app: web.Application, context: WebContext) -> None:
-    """What answers that go on for long share, and how they end with the server."""
+    """What long answers share, and how they end with the server."""
     feeds = app[mjpeg.FEEDS] = mjpeg.Feeds()
     broadcaster = app[events.BROADCASTER] = events.Broadcaster(context.streams, partial(streams.describe, context))
     directory = context.recording.directory

@@ -4,21 +4,21 @@ Each route needs a scope (see ``routes``). A request has the scope of, the first
 
 1. its bearer token (``Authorization: Bearer``): a wrong one is refused even if nobody needs one here;
 2. its session cookie, which ``POST /api/v1/session`` gives for a token: <img>, <video> and
-   EventSource cannot send headers. HttpOnly, SameSite=Strict, a random id that says nothing;
+   EventSource cannot send headers. HttpOnly, SameSite=Strict, a random id;
 3. neither. Then it may
 
    - control, on a loopback address without any tokens and without ``allow_anonymous``;
-   - look, where there are no view tokens: on a loopback address, or with ``allow_anonymous``.
+   - view, where there are no view tokens: on a loopback address, or with ``allow_anonymous``.
 
 So control takes a control token everywhere but on a loopback address that has no tokens; where there
-are none, nobody can change anything.
+are none, nothing can be changed.
 
 Where ``allow_anonymous`` is not set, a request without a token is one of this machine, or refused:
 
 - its Host has to be a name of this machine, else a page whose name was made to point to 127.0.0.1
   (DNS rebinding) would count as ours;
-- it must not have come through a proxy that says so (``X-Forwarded-For`` and the like): those who use
-  a proxy are elsewhere.
+- it must not have come through a proxy (``X-Forwarded-For`` and the like): the clients of a proxy are
+  elsewhere.
 
 Browsers send cookies, and ask this machine, on behalf of any page. So without a bearer token:
 
@@ -170,7 +170,7 @@ def unauthorized(code: str, message: str, detail: str = "") -> Refusal:
 
 
 def cookie_name(request: web.Request) -> str:
-    """Browsers keep cookies by host name, whatever the port: two daemons on a box need two."""
+    """Browsers keep cookies by host name without the port: two daemons on a box need two names."""
     port = request.headers.get("Host", "").rpartition(":")[2]
     return f"streamd_{port}" if port.isascii() and port.isdecimal() else "streamd"
 

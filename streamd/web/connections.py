@@ -56,7 +56,7 @@ HTTP_LIMITS: dict[str, Any] = {
 
 
 class Places:
-    """Who has how many connections. On the event loop."""
+    """Counts the connections of each client. On the event loop."""
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
@@ -90,7 +90,7 @@ class Places:
 
 
 class PlacedSocket(socket.socket):
-    """Holds its place until it is closed, by whoever and whenever that is: a TLS handshake counts too."""
+    """Holds its place until it is closed, wherever that happens: a TLS handshake counts too."""
 
     def __init__(self, accepted: socket.socket, give_back: Callable[[], None]) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())

@@ -32,7 +32,7 @@ class WebContext:
     memory: MemoryRelief = field(default_factory=MemoryRelief)
 
     def refresh_metrics(self) -> None:
-        """What is read when somebody asks, not kept up to date."""
+        """Sets the gauges whose values are read at each scrape."""
         self.metrics.worker_memory.set(self.service.worker_memory())
 
 

@@ -24,7 +24,7 @@ from streamd.errors import (
 
 RETRY_AFTER_S = 5
 MAX_MESSAGE = 4000
-"""Characters: whatever it was made of, an answer is not as long as the question may be."""
+"""Characters: an answer that quotes a request must not be as long as the request may be."""
 
 # The first that fits counts.
 _STREAMD: tuple[tuple[type[StreamdError], int, str], ...] = (
@@ -58,7 +58,7 @@ def error_response(status: int, code: str, message: str, headers: Mapping[str, s
 
 
 def response_for(error: Refusal | StreamdError | web.HTTPException) -> web.Response:
-    """The answer to a request that ended like this. 503 says when to try again."""
+    """The answer to a request that ended with ``error``. 503 has Retry-After."""
     if isinstance(error, Refusal):
         return error_response(error.status, error.code, error.message, error.headers)
     if isinstance(error, OfferRejected):

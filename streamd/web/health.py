@@ -1,4 +1,4 @@
-"""Health, readiness and metrics, for those who watch over the daemon."""
+"""Health, readiness and metrics, for monitoring."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 def _faults(context: WebContext) -> list[str]:
-    """Why nobody can be served."""
+    """Why the daemon is not ready."""
     faults = ["stopping"] if context.streams.stopping else []
     status = context.service.status
     if status.state not in (ModelState.READY, ModelState.IDLE):

@@ -1,7 +1,7 @@
-"""Motion JPEG: for what cannot do WebRTC. A picture is made once for all who watch the same view.
+"""Motion JPEG: for clients without WebRTC. A picture is made once for all clients of the same view.
 
-Each client gets the newest picture when it has taken the one before: a slow one skips, and nobody
-waits for it. Pictures are drawn and encoded in a thread of their own, never in a stream's.
+Each client gets the newest picture when it has taken the one before: a slow one skips frames and delays
+no other. Pictures are drawn and encoded in a thread of their own, never in a stream's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PATH = "/api/v1/streams/{name}/mjpeg"
 MAX_CLIENTS = 32
 FPS = Whole("fps", default=10, minimum=1, maximum=30, description="At most so many a second")
 REPEAT_S = 3.0
-"""A picture at least this often, though it is the same: proxies close what is silent, often after 5 s or more."""
+"""A picture at least this often, though it is the same: proxies close silent connections, often after 5 s or more."""
 QUALITY = 80
 _BOUNDARY = "streamd-picture"
 _HEADERS = {
@@ -86,7 +86,7 @@ class Client:
 
 
 class Feed:
-    """The pictures of one view of one stream, while somebody watches."""
+    """The pictures of one view of one stream, while it has clients."""
 
     def __init__(self, stream: Stream, view: View, maker: JpegMaker) -> None:
         self.clients: set[Client] = set()

@@ -33,13 +33,13 @@ def is_foreign(headers: Mapping[str, str]) -> bool:
 
 
 def is_link(headers: Mapping[str, str]) -> bool:
-    """Whether somebody follows a link, or types an address: not a frame, and nothing fetched in advance."""
+    """Whether it is a top-level navigation: a link or a typed address, neither a frame nor a prefetch."""
     is_page = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
     return is_page and "Sec-Purpose" not in headers
 
 
 def is_forwarded(headers: Mapping[str, str]) -> bool:
-    """Whether it came through a proxy that says so."""
+    """Whether it came through a proxy, by the proxy's headers."""
     return any(name in headers for name in FORWARDED)
 
 

@@ -1,4 +1,4 @@
-"""The page: its files, and one stream for a frame on another page."""
+"""The page's files, and the page of one stream for a frame on another site."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ MODEL = Text("model", "Refused when another one is running")
 
 
 async def list_devices(request: web.Request) -> web.Response:
-    """The cameras of this machine. A driver may take its time: all who ask meanwhile get the same answer."""
+    """The cameras of this machine. A driver may be slow: requests that come meanwhile get the same answer."""
     found = await asyncio.shield(asyncio.wrap_future(request.app[DEVICES].start()))
     return web.json_response({"devices": [camera.describe() for camera in found]})
 
@@ -92,8 +92,8 @@ async def finished(future: Future[T]) -> T:
 
 
 async def send_picture(request: web.Request, data: memoryview, format: PictureFormat, stem: str) -> web.StreamResponse:
-    """Piece by piece: at once, a large picture would be copied on the event loop, and wait there for its reader.
-    One who does not read is cut off."""
+    """Piece by piece: at once, a large picture would be copied on the event loop, and buffered for its reader.
+    A client that does not read is cut off."""
     extension = "png" if format == "png16" else format
     headers = {"Content-Disposition": f'inline; filename="{stem}.{extension}"', "Cache-Control": "no-store"}
     response = web.StreamResponse(headers=headers)

@@ -142,7 +142,7 @@ async def _send(request: web.Request, opened: OpenFile) -> web.StreamResponse:
         return response
     for offset in range(first, first + size, CHUNK_BYTES):
         data = await request.app[ARCHIVE].read(opened, offset, min(CHUNK_BYTES, first + size - offset))
-        if not data:  # the file has become shorter than the headers say, or the disk has gone
+        if not data:  # the file has become shorter than Content-Length, or the disk has gone
             cut_off(request)
         if not data or not await send(request, response, data, STALLED_S):
             break

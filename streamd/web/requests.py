@@ -1,4 +1,4 @@
-"""What handlers read from a request. Each raises the Refusal that says what is wrong with it."""
+"""What handlers read from a request. Each raises a Refusal with the reason when it is wrong."""
 
 from __future__ import annotations
 
@@ -40,15 +40,14 @@ def unknown_stream(name: str) -> Refusal:
 
 
 class ByteBudget:
-    """Bounds the memory for bodies that are large, however many come at once. On the event loop; handlers of one server
-    share it."""
+    """Bounds the memory for all large bodies together. On the event loop; the handlers of one server share it."""
 
     def __init__(self, max_bytes: int) -> None:
         self._left = max_bytes
 
     @contextmanager
     def reserve(self) -> Iterator[Callable[[int], None]]:
-        """Gives ``take(count)``, which raises Refusal when that is not left; all is given back at the end."""
+        """Yields ``take(count)``, which raises Refusal when too little is left; all is given back at the end."""
         taken = 0
 
         def take(count: int) -> None:
@@ -69,7 +68,7 @@ UPLOADS = ByteBudget(MAX_UPLOADED_BYTES)
 
 
 async def json_object(request: web.Request, hint: str, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
-    """The body; ``hint`` says what should be in it. Empty when there is none."""
+    """The body; empty when there is none. ``hint`` shows in an error what it should be."""
     if not request.body_exists:
         return {}
     if request.content_type not in ("application/json", *UNSPECIFIED):
@@ -85,7 +84,7 @@ async def json_object(request: web.Request, hint: str, max_bytes: int = MAX_JSON
 
 
 def check_length(request: web.Request, max_bytes: int) -> None:
-    """Refuses a body that says how long it is before any of it is read."""
+    """Refuses a body by its Content-Length, before any of it is read."""
     if (request.content_length or 0) > max_bytes:
         raise _too_large(max_bytes)
 
@@ -110,7 +109,7 @@ async def limited(
 
 @asynccontextmanager
 async def body_timeout(seconds: float | None = None) -> AsyncIterator[None]:
-    """For those who send next to nothing, for ever; and those who go meanwhile, which is no fault of ours."""
+    """Refuses a body that takes longer to arrive (408), or whose sender hangs up before its end (400)."""
     seconds = BODY_TIMEOUT_S if seconds is None else seconds
     try:
         async with asyncio.timeout(seconds):

@@ -17,7 +17,7 @@ MAX_BYTES = 4096
 
 
 async def show(request: web.Request) -> web.Response:
-    """What whoever asks may do: null, view or control; and whether tokens are asked for at all."""
+    """What this client may do: null, view or control; and whether tokens are needed at all."""
     return _answer(request, request.app[ACCESS].identify(request))
 
 

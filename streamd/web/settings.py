@@ -43,7 +43,7 @@ def _is_optional(key: str) -> bool:
 
 
 def _with_password(name: str, wanted: StreamConfig | None, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Who sends a source back as GET shows it, with its password hidden, means the one that is there."""
+    """A source sent back as GET shows it, with its password hidden, keeps the password that is there."""
     source = settings.get("source")
     if not isinstance(source, str) or not any(hidden in source for hidden in HIDDEN):
         return settings

@@ -1,4 +1,4 @@
-"""Answers that go on for as long as somebody reads, and end with those who do not."""
+"""Answers without an end: sent while the client reads, cut off when it does not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def keep_short(request: web.Request) -> None:
 async def send(
     request: web.Request, response: web.StreamResponse, data: bytes | memoryview, stalled_s: float = STALLED_S
 ) -> bool:
-    """Whether it went, and there is room for more. One who does not read is cut off."""
+    """Whether it went, and there is room for more. A client that does not read is cut off."""
     try:
         async with asyncio.timeout(stalled_s):
             await response.write(data)

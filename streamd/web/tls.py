@@ -12,7 +12,7 @@ from streamd.errors import ConfigError, Problem
 
 
 class Tls:
-    """For those who connect from now on; TLS 1.2 at least."""
+    """For new connections; TLS 1.2 at least."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """PEM files. Raises ConfigError."""

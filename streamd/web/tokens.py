@@ -92,7 +92,7 @@ class Sessions:
 class Failures:
     """A bucket of wrong guesses for each address; a network of IPv6 (/64) counts as one.
 
-    While a bucket is full that address is refused, whatever it shows: else it could go on guessing.
+    While a bucket is full that address is refused even with a right token: else it could go on guessing.
     Others are not concerned. Bounded: the address that has been quiet for longest goes first.
     """
 

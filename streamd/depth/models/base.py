@@ -38,7 +38,7 @@ class ModelSpec:
     polarity: Literal["inverse_depth", "depth"] = "inverse_depth"
     """inverse_depth: larger is nearer. depth: larger is farther."""
     coarse: bool = False
-    """True for a stand-in whose depth is rough."""
+    """True for a fall-back whose depth is rough."""
     embedded_weights: str | None = None
     """A file in streamd/assets."""
     download: Download | None = None

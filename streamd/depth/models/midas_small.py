@@ -24,7 +24,7 @@ _DECODER_WIDTHS = (64, 128, 256, 512)
 def load(path: Path) -> nn.Module:
     """The network in eval mode and float32: (n, 3, h, w) to (n, h, w), sides multiples of 32.
 
-    Output is relative inverse depth, 0 at the least. Raises WeightsRejected.
+    Output is relative inverse depth, never below 0. Raises WeightsRejected.
     """
     return load_network(MidasSmall, path, floats={torch.float32})
 

@@ -27,7 +27,7 @@ def load_network(build: Callable[[], nn.Module], path: Path, floats: Collection[
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a torch checkpoint or a .safetensors file (told by content), on the CPU.
+    """The named tensors of a torch checkpoint or a .safetensors file (found by content), on the CPU.
 
     Runs no code from the file. Takes the plain forms {key: tensor}, {"state_dict": ...} and
     {"model": ..., "optimizer": ...}. Raises WeightsRejected.

@@ -1,5 +1,5 @@
-"""The disk that is recorded to: whether it is there, and how much room it has. A dead one may hold
-whoever asks for ever, so all of this is for threads that nobody waits for."""
+"""The disk of the recordings: whether it is there, and how much space it has. A dead disk may block these calls for
+ever: make them only in threads that nothing waits for."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Library:
         return found.names
 
     def open(self, path: str) -> OpenFile:
-        """Raises FileNotFoundError for whatever is not a recording."""
+        """Raises FileNotFoundError when there is no such recording."""
         name = _parse(path)
         with self._folder(name) as folder:  # O_NONBLOCK: opening a pipe of that name would wait for ever
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -128,7 +128,7 @@ class Library:
         return _opened(descriptor, path)
 
     def delete(self, path: str) -> None:
-        """Raises BeingWritten; FileNotFoundError for whatever is not a recording."""
+        """Raises BeingWritten; FileNotFoundError when there is no such recording."""
         name = _parse(path)
         with self._folder(name) as folder:
             if not stat.S_ISREG(os.stat(name.file, dir_fd=folder, follow_symlinks=False).st_mode):

@@ -17,7 +17,7 @@ _STREAM = re.compile(STREAM_NAME)
 
 
 class SegmentName(NamedTuple):
-    """What the path of a recorded file says. They sort by time."""
+    """What the path of a recorded file contains. Sorts by time."""
 
     moment: str
     """When it began, as in the path."""
@@ -43,7 +43,7 @@ def name_segment(stream: str, view: str, started: datetime) -> SegmentName:
 
 
 def parse_path(path: str) -> SegmentName:
-    """Raises ValueError for what is no path of a recording, whatever it may lead to."""
+    """Raises ValueError for any other path than that of a recording."""
     stream, _, file = path.partition("/")
     name = parse_file(stream, file) if is_stream(stream) else None
     if name is None:

@@ -41,21 +41,21 @@ class RecordingRules:
 
 @dataclass(frozen=True)
 class RecorderEvents:
-    """What a recorder reports, and to whom."""
+    """The callbacks of a recorder."""
 
     on_bytes: Callable[[int], None]
     """Bytes written. Recorder's thread."""
     on_overflow: Callable[[], None]
     """A packet was left out, for the disk is too slow. Event loop."""
     on_health: Callable[[str | None], None]
-    """None when what was recorded is on the disk, at first and after trouble; else the trouble. Any thread."""
+    """The failure; None once recorded data is on the disk, at first and after a failure. Any thread."""
 
 
 class Recorder:
-    """Just another seat at the hub. ``push`` runs on the event loop; a thread of ours writes.
+    """One more subscriber of the hub. ``push`` runs on the event loop; a thread of its own writes.
 
-    Whatever goes wrong ends the recorder, never the stream; what was written stays. ``finished``
-    holds the failure then: a SinkError when it is the disk's. Who wants a recording makes another
+    A failure ends the recorder, never the stream; what was written stays. ``finished``
+    holds the failure then: a SinkError when it is the disk's. To go on recording, make another
     recorder. A disk that hangs holds the thread, and the queue overflows; all goes on when it answers.
     """
 

@@ -1,6 +1,6 @@
 """Deletes the recordings that the rules do not keep, in a thread of its own.
 
-The clock alone does not say how old a recording is: a box without a battery begins in 1970, and jumps when it gets the
+The clock alone does not show how old a recording is: a box without a battery begins in 1970, and jumps when it gets the
 time from the network. No recording may be lost by that. The age of what was recorded since the start goes by the
 monotonic clock, its order by when it appeared. What was there before goes by its name; but a name from 1970, or from
 the future, is not believed, and then its age counts from when it was first seen.
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 PRUNE_EVERY_S = 60.0
 EARLIEST_S = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
-"""streamd is younger than this: a clock that says otherwise has not been set."""
+"""streamd is younger than this: a clock with an earlier time has not been set."""
 LONGEST_S = 25 * 3600.0
 """No segment takes longer (``segment_seconds`` allows a day)."""
 

@@ -19,7 +19,7 @@ def host_addresses(interfaces: Sequence[str] = (), *, loopback: bool = False) ->
     """Those on ``interfaces`` (names, addresses or networks), or on all when none is named.
 
     127.0.0.1 is added on request, and when there is nothing else: else nobody on a box without a network could
-    watch. Link-local IPv6 never: no browser says on which of its interfaces such an address is.
+    watch. Link-local IPv6 never: no browser knows on which of its interfaces such an address is.
     """
     owners = interface_names()
     addresses = [address for address in owners if address not in LOOPBACK]

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Connectivity:
-    """What ``[webrtc]`` says about it, for all sessions of one sink. Event loop only.
+    """The settings of ``[webrtc]`` for ICE, for all sessions of one sink. Event loop only.
 
     A session uses ``configuration`` for its peer, lets it be prepared before it answers, and sends what ``answer``
     gives.

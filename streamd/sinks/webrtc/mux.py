@@ -9,7 +9,7 @@ transport of its own. A packet finds its viewer as RFC 7983 and RFC 8445 have it
 
 What is nobody's is dropped. SO_REUSEPORT with a connected socket per viewer would leave the last part to the kernel,
 but packets between bind and connect go astray, a viewer has several addresses while it checks, and any process of the
-same user could join in; a look into a dict costs less than 1 us.
+same user could join in; a look-up in a dict costs less than 1 us.
 """
 
 from __future__ import annotations

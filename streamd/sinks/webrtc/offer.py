@@ -85,7 +85,7 @@ class Offer:
 
 
 def _is_usable(words: list[str]) -> bool:
-    """Whether aioice can send to this candidate. A line that is cut off passes, for the parser to say so."""
+    """Whether aioice can send to this candidate. A line that is cut off passes: the parser rejects it."""
     if len(words) <= 5:
         return True
     component, protocol, address, port = words[1], words[2], words[4], words[5]

@@ -1,6 +1,6 @@
-"""What streamd touches of aiortc and aioice that they do not offer: each part, why, and what is lost without it.
+"""The private parts of aiortc and aioice that streamd uses: each with its purpose, and what is lost without it.
 
-A release may move any of it. Then streamd goes on without, one warning at the start says what is lost, and
+A release may move any of it. Then streamd goes on without, one warning at the start names what is lost, and
 tests/unit/sinks/webrtc/test_privates.py fails. Only ``sinks/webrtc`` may touch such parts, and no other ones.
 """
 

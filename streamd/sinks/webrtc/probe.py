@@ -1,4 +1,4 @@
-"""Watches streamd as a browser would, and asks its STUN and TURN servers: for ``streamd doctor --webrtc``.
+"""Watches streamd as a browser would, and tests its STUN and TURN servers: for ``streamd doctor --webrtc``.
 
 Everything here is one short visit, on an event loop of its own.
 """

@@ -141,7 +141,7 @@ def _ntp(monotonic_s: float) -> bytes:
 def hook_sender(
     sender: RTCRtpSender, on_keyframe_request: Callable[[], None], *, playout_delay_max_ms: int = 0
 ) -> Packer | None:
-    """Replaces what is private of a sender, as far as it is there (privates.py says why, and what is lost without).
+    """Replaces private parts of a sender, as far as they are there (privates.py names their purpose).
 
     Returns the packer when the sender takes EncodedPackets.
     """

@@ -142,7 +142,7 @@ class Session:
         return sum(s.packetsReceived for s in stats if isinstance(s, RTCTransportStats))
 
     async def _close_data_channels(self) -> None:
-        """Some players open one, which nobody needs; and aiortc keeps what comes in fragments without a bound."""
+        """Some players open one; it is not needed, and aiortc buffers its fragments without a bound."""
         sctp = self._peer.sctp
         if sctp is not None and sctp.state in ("connecting", "connected"):
             await sctp.stop()

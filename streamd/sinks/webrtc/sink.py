@@ -1,4 +1,4 @@
-"""All viewers of the daemon: lets them in, stays with each, clears up behind it."""
+"""All viewers of the daemon: admits each, supervises it, and cleans up after it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class WebRtcSink:
         return session
 
     def _make_room(self) -> None:
-        """Who posts offers and never connects must not keep others out. Raises ViewersFull."""
+        """Viewers that post offers and never connect must not keep others out. Raises ViewersFull."""
         places = [session for session in self._sessions.values() if not session.over.done()]
         if self._closed:
             raise ViewersFull(0)
