@@ -35,7 +35,7 @@ from tests.support.crowd import Crowd
 WIDTH, HEIGHT, FPS = 1280, 720, 30
 BLOCK, BITS = 40, 24
 """Milliseconds of the day in black and white squares, and under them the same in negative: a picture that was
-read badly is told from a late one."""
+read badly is told apart from a late one."""
 CHROMIUM = "/usr/bin/chromium"
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 SETTLE_S, SETTLED_PICTURES = 5.0, 100

@@ -64,7 +64,7 @@ def main() -> None:
 
 
 class Daemon:
-    """`streamd run` on a free port, and what it tells of itself."""
+    """`streamd run` on a free port, and what it reports of itself."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process

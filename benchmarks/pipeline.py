@@ -161,7 +161,7 @@ def streamd(options: argparse.Namespace) -> None:
         service.wait_ready()
         pid = service.worker_pid
         assert pid is not None
-        # A worker's command line has all that it was told.
+        # A worker's command line has its whole job.
         job = next(WorkerJob.from_json(text) for text in common.command_line(pid) if text.startswith("{"))
         settings = {"precision": job.precision, "in_flight": target.IN_FLIGHT, "view": view}
         alone = _alone(input, output, service)

@@ -228,7 +228,7 @@ def _snapshot_s(running: Daemon) -> float:
 
 
 async def _whep_s(running: Daemon) -> float:
-    """From the POST to the first decoded picture of the camera: what says CONNECTING does not count."""
+    """From the POST to the first decoded picture of the camera: the CONNECTING picture does not count."""
     import aiohttp
     from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 

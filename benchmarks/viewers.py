@@ -3,7 +3,7 @@
 1 to 32 viewers watch one 1280x720 view at 30 fps, inference going on. They are in another process, shake hands in
 full and send receiver reports, but read no more of a packet than its header. Then, in the same run, a small server
 sends the same depth pictures, already coloured, to 1, 2, ... viewers until one gets less than 29 fps.
-`--cycles N` lets N viewers come and go instead, half of them without a word, and tells what is left of them.
+`--cycles N` lets N viewers come and go instead, half of them without closing, and reports what is left of them.
 Prints JSON.
 """
 

@@ -76,12 +76,12 @@ class ServerConfig(Section):
     """The HTTP server: page, API, metrics, WHEP."""
 
     allow_anonymous: bool = False
-    """Whoever reaches `listen` may look without a token, where there are no view_tokens; nobody changes anything so."""
+    """Without view_tokens, everybody who reaches `listen` may view. Changes still need a control token."""
     view_tokens: tuple[str, ...] = ()
-    """Who shows one of these may look: tokens, or env:NAME, file:PATH, sha256:HEX of one. Empty: whoever is on this
-    machine may, and with allow_anonymous everybody."""
+    """Each of these gives the right to view: tokens, or env:NAME, file:PATH, sha256:HEX of one. Empty: everybody on
+    this machine may view, and with allow_anonymous everybody."""
     control_tokens: tuple[str, ...] = ()
-    """Who shows one of these may look and change things. Empty: nobody may change anything, but for those on this
+    """Each of these gives the right to view and to change things. Empty: nobody may change anything, except on this
     machine when `listen` is a loopback address, there are no view_tokens, and allow_anonymous is not set."""
     listen: str = "127.0.0.1:8080"
     """HOST:PORT to listen on; port 0 takes a free one."""
@@ -230,7 +230,7 @@ class RecordingConfig(Section):
     max_gb: float | None = Field(default=None, gt=0)
     """The oldest segments are deleted while all together have more than this; empty: they stay."""
     min_free_gb: float = Field(default=1.0, ge=0)
-    """Recording pauses, and says so, while the disk has less than this."""
+    """Recording pauses, and reports why, while the disk has less free space than this."""
 
 
 class StreamConfig(Section):
@@ -252,7 +252,7 @@ class StreamConfig(Section):
     mode: Literal["always", "on_demand"] = "always"
     """on_demand: the camera stays closed until someone watches, records or takes a snapshot."""
     linger_s: float = Field(default=10.0, ge=0, le=3600)
-    """on_demand: how long it goes on when nobody looks any more."""
+    """on_demand: how long it goes on when nobody watches any more."""
     max_fps: float | None = Field(default=None, gt=0, le=240)
     """Frames beyond this rate are skipped before the network."""
     height: int | None = Field(default=720, ge=64, le=4320, multiple_of=2)
@@ -270,7 +270,7 @@ class StreamConfig(Section):
     horizontal_fov_degrees: float = Field(default=60.0, gt=1, lt=175)
     """What the camera sees from left to right; shapes the point cloud of a snapshot."""
     masks: Annotated[tuple[Polygon, ...], FailFast()] = Field(default=(), max_length=64)
-    """Areas blacked out before anything looks at them, each [[x, y], ...]: shares of width and height when all
+    """Areas blacked out before anything else gets the picture, each [[x, y], ...]: shares of width and height when all
     are at most 1, else pixels of the source."""
 
     @field_validator("source")

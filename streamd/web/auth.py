@@ -122,7 +122,7 @@ class Access:
             return Refusal(403, "forbidden", "nobody may change anything here: set server.control_tokens")
         if identity.by == "nobody":
             return unauthorized("unauthorized", "show a token: Authorization: Bearer TOKEN, or log in on the page")
-        return Refusal(403, "forbidden", "this token may look only: changing things needs a control token")
+        return Refusal(403, "forbidden", "this token may only view: changing things needs a control token")
 
     def _check_foreign_page(self, request: web.Request, route: Route) -> None:
         """Of a request with a cookie or nothing. Raises Refusal for what such a page may not ask."""

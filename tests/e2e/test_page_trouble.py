@@ -180,7 +180,7 @@ async def test_tokens_and_recording(daemon: StartDaemon, tmp_path: Path, artefac
         await watched.says("log-in", "not one of its tokens")
         await log_in(page, "look-only-please")
         await until_async("it plays", watched.time)
-        assert await page.get_by_test_id("record").is_disabled(), "this token may only look"
+        assert await page.get_by_test_id("record").is_disabled(), "this token may only view"
         await page.get_by_test_id("log-out").click()
         await until_async("it asks again", lambda: page.get_by_test_id("log-in").is_visible())
 
@@ -231,7 +231,7 @@ async def test_recordings_page_by_page(daemon: StartDaemon, tmp_path: Path, arte
             await watched.says("recordings-dialog", "The newest 200" if count == 100 else "yard")
         await until_async("all are there", lambda: all_there(items))
         assert not await page.get_by_test_id("recordings-more").is_visible()
-        assert not await page.get_by_test_id("recording-delete").first.is_visible(), "this token may only look"
+        assert not await page.get_by_test_id("recording-delete").first.is_visible(), "this token may only view"
         assert "cut short" in await items.last.inner_text()
         await page.screenshot(path=artefacts / "recordings.png")
         watched.expects("401")

@@ -28,14 +28,14 @@ COMMANDS = [
     if not any(path in command for path in NEEDS_PICTURES)
 ]
 SERVERS = {
-    ("security.md", "Tokens"): "none look all",
-    ("remote-viewing.md", "On the local network"): "none look all",
-    ("remote-viewing.md", "Behind a reverse proxy"): "none look all",
-    ("remote-viewing.md", "On other pages"): "look - all",
-    ("install.md", "Your cameras"): "none look all",
+    ("security.md", "Tokens"): "none view all",
+    ("remote-viewing.md", "On the local network"): "none view all",
+    ("remote-viewing.md", "Behind a reverse proxy"): "none view all",
+    ("remote-viewing.md", "On other pages"): "view - all",
+    ("install.md", "Your cameras"): "none view all",
 }
 """What those may do who show nothing, a view token, a control token; -: such a token is not configured."""
-MAY = {"none": (False, False), "look": (True, False), "all": (True, True), "-": (False, False)}
+MAY = {"none": (False, False), "view": (True, False), "all": (True, True), "-": (False, False)}
 
 
 def named(cases: Iterable[Any]) -> list[str]:
@@ -73,9 +73,9 @@ async def test_who_may_do_what_with_it(recipe: Recipe, tmp_path: Path) -> None:
     async with served(**server.model_dump(exclude_unset=True)) as site:
         for token, may in expected.items():
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            look = await site.get("/api/v1/streams", **headers)
+            read = await site.get("/api/v1/streams", **headers)
             change = await site.ask("DELETE", "/api/v1/streams/nobody", **headers)
-            assert (look.status == 200, change.status == 404) == MAY[may], (token, look.status, change.status)
+            assert (read.status == 200, change.status == 404) == MAY[may], (token, read.status, change.status)
 
 
 async def typed(site: Site, command: str, folder: Path, *more: str) -> int:

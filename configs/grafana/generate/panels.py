@@ -1,4 +1,4 @@
-"""The kinds of panels, each with the look that all of its kind have."""
+"""The kinds of panels, each with its common appearance."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def number(
     thresholds: Mapping[float | None, str] | None = None,
     name: bool = False,
 ) -> stat.Panel:
-    """The newest value; or with ``name`` the legend's text, for what is told by a label."""
+    """The newest value; or with ``name`` the legend's text, for a value that is a label."""
     panel: stat.Panel = _common(stat.Panel(), title, description, unit, thresholds)
     panel.reduce_options(common.ReduceDataOptions().values(False).calcs(["lastNotNull"]))
     panel.text_mode(kinds.BigValueTextMode.NAME if name else kinds.BigValueTextMode.VALUE)

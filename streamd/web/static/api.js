@@ -74,7 +74,7 @@ export const jsonOf = (response) => response.json();
 const parse = (text) => JSON.parse(text);
 
 /**
- * The ApiError for an answer that says no: {"error": {code, message}} and Retry-After.
+ * The ApiError for a refusal: {"error": {code, message}} and Retry-After.
  * @param {Response} response
  */
 export async function errorFrom(response) {
@@ -113,7 +113,7 @@ export async function ask(url, options = {}) {
   return response;
 }
 
-// --- logging in and out: scripts cannot read the cookie, but streamd says what it allows
+// --- logging in and out: scripts cannot read the cookie, but streamd reports what it allows
 
 export const session = async () => /** @type {Session} */ (await jsonOf(await ask(at('api/v1/session'))));
 

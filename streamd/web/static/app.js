@@ -1,5 +1,5 @@
 // The viewer page: what is shown is in the address, what streams do comes from the News, and render() draws both.
-// What the API says is put in as text, never as markup.
+// Text of the API is put in as text, never as markup.
 
 /** @import { Actions } from './shortcuts.js' */
 /** @import { Page, PageState, Palette, Shown, View } from './types.js' */
@@ -60,7 +60,7 @@ function follow() {
     return;
   }
   const before = shownNow();
-  // The address of a large one says nothing of the others.
+  // The address of a large one holds no views of the others.
   state.views = layout === 'one' ? new Map([...state.views, ...views]) : views;
   if (stream && !views.has(stream)) state.views.delete(stream);
   Object.assign(state, { layout, stream });

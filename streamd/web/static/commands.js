@@ -55,8 +55,8 @@ export async function toggleRecording({ name, recording_views: wanted = [] }, vi
 
 /** @param {ApiError} error */
 function whyNot(error) {
-  if (error.status === 403) return 'this token may only look.';
-  if (error.status === 404) return 'this streamd cannot be told to record.';
+  if (error.status === 403) return 'this token may only view.';
+  if (error.status === 404) return 'this streamd does not record.';
   return error.message; // 409: no directory is configured
 }
 

@@ -64,7 +64,7 @@ export function contextOf(canvas) {
 export const next = (items, item, by = 1) => /** @type {T} */ (items.at((items.indexOf(item) + by) % items.length));
 
 /**
- * The keys of an object whose type says them all.
+ * The keys of an object whose type lists them all.
  * @template {object} T
  * @param {T} object
  */

@@ -34,7 +34,7 @@ function render() {
   writeNotice(notice, trouble && !player.picture ? trouble : tileNotice(alone));
 }
 
-async function look() {
+async function refresh() {
   if (document.hidden) return;
   await player.measure();
   if (player.picture) return;
@@ -85,4 +85,4 @@ open.href = at('') + addressOf({ layout: 'one', stream: name, views: new Map([[n
 open.ariaLabel = `Open ${name} in streamd`;
 installFilters();
 play();
-setInterval(() => void look(), SECOND_MS);
+setInterval(() => void refresh(), SECOND_MS);

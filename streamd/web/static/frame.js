@@ -123,14 +123,14 @@ export function renderControls(page, stream, view) {
 /**
  * @param {boolean} wanted
  * @param {boolean} active
- * @param {boolean} mayOnlyLook
+ * @param {boolean} mayOnlyView
  */
-function renderRecord(wanted, active, mayOnlyLook) {
+function renderRecord(wanted, active, mayOnlyView) {
   const button = $('record', HTMLButtonElement);
   button.ariaPressed = String(wanted);
   button.dataset.trouble = String(wanted && !active);
-  button.disabled = mayOnlyLook;
-  button.title = mayOnlyLook ? 'This token may only look' : wanted ? 'Stop recording this view (r)' : 'Record this view (r)';
+  button.disabled = mayOnlyView;
+  button.title = mayOnlyView ? 'This token may only view' : wanted ? 'Stop recording this view (r)' : 'Record this view (r)';
   write(part(button, 'span'), !wanted ? 'Record' : active ? 'Recording' : 'Not recording');
 }
 

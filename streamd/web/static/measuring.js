@@ -86,15 +86,15 @@ export class CaptureToScreen {
     this.#latencies = [];
     const watching = ++this.#watching;
     /** @type {VideoFrameRequestCallback} */
-    const look = (_, frame) => {
+    const onFrame = (_, frame) => {
       if (watching !== this.#watching) return;
-      this.#look(frame);
-      this.video.requestVideoFrameCallback(look);
+      this.#measure(frame);
+      this.video.requestVideoFrameCallback(onFrame);
     };
-    if (receiver && 'getSynchronizationSources' in receiver && 'requestVideoFrameCallback' in this.video) this.video.requestVideoFrameCallback(look);
+    if (receiver && 'getSynchronizationSources' in receiver && 'requestVideoFrameCallback' in this.video) this.video.requestVideoFrameCallback(onFrame);
   }
 
-  /** The median since the last call, ms; null when the pictures do not say when they were captured. */
+  /** The median since the last call, ms; null when the pictures have no capture time. */
   take() {
     const latencies = this.#latencies.sort((a, b) => a - b);
     this.#latencies = [];
@@ -102,7 +102,7 @@ export class CaptureToScreen {
   }
 
   /** @param {VideoFrameCallbackMetadata} frame */
-  #look({ expectedDisplayTime, rtpTimestamp }) {
+  #measure({ expectedDisplayTime, rtpTimestamp }) {
     /** @type {Source | undefined} */
     const source = this.#receiver?.getSynchronizationSources()[0];
     const clock = this.clock.best;

@@ -1,4 +1,4 @@
-// Motion JPEG, read by hand: an <img> would not tell when its pictures end, or why there are none.
+// Motion JPEG, read by hand: an <img> does not report when its pictures end, or why there are none.
 
 const SILENCE_MS = 10_000; // the server repeats the picture each 3 s
 

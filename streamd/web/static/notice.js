@@ -28,7 +28,7 @@ function overNotice(name, stream) {
 }
 
 /**
- * Of one tile, or null when there is nothing to say.
+ * Of one tile; null when there is nothing to show.
  * @param {TileState} tile
  * @returns {Notice | null}
  */
@@ -75,7 +75,7 @@ export function pageNotice(news, chosen) {
     return { title: 'This streamd asks for a token', text: 'It is one of view_tokens or control_tokens in its configuration.', form: true };
   }
   if (!news.answer && news.gone && !chosen) {
-    const text = 'If it stays away, look at its service:';
+    const text = 'If it stays away, check its service:';
     return { title: 'streamd does not answer; trying again', text, code: 'systemctl status streamd', busy: true };
   }
   if (!news.answer) return chosen ? null : { title: 'Connecting', busy: true, quiet: true };

@@ -81,7 +81,7 @@ export class Player {
     this.onChange();
   }
 
-  /** Cut a wait short: the server is back, say, or somebody asks for it. */
+  /** Cut a wait short: for example when the server is back, or on request. */
   retry() {
     if (!this.#wanted) return;
     this.viewer.retry();

@@ -1,4 +1,4 @@
-// What the modules of the page share: the JSON of the API (/api/v1/openapi.json says more), and what they hand on.
+// What the modules of the page share: the JSON of the API (described in full by /api/v1/openapi.json), and what they hand on.
 // Read by editors and by `make check` alone; no browser asks for it.
 
 import type { VIEWS } from './address.js';
@@ -113,7 +113,7 @@ export interface Wanted {
   silent?: boolean;
 }
 
-/** What a player measured since the last time; null where the browser does not say. */
+/** What a player measured since the last time; null where the browser does not report it. */
 export interface Measured {
   fps: number | null;
   kbps: number | null;

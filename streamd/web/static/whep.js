@@ -45,7 +45,7 @@ function wantCaptureTime(transceiver) {
 }
 
 /**
- * Raises ApiError (no_webrtc) where the browser has none, or was told to have none.
+ * Raises ApiError (no_webrtc) where the browser has none, or has it switched off.
  * @param {RTCConfiguration} configuration
  */
 function peerConnection(configuration) {
@@ -215,7 +215,7 @@ export class WhepViewer {
   }
 
   /**
-   * Give this session up, because no pictures arrive, say, and get another.
+   * Give this session up, for example because no pictures arrive, and get another.
    * @param {string} reason
    */
   reconnect(reason) {

@@ -67,16 +67,16 @@ NEEDS: dict[str, str] = {
     "DELETE /api/v1/session": "log",
     "OPTIONS /whep/{name}": "open",
     "OPTIONS /whep/{name}/{session}": "open",
-    "GET /metrics": "look",
-    "GET /openapi.json": "look",
-    "GET /api/v1/devices": "look",
-    "GET /api/v1/events": "look",
-    "GET /api/v1/recordings": "look",
-    "GET /recordings/{path:.+}": "look",
-    "GET /api/v1/streams": "look",
-    "GET /api/v1/streams/{name}": "look",
-    "GET /api/v1/streams/{name}/snapshot": "look",
-    "GET /api/v1/streams/{name}/mjpeg": "look",
+    "GET /metrics": "read",
+    "GET /openapi.json": "read",
+    "GET /api/v1/devices": "read",
+    "GET /api/v1/events": "read",
+    "GET /api/v1/recordings": "read",
+    "GET /recordings/{path:.+}": "read",
+    "GET /api/v1/streams": "read",
+    "GET /api/v1/streams/{name}": "read",
+    "GET /api/v1/streams/{name}/snapshot": "read",
+    "GET /api/v1/streams/{name}/mjpeg": "read",
     "GET /whep/{name}": "whep",
     "GET /whep/{name}/{session}": "whep",
     "POST /api/v1/depth": "send",
@@ -90,10 +90,10 @@ NEEDS: dict[str, str] = {
     "DELETE /api/v1/streams/{name}/recording": "change",
     "DELETE /recordings/{path:.+}": "change",
 }
-"""What asking for it is: looking with GET, sending a picture, watching by WHEP (its GET and the rest), changing."""
-COLUMNS = ("look", "whep", "send", "watch", "change")
+"""What asking for it is: reading with GET, sending a picture, watching by WHEP (its GET and the rest), changing."""
+COLUMNS = ("read", "whep", "send", "watch", "change")
 WRONG = "bad_token bad_token bad_token bad_token bad_token"
-LOOKS = "ok ok ok ok forbidden"
+VIEWER = "ok ok ok ok forbidden"
 ALL = "ok ok ok ok ok"
 MATRIX = [
     # set-up, what is shown, page, way: the first row that fits counts
@@ -107,7 +107,7 @@ MATRIX = [
     #
     ("view*", "wrong-token", "*", "*", WRONG),
     ("view*", "control-token", "*", "*", WRONG),
-    ("view*", "view-token", "*", "*", LOOKS),
+    ("view*", "view-token", "*", "*", VIEWER),
     ("view*", "view-cookie", "link", "*", "ok ok foreign_origin foreign_origin forbidden"),
     ("view*", "view-cookie", "foreign-*", "*", "foreign_origin foreign_origin foreign_origin foreign_origin forbidden"),
     (
@@ -117,11 +117,11 @@ MATRIX = [
         "*",
         "foreign_origin foreign_origin foreign_origin foreign_origin forbidden",
     ),
-    ("view*", "view-cookie", "*", "*", LOOKS),
+    ("view*", "view-cookie", "*", "*", VIEWER),
     ("view*", "*", "*", "*", "unauthorized unauthorized unauthorized unauthorized forbidden"),
     #
     ("both", "wrong-token", "*", "*", WRONG),
-    ("both", "view-token", "*", "*", LOOKS),
+    ("both", "view-token", "*", "*", VIEWER),
     ("both", "control-token", "*", "*", ALL),
     ("both", "view-cookie", "link", "*", "ok ok foreign_origin foreign_origin forbidden"),
     ("both", "view-cookie", "foreign-*", "*", "foreign_origin foreign_origin foreign_origin foreign_origin forbidden"),
@@ -132,7 +132,7 @@ MATRIX = [
         "*",
         "foreign_origin foreign_origin foreign_origin foreign_origin forbidden",
     ),
-    ("both", "view-cookie", "*", "*", LOOKS),
+    ("both", "view-cookie", "*", "*", VIEWER),
     ("both", "control-cookie", "link", "*", "ok ok foreign_origin foreign_origin foreign_origin"),
     ("both", "control-cookie", "foreign-*", "*", " ".join(["foreign_origin"] * 5)),
     ("both", "control-cookie", "neighbour-*", "*", " ".join(["foreign_origin"] * 5)),
@@ -170,7 +170,7 @@ MATRIX = [
     ("anonymous*", "*", "foreign-*", "*", "ok ok foreign_origin ok forbidden"),
     ("anonymous*", "*", "neighbour-*", "*", "ok ok foreign_origin ok forbidden"),
     ("anonymous*", "*", "link", "*", "ok ok foreign_origin ok forbidden"),
-    ("anonymous*", "*", "*", "*", LOOKS),
+    ("anonymous*", "*", "*", "*", VIEWER),
 ]
 FOREIGN_PAGES = {page for page in PAGES if page.startswith(("foreign", "neighbour", "link"))}
 """What logging in and out is not for."""
