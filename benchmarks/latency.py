@@ -239,7 +239,7 @@ async def joins(options: argparse.Namespace, running: Daemon) -> dict[str, Any]:
         with Crowd(url, raw=True) as crowd:
             await asyncio.to_thread(crowd.join, others, at_once=True)
             await asyncio.sleep(SETTLE_S)
-            await asyncio.to_thread(crowd.look)
+            await asyncio.to_thread(crowd.counts)
             times_ms = []
             async with aiohttp.ClientSession() as http:
                 for _ in range(options.joins):
@@ -248,7 +248,7 @@ async def joins(options: argparse.Namespace, running: Daemon) -> dict[str, Any]:
                     times_ms.append(1e3 * (viewer.first_frame_at - viewer.posted_at))
                     await viewer.close()
                     await asyncio.sleep(random.uniform(0.1, 1.0))
-            seen = await asyncio.to_thread(crowd.look)
+            seen = await asyncio.to_thread(crowd.counts)
         least_fps = min(viewer["pictures"] / viewer["s"] for viewer in seen)
         result[f"with_{others}"] = {"join_ms": distribution(times_ms), "fps_min_of_the_others": round(least_fps, 1)}
         met = met and result[f"with_{others}"]["join_ms"]["p95"] <= 1e3 * MAX_JOIN_S

@@ -1,4 +1,4 @@
-"""What a look at /metrics costs with many streams: milliseconds a scrape, beside its size.
+"""What a scrape of /metrics costs with many streams: milliseconds a scrape, beside its size.
 
 By default 16 streams that have each been awake and sleep again, so that all their series are there and nothing else
 wants the CPU; `--busy` leaves them awake, at 5 fps each. Scraped as Prometheus does: one connection, and each format

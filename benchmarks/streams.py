@@ -29,7 +29,7 @@ from common import Box, log, median
 from live import Daemon, Metrics, running
 
 WIDTH, HEIGHT, FPS = 640, 360, 30
-SETTLE_S, LOOK_EVERY_S, WAIT_S = 4.0, 1.0, 60.0
+SETTLE_S, SAMPLE_EVERY_S, WAIT_S = 4.0, 1.0, 60.0
 PROCESSED = "streamd_capture_to_publish_seconds"
 MIN_RATIO, MIN_JAIN, MAX_P95_OVER_MEAN, MAX_IDLE_SHARE, MAX_FIRST_S = 0.95, 0.98, 1.5, 0.02, 2.0
 
@@ -96,12 +96,12 @@ class Bench:
         with self._daemon(streams) as running:
             wait_for(lambda: min(running.metrics().by(f"{PROCESSED}_count", "stream").values()) > 0)
             time.sleep(SETTLE_S)
-            box, first, looks = Box(running.pid, *_worker(running)), running.metrics(), []
+            box, first, samples = Box(running.pid, *_worker(running)), running.metrics(), []
             while time.monotonic() - first.at < self._options.seconds:
-                time.sleep(LOOK_EVERY_S)
-                looks.append({stream["name"]: stream for stream in _streams(running)})
+                time.sleep(SAMPLE_EVERY_S)
+                samples.append({stream["name"]: stream for stream in _streams(running)})
             last, cores = running.metrics(), box.cores()
-        return _summary(streams, first, last, looks) | {"cpu": cores}
+        return _summary(streams, first, last, samples) | {"cpu": cores}
 
     # -- those that sleep -----------------------------------------------------------------------
 
@@ -188,15 +188,15 @@ def wait_for(done: Any) -> None:
 # -- numbers ------------------------------------------------------------------------------------------
 
 
-def _summary(streams: Streams, first: Metrics, last: Metrics, looks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means and counts between two readings; percentiles are the API's exact ones, the median of several looks."""
+def _summary(streams: Streams, first: Metrics, last: Metrics, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means and counts between two readings; percentiles are the API's exact ones, the median of several samples."""
     seconds = last.at - first.at
     each = {}
     for name in streams:
         frames = last.value(f"{PROCESSED}_count", stream=name) - first.value(f"{PROCESSED}_count", stream=name)
         total_s = last.value(f"{PROCESSED}_sum", stream=name) - first.value(f"{PROCESSED}_sum", stream=name)
         p50, p95 = (
-            statistics.median(look[name]["latency_ms"][percentile] or 0.0 for look in looks)
+            statistics.median(sample[name]["latency_ms"][percentile] or 0.0 for sample in samples)
             for percentile in ("p50", "p95")
         )
         mean_ms = 1e3 * total_s / max(frames, 1)

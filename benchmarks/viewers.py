@@ -87,10 +87,10 @@ def _rows(crowd: Crowd, counts: Sequence[int], pids: Sequence[int], seconds: flo
         joins_s = crowd.join(count - present)
         present = count
         time.sleep(SETTLE_S)
-        crowd.look()
+        crowd.counts()
         server, everyone = Box(pids[0]), Box(*pids)
         time.sleep(seconds)
-        seen = crowd.look()
+        seen = crowd.counts()
         cpu = 100 * server.cores()["own_cores"]
         fps = [viewer["pictures"] / viewer["s"] for viewer in seen]
         row = {

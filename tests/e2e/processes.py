@@ -43,7 +43,7 @@ class Ended:
     stderr: str
 
     @property
-    def complaint(self) -> str:
+    def error_line(self) -> str:
         """The one line on stderr. Fails when there are more, or none."""
         lines = self.stderr.splitlines()
         assert len(lines) == 1, self.stderr
@@ -92,7 +92,7 @@ class Answer:
 
 
 class Metrics:
-    """What /metrics said at one moment."""
+    """The values of /metrics at one moment."""
 
     def __init__(self, text: str) -> None:
         families = list(text_string_to_metric_families(text))

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Answer, Daemon, streamd
 
-LOOK, CHANGE = "look-7c4e1b", "change-93d5fa"
+VIEW, CHANGE = "look-7c4e1b", "change-93d5fa"
 NAME = "lavfi-smptebars"
 
 
@@ -20,9 +20,9 @@ def site(module_daemon: StartDaemon, tmp_path_factory: pytest.TempPathFactory) -
     file = tmp_path_factory.mktemp("secrets") / "tokens"
     file.write_text(f"{CHANGE}\n")
     tokens = {
-        "STREAMD_SERVER__VIEW_TOKENS": '["env:LOOKERS"]',
+        "STREAMD_SERVER__VIEW_TOKENS": '["env:VIEWERS"]',
         "STREAMD_SERVER__CONTROL_TOKENS": json.dumps([f"file:{file}"]),
-        "LOOKERS": LOOK,
+        "VIEWERS": VIEW,
     }
     return module_daemon("--debug", "lavfi:smptebars=size=320x180:rate=10", **tokens).until_ready()
 
@@ -46,7 +46,7 @@ def test_open_to_all(site: Daemon, path: str) -> None:
 )
 def test_with_a_token(site: Daemon, path: str) -> None:
     assert ask(site, "GET", path).status == 401
-    for token in (LOOK, CHANGE):
+    for token in (VIEW, CHANGE):
         assert ask(site, "GET", path, token).status == 200
 
 
@@ -54,13 +54,13 @@ def test_only_some_may_change_things(site: Daemon) -> None:
     body = json.dumps({"source": "lavfi:color=black:size=64x64:rate=5"}).encode()
     for method, path in (("PUT", "/api/v1/streams/wall"), ("DELETE", "/api/v1/streams/wall")):
         assert ask(site, method, path, body=body).error == (401, "unauthorized")
-        assert ask(site, method, path, LOOK, body).error == (403, "forbidden")
+        assert ask(site, method, path, VIEW, body).error == (403, "forbidden")
         assert ask(site, method, path, CHANGE, body).status in (200, 201)
 
 
 def test_the_page_logs_in(site: Daemon) -> None:
     """With a cookie there is everything that cannot send a header."""
-    logged_in = ask(site, "POST", "/api/v1/session", body=json.dumps({"token": LOOK}).encode())
+    logged_in = ask(site, "POST", "/api/v1/session", body=json.dumps({"token": VIEW}).encode())
     assert logged_in.json["access"] == "view"
     cookie = logged_in.headers["Set-Cookie"].partition(";")[0]
     assert ask(site, "GET", f"/api/v1/streams/{NAME}/snapshot", Cookie=cookie).status == 200
@@ -71,14 +71,14 @@ def test_the_page_logs_in(site: Daemon) -> None:
 
 
 def test_no_token_is_shown(site: Daemon) -> None:
-    ask(site, "GET", "/api/v1/streams", LOOK)
+    ask(site, "GET", "/api/v1/streams", VIEW)
     ask(site, "GET", "/api/v1/streams", "guess-what-it-is")
-    told = [site.log, site.out, Path(f"/proc/{site.pid}/cmdline").read_text()]
-    told += [
+    reported = [site.log, site.out, Path(f"/proc/{site.pid}/cmdline").read_text()]
+    reported += [
         ask(site, "GET", path, CHANGE).text for path in ("/metrics", "/api/v1/streams", "/openapi.json", "/readyz")
     ]
-    for text in told:
-        for secret in (LOOK, CHANGE, "guess-what-it-is"):
+    for text in reported:
+        for secret in (VIEW, CHANGE, "guess-what-it-is"):
             assert secret not in text
 
 

@@ -79,8 +79,8 @@ def test_many_watch_and_nothing_is_left(site: Daemon) -> None:
 
 def test_events_report_streams_that_come_and_go(site: Daemon) -> None:
     with opened(site, "/api/v1/events") as response:
-        told = event(response, "statistics")
-        assert [stream["name"] for stream in told["streams"]] == [NAME]
+        reported = event(response, "statistics")
+        assert [stream["name"] for stream in reported["streams"]] == [NAME]
         body = json.dumps({"source": "lavfi:color=black:size=64x64:rate=5"}).encode()
         assert site.request("PUT", "/api/v1/streams/wall", body).status == 201
         added = event(response, "state")

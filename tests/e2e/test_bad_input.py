@@ -35,48 +35,48 @@ class TestRun:
     def test_missing_file(self, home: Path) -> None:
         done = streamd(home, "run", "nowhere.mp4")
         assert (done.code, done.stdout) == (FAILED, "")
-        assert done.complaint == "streamd: nowhere.mp4: not found"
+        assert done.error_line == "streamd: nowhere.mp4: not found"
 
     def test_not_a_video(self, home: Path, garbage: Path) -> None:
         done = streamd(home, "run", garbage)
         assert (done.code, done.stdout) == (FAILED, "")
-        assert done.complaint == f"streamd: {garbage}: is not a video that can be decoded"
+        assert done.error_line == f"streamd: {garbage}: is not a video that can be decoded"
 
     def test_a_directory(self, home: Path, tmp_path: Path) -> None:
         done = streamd(home, "run", tmp_path)
         assert done.code == FAILED
-        assert done.complaint.startswith(f"streamd: {tmp_path}: ")
+        assert done.error_line.startswith(f"streamd: {tmp_path}: ")
 
     def test_only_sound(self, home: Path, sound: Path) -> None:
         done = streamd(home, "run", sound)
         assert done.code == FAILED
-        assert done.complaint == f"streamd: {sound}: has no video"
+        assert done.error_line == f"streamd: {sound}: has no video"
 
     def test_port_in_use(self, home: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             done = streamd(home, "run", "demo:", "--model", "embedded", "--listen", address)
         assert (done.code, done.stdout) == (FAILED, "")
-        # The streams may have said that they start.
-        [complaint] = [line for line in done.stderr.splitlines() if line.startswith("streamd: ")]
-        assert complaint.startswith(f"streamd: cannot listen on {address}: the port is in use")
+        # The streams may have logged that they start.
+        [error_line] = [line for line in done.stderr.splitlines() if line.startswith("streamd: ")]
+        assert error_line.startswith(f"streamd: cannot listen on {address}: the port is in use")
         assert "Traceback" not in done.stderr
 
     def test_bad_address(self, home: Path) -> None:
         done = streamd(home, "run", "--listen", "localhost")
         assert done.code == BAD_CONFIG
-        assert done.complaint.startswith("streamd: server.listen: localhost: ")
+        assert done.error_line.startswith("streamd: server.listen: localhost: ")
 
     def test_open_to_strangers(self, home: Path) -> None:
         done = streamd(home, "run", "--listen", "0.0.0.0:0")
         assert done.code == BAD_CONFIG
-        assert "allow_anonymous" in done.complaint
+        assert "allow_anonymous" in done.error_line
 
     def test_unknown_model(self, home: Path) -> None:
         done = streamd(home, "run", "--model", "midas_huge")
         assert done.code == USAGE
-        assert "midas_huge" in done.complaint
-        assert "embedded" in done.complaint
+        assert "midas_huge" in done.error_line
+        assert "embedded" in done.error_line
 
 
 class TestConfiguration:
@@ -86,7 +86,7 @@ class TestConfiguration:
         file.write_text("[server\nlisten = ")
         done = streamd(home, *command, file)
         assert (done.code, done.stdout) == (BAD_CONFIG, "")
-        assert done.complaint.startswith(f"streamd: {file}: is not TOML: ")
+        assert done.error_line.startswith(f"streamd: {file}: is not TOML: ")
 
     @pytest.mark.parametrize("command", [["check"], ["run", "--config"]], ids=["check", "run"])
     def test_unknown_key(self, home: Path, tmp_path: Path, command: list[str]) -> None:
@@ -94,7 +94,7 @@ class TestConfiguration:
         file.write_text('[streams.porch]\nsource = "demo:"\nmax_fsp = 5\n')
         done = streamd(home, *command, file)
         assert (done.code, done.stdout) == (BAD_CONFIG, "")
-        assert done.complaint.startswith("streamd: streams.porch.max_fsp: unknown key")
+        assert done.error_line.startswith("streamd: streams.porch.max_fsp: unknown key")
 
     def test_check_reports_all_problems_at_once(self, home: Path, tmp_path: Path) -> None:
         file = tmp_path / "bad.toml"
@@ -120,7 +120,7 @@ class TestConfiguration:
     def test_check_missing_file(self, home: Path, tmp_path: Path) -> None:
         done = streamd(home, "check", tmp_path / "nowhere.toml")
         assert done.code == BAD_CONFIG
-        assert done.complaint.startswith(f"streamd: {tmp_path / 'nowhere.toml'}: ")
+        assert done.error_line.startswith(f"streamd: {tmp_path / 'nowhere.toml'}: ")
 
     def test_check_good_file(self, home: Path, tmp_path: Path) -> None:
         file = tmp_path / "good.toml"
@@ -132,7 +132,7 @@ class TestConfiguration:
     def test_bad_value_in_the_environment(self, home: Path) -> None:
         done = streamd(home, "run", STREAMD_MODEL__TIMEOUT_S="soon")
         assert done.code == BAD_CONFIG
-        assert done.complaint.startswith("streamd: model.timeout_s: soon: ")
+        assert done.error_line.startswith("streamd: model.timeout_s: soon: ")
 
     def test_schema(self, home: Path) -> None:
         text, as_json = streamd(home, "schema"), streamd(home, "schema", "--json")
@@ -151,7 +151,7 @@ class TestCommandLine:
     def test_usage(self, home: Path, arguments: list[str]) -> None:
         done = streamd(home, *arguments)
         assert (done.code, done.stdout) == (USAGE, "")
-        assert done.complaint.startswith("streamd")
+        assert done.error_line.startswith("streamd")
 
     def test_help_and_version(self, home: Path) -> None:
         assert "convert" in streamd(home, "--help").stdout
@@ -164,29 +164,29 @@ class TestModels:
         file.write_bytes(pickle.dumps(_Malicious(str(witness))))
         done = streamd(home, "models", "import", "midas_small", file)
         assert (done.code, done.stdout) == (FAILED, "")
-        assert done.complaint.startswith(f"streamd: {file}: weights refused: ")
+        assert done.error_line.startswith(f"streamd: {file}: weights refused: ")
         assert not witness.exists()
         assert "missing" in streamd(home, "models", "list").stdout
 
     def test_import_of_nothing(self, home: Path) -> None:
         done = streamd(home, "models", "import", "midas_small", "nowhere.pt")
         assert done.code == FAILED
-        assert done.complaint.startswith("streamd: nowhere.pt: ")
+        assert done.error_line.startswith("streamd: nowhere.pt: ")
 
     def test_import_of_an_unknown_model(self, home: Path, garbage: Path) -> None:
         done = streamd(home, "models", "import", "midas_huge", garbage)
         assert done.code == USAGE
-        assert "midas_huge" in done.complaint
+        assert "midas_huge" in done.error_line
 
     def test_fetch_offline(self, home: Path) -> None:
         done = streamd(home, "models", "fetch", "midas_small")
         assert done.code == FAILED
-        assert "midas_v21_small_256.pt" in done.complaint
+        assert "midas_v21_small_256.pt" in done.error_line
 
     def test_named_but_missing(self, home: Path, still: Path, tmp_path: Path) -> None:
         done = streamd(home, "depth", still, "--output", tmp_path / "out.png", "--model", "midas_small")
         assert done.code == FAILED
-        assert "streamd models fetch midas_small" in done.complaint
+        assert "streamd models fetch midas_small" in done.error_line
         assert not (tmp_path / "out.png").exists()
 
 
@@ -204,35 +204,35 @@ class TestJobs:
     def test_depth_of_garbage(self, home: Path, garbage: Path, tmp_path: Path) -> None:
         done = streamd(home, "depth", garbage, "--output", tmp_path / "out.png", "--model", "embedded")
         assert done.code == FAILED
-        assert done.complaint == f"streamd: {garbage}: is not a picture that can be read"
+        assert done.error_line == f"streamd: {garbage}: is not a picture that can be read"
         assert not (tmp_path / "out.png").exists()
 
     def test_depth_of_nothing(self, home: Path, tmp_path: Path) -> None:
         done = streamd(home, "depth", "nowhere.png", "--output", tmp_path / "out.png")
         assert done.code == FAILED
-        assert done.complaint == "streamd: nowhere.png: no such file or directory"
+        assert done.error_line == "streamd: nowhere.png: no such file or directory"
 
     def test_depth_in_an_unknown_format(self, home: Path, still: Path, tmp_path: Path) -> None:
         done = streamd(home, "depth", still, "--output", tmp_path / "out.gif")
         assert done.code == USAGE
-        assert "--format" in done.complaint
+        assert "--format" in done.error_line
 
     def test_depth_into_no_folder(self, home: Path, still: Path, tmp_path: Path) -> None:
         done = streamd(home, "depth", still, "--output", tmp_path / "none" / "out.png", "--model", "embedded")
         assert done.code == FAILED
-        assert done.complaint.startswith(f"streamd: {tmp_path / 'none' / 'out.png'}: ")
+        assert done.error_line.startswith(f"streamd: {tmp_path / 'none' / 'out.png'}: ")
 
     @pytest.mark.parametrize("name", ["out.txt", "out", "none/out.mp4"])
     def test_convert_to_a_bad_name(self, home: Path, clip: Path, tmp_path: Path, name: str) -> None:
         done = streamd(home, "convert", clip, tmp_path / name, "--model", "embedded")
         assert (done.code, done.stdout) == (FAILED, "")
-        assert done.complaint.startswith(f"streamd: {tmp_path / name}: ")
+        assert done.error_line.startswith(f"streamd: {tmp_path / name}: ")
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == []
 
     def test_convert_garbage(self, home: Path, garbage: Path, tmp_path: Path) -> None:
         done = streamd(home, "convert", garbage, tmp_path / "out.mp4", "--model", "embedded")
         assert done.code == FAILED
-        assert done.complaint == f"streamd: {garbage}: is not a video that can be decoded"
+        assert done.error_line == f"streamd: {garbage}: is not a video that can be decoded"
         assert not (tmp_path / "out.mp4").exists()
 
     def test_convert_onto_itself(self, home: Path, tmp_path: Path) -> None:
@@ -240,5 +240,5 @@ class TestJobs:
         before = clip.read_bytes()
         done = streamd(home, "convert", clip, clip, "--model", "embedded")
         assert done.code == FAILED
-        assert done.complaint == f"streamd: {clip}: is the input itself"
+        assert done.error_line == f"streamd: {clip}: is the input itself"
         assert clip.read_bytes() == before

@@ -95,40 +95,40 @@ class Video:
 
 @dataclass
 class Watched(Video):
-    """The page in Chromium, and everything that it complained of."""
+    """The page in Chromium, and the errors that it reports."""
 
     page: Page
-    complaints: list[str] = field(default_factory=list)
+    page_errors: list[str] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
     """The WHEP endpoints that it has asked for one: path and query."""
 
     async def text(self, name: str) -> str:
         return await self.page.get_by_test_id(name).inner_text()
 
-    async def says(self, name: str, text: str) -> None:
+    async def shows(self, name: str, text: str) -> None:
         """Waits until it does."""
-        heard = ""
+        shown = ""
 
-        async def said() -> bool:
-            nonlocal heard
-            heard = await self.text(name)
-            return text in heard
+        async def is_shown() -> bool:
+            nonlocal shown
+            shown = await self.text(name)
+            return text in shown
 
         try:
-            await until_async(f"{name} says {text!r}", said)
+            await until_async(f"{name} shows {text!r}", is_shown)
         except AssertionError as late:
-            raise AssertionError(f"{late}: {heard!r}") from None
+            raise AssertionError(f"{late}: {shown!r}") from None
 
     async def number(self, name: str) -> float:
         """The first number of a read-out; 0 while there is none."""
         found = re.search(r"\d+(\.\d+)?", await self.text(name))
         return float(found[0]) if found else 0.0
 
-    def expects(self, complaint: str) -> None:
+    def expects(self, text: str) -> None:
         """Something was refused on purpose: forgives it. Fails when it was not."""
-        before = len(self.complaints)
-        self.complaints = [one for one in self.complaints if complaint not in one]
-        assert len(self.complaints) < before, f"nobody complained of {complaint}"
+        before = len(self.page_errors)
+        self.page_errors = [one for one in self.page_errors if text not in one]
+        assert len(self.page_errors) < before, f"no page error has {text!r}"
 
 
 @asynccontextmanager
@@ -142,26 +142,26 @@ async def watch(url: str, *, init: str = "", **context: Any) -> AsyncIterator[Wa
 
         def on_console(message: ConsoleMessage) -> None:
             if message.type in ("error", "warning") and not message.text.startswith(OF_NO_MATTER):
-                watched.complaints.append(f"{message.type}: {message.text}")
+                watched.page_errors.append(f"{message.type}: {message.text}")
 
         def on_request(request: Request) -> None:
             parts = urlsplit(request.url)
             if parts.hostname not in ONLY_LOOPBACK:
-                watched.complaints.append(f"another host: {request.url}")
+                watched.page_errors.append(f"another host: {request.url}")
             if request.method == "POST" and parts.path.startswith("/whep/"):
                 watched.sessions.append(f"{parts.path}?{parts.query}")
 
         def on_response(response: Response) -> None:
             answered.add(response.request)
             if response.status >= 400:
-                watched.complaints.append(f"{response.status}: {response.request.method} {response.url}")
+                watched.page_errors.append(f"{response.status}: {response.request.method} {response.url}")
 
         def on_failure(request: Request) -> None:
             if request not in answered:  # Chromium calls an answer aborted when nobody reads its empty body
-                watched.complaints.append(f"{request.failure}: {request.method} {request.url}")
+                watched.page_errors.append(f"{request.failure}: {request.method} {request.url}")
 
         page.on("console", on_console)
-        page.on("pageerror", lambda error: watched.complaints.append(f"exception: {error}"))
+        page.on("pageerror", lambda error: watched.page_errors.append(f"exception: {error}"))
         page.on("request", on_request)
         page.on("response", on_response)
         page.on("requestfailed", on_failure)
@@ -170,7 +170,7 @@ async def watch(url: str, *, init: str = "", **context: Any) -> AsyncIterator[Wa
             await page.goto(url)
             yield watched
             assert await page.evaluate("window.violations") == []
-            assert watched.complaints == []
+            assert watched.page_errors == []
         finally:
             await browser.close()
 
@@ -188,15 +188,15 @@ async def test_the_page_plays_moving_depth(daemon: StartDaemon, artefacts: Path)
             assert_is_inferno(picture)
         assert difference(one, two) > 1.0, "the picture stands still"
 
-        assert await until_async("the page tells the frame rate", lambda: watched.number("fps")) > 3
-        assert await until_async("the page tells the latency", lambda: watched.number("latency")) < 5000
+        assert await until_async("the page shows the frame rate", lambda: watched.number("fps")) > 3
+        assert await until_async("the page shows the latency", lambda: watched.number("latency")) < 5000
         assert "Coarse" in await watched.text("model-note")
         assert "streamd embedded" in await watched.text("model")
-        await watched.says("state", "running")
-        await watched.says("viewers", "1")
-        await until_async("the page tells the bit rate", lambda: watched.number("bitrate"))
-        await watched.says("latency-name", "capture to screen")
-        assert "estimated" not in await watched.text("latency-name"), "the pictures do not tell when they were captured"
+        await watched.shows("state", "running")
+        await watched.shows("viewers", "1")
+        await until_async("the page shows the bit rate", lambda: watched.number("bitrate"))
+        await watched.shows("latency-name", "capture to screen")
+        assert "estimated" not in await watched.text("latency-name"), "the pictures do not show when they were captured"
         await watched.page.screenshot(path=artefacts / "depth.png")
 
         await watched.page.get_by_test_id("view-source").click()

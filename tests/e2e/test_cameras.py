@@ -137,8 +137,8 @@ def test_depth_of_a_camera(running: Daemon, kind: str) -> None:
 
 
 def test_passwords_are_shown_nowhere(running: Daemon) -> None:
-    told = running.log + "".join(running.get(path).text for path in ("/api/v1/streams", "/readyz", "/metrics"))
-    assert "s3cret" not in told
+    reported = running.log + "".join(running.get(path).text for path in ("/api/v1/streams", "/readyz", "/metrics"))
+    assert "s3cret" not in reported
 
 
 async def test_a_camera_that_changes_its_size(running: Daemon, join: Join) -> None:

@@ -234,7 +234,7 @@ def delivers(running: Daemon, name: str, count: float) -> bool:
 
 
 def notice(running: Daemon, since: Mapping[str, float]) -> dict[str, tuple[float, str]]:
-    """After how long each was reconnecting, and why it said so."""
+    """After how long each was reconnecting, and the reason that it gave."""
     noticed: dict[str, tuple[float, str]] = {}
 
     def all_are() -> bool:

@@ -160,10 +160,10 @@ class TestChanges:
     def _refuse(self, running: Daemon, folder: Path) -> None:
         bad = {"source": BARS, "max_fps": -1, "wrong": 1}
         settings = write_settings(folder / "bad.toml", {"old": bad})
-        told = streamd(folder, "check", settings)
-        assert told.code == 78
-        problems = [line for line in told.stderr.splitlines() if "streams.old." in line]
-        assert len(problems) == 2, told.stderr
+        reported = streamd(folder, "check", settings)
+        assert reported.code == 78
+        problems = [line for line in reported.stderr.splitlines() if "streams.old." in line]
+        assert len(problems) == 2, reported.stderr
         for method in ("PUT", "PATCH"):
             answer = send(running, method, "old", bad)
             assert answer.error[0] == 422, answer.text

@@ -29,5 +29,5 @@ async def test_the_page_plays_moving_depth(daemon: StartDaemon, artefacts: Path,
         assert difference(one, two) > 1.0, "the picture stands still"
         assert running.metrics().value("streamd_viewers") == 1
         (artefacts / "firefox.png").write_bytes(await page.screenshot())
-        assert page.complaints == []
+        assert page.page_errors == []
     await eventually("it has left", lambda: running.metrics().value("streamd_viewers") == 0)

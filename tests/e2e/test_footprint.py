@@ -30,5 +30,5 @@ def test_memory_and_no_torch(daemon: StartDaemon, tmp_path: Path) -> None:
     assert sum(map(resident_mb, family)) <= LIMIT_MB
 
     metrics = running.metrics()
-    told = metrics.value("process_resident_memory_bytes") + metrics.value("streamd_worker_resident_memory_bytes")
-    assert told / 1e6 == pytest.approx(sum(map(resident_mb, family)), rel=0.1)
+    reported = metrics.value("process_resident_memory_bytes") + metrics.value("streamd_worker_resident_memory_bytes")
+    assert reported / 1e6 == pytest.approx(sum(map(resident_mb, family)), rel=0.1)

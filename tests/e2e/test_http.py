@@ -419,7 +419,7 @@ class TestSecrets:
         paths = ["/", "/readyz", "/metrics", "/api/v1/streams"]
         paths += [f"/api/v1/streams/{name}" for name in names]
         paths += [f"/whep/{name}" for name in names]
-        told = {path: guarded.get(path).text for path in paths} | {"log": guarded.log, "stdout": guarded.out}
-        for where, text in told.items():
+        reported = {path: guarded.get(path).text for path in paths} | {"log": guarded.log, "stdout": guarded.out}
+        for where, text in reported.items():
             assert "secret" not in text, where
-        assert "***@127.0.0.1:9/x" in told["/api/v1/streams"]
+        assert "***@127.0.0.1:9/x" in reported["/api/v1/streams"]

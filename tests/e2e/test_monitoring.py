@@ -132,7 +132,7 @@ def test_a_dead_camera_raises_an_alert_and_a_sleeping_one_does_not(running: Daem
 
 
 def allowed(model: dict[str, str]) -> dict[str, set[str]]:
-    """Everything that a label may say: from the configuration, the code's fixed lists, and the model."""
+    """Every value that a label may have: from the configuration, the code's fixed lists, and the model."""
     skips = {"superseded", "overflow", "max_fps", "error", "disk", "corrupt", "late"}
     losses = {reason.value for reason in LossReason}
     keyframes = {"join", "pli", "overflow", "segment"}

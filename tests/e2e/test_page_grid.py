@@ -44,7 +44,7 @@ async def test_all_streams_and_one_large(site: Daemon, artefacts: Path) -> None:
         for name in ("lobby", "yard", "gate"):  # the last one shows NO SIGNAL
             await until_async(f"{name} plays", partial(watched.time, tile(name)))
         assert page.url.endswith("#layout=grid")
-        await watched.says("state", "2 running, 1 reconnecting, 1 idle")
+        await watched.shows("state", "2 running, 1 reconnecting, 1 idle")
         assert "Idle: click to watch" in await page.locator(tile("attic", ".notice")).inner_text()
         assert await asyncio.to_thread(site.state, "attic") == "idle", "the grid has woken it"
         assert sorted(watched.sessions) == [f"/whep/{name}?view=depth" for name in ("gate", "lobby", "yard")]
@@ -72,7 +72,7 @@ async def test_all_streams_and_one_large(site: Daemon, artefacts: Path) -> None:
         # The one that sleeps wakes for who watches it, and sleeps again.
         await page.locator(tile("attic", ".open")).click()
         await until_async("it plays", watched.time)
-        await watched.says("state", "running")
+        await watched.shows("state", "running")
         await page.keyboard.press("g")
         await until_async("the grid is back", lambda: page.locator(tile("lobby", ".open")).is_visible())
         await eventually("it sleeps again", lambda: site.state("attic") == "idle")

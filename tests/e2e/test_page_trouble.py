@@ -58,8 +58,8 @@ async def test_a_camera_that_dies_and_returns(daemon: StartDaemon, tmp_path: Pat
             await until_async("it plays", watched.time)
             alive = await watched.pixels()
             await asyncio.to_thread(camera.kill)
-            await watched.says("state", "reconnecting")
-            await until_async("it says why", lambda: watched.text("reason"))
+            await watched.shows("state", "reconnecting")
+            await until_async("it shows why", lambda: watched.text("reason"))
 
             async def differs() -> bool:
                 return difference(await watched.pixels(), alive) > 20
@@ -67,7 +67,7 @@ async def test_a_camera_that_dies_and_returns(daemon: StartDaemon, tmp_path: Pat
             await until_async("NO SIGNAL is shown", differs)
             await watched.page.screenshot(path=artefacts / "no-signal.png")
             await asyncio.to_thread(camera.start)
-            await watched.says("state", "running")
+            await watched.shows("state", "running")
 
             async def same() -> bool:
                 return difference(await watched.pixels(), alive) < 10
@@ -85,7 +85,7 @@ async def test_motion_jpeg_without_webrtc(daemon: StartDaemon, tmp_path: Path, a
         for name in streams:
             await until_async(f"{name} has a still", partial(page.evaluate, SHOWS, tile(name, "canvas")))
         await page.keyboard.press("1")
-        await watched_says_via(page, "Motion JPEG")
+        await watched_shows_via(page, "Motion JPEG")
         await until_async("it shows JPEGs", lambda: page.evaluate(SHOWS, JPEG))
         one = await watched.pixels(JPEG)
         assert_is_inferno(one)
@@ -106,16 +106,16 @@ async def test_motion_jpeg_without_webrtc(daemon: StartDaemon, tmp_path: Path, a
         aborted(watched)
 
 
-async def watched_says_via(page: Page, text: str) -> None:
-    async def said() -> bool:
+async def watched_shows_via(page: Page, text: str) -> None:
+    async def is_shown() -> bool:
         return text in await page.locator(tile("lobby", ".via")).inner_text()
 
-    await until_async(f"the line says {text}", said)
+    await until_async(f"the line shows {text}", is_shown)
 
 
 def aborted(watched: Watched) -> None:
     """Forgives what the page itself has cut off: events and pictures that nobody wants any more."""
-    watched.complaints = [one for one in watched.complaints if "ERR_ABORTED" not in one]
+    watched.page_errors = [one for one in watched.page_errors if "ERR_ABORTED" not in one]
 
 
 async def test_a_server_that_restarts_and_streams_that_come_and_go(daemon: StartDaemon, tmp_path: Path) -> None:
@@ -136,18 +136,18 @@ async def test_a_server_that_restarts_and_streams_that_come_and_go(daemon: Start
         await until_async("it plays", lambda: watched.time(tile("yard")))
         assert (await asyncio.to_thread(running.request, "DELETE", "/api/v1/streams/yard")).status == 200
         await until_async("it is gone", lambda: gone(watched, "yard"))
-        assert watched.complaints == []
+        assert watched.page_errors == []
 
         await watched.page.goto(running.url + "#stream=lobby")
         await until_async("it plays", watched.time)
         await asyncio.to_thread(running.kill)
-        await watched.says("state", "no answer")
+        await watched.shows("state", "no answer")
         again = await asyncio.to_thread(daemon, *listen)
-        await watched.says("state", "running")
+        await watched.shows("state", "running")
         await until_async("it plays again", watched.time)
         await watched.plays_on(0.3)
         assert again.url == running.url
-        watched.complaints = [one for one in watched.complaints if "ERR_" not in one and "404: DELETE" not in one]
+        watched.page_errors = [one for one in watched.page_errors if "ERR_" not in one and "404: DELETE" not in one]
 
 
 async def gone(watched: Watched, name: str) -> bool:
@@ -159,10 +159,10 @@ async def test_a_long_message_can_be_read_and_blocked_storage_does_no_harm(daemo
     async with watch(running.url, init=TELL_AT_LENGTH + BLOCK_STORAGE) as watched:
         for width, height in ((1280, 720), (820, 1180), (390, 844)):
             await watched.page.set_viewport_size({"width": width, "height": height})
-            await watched.says("model-note", "the last word")
+            await watched.shows("model-note", "the last word")
             assert await watched.page.evaluate(IS_CUT_OFF, "[data-testid=model-note]") is False, f"{width} x {height}"
         await watched.page.keyboard.press("p")
-        await watched.says("toast", "Palette: Grayscale")
+        await watched.shows("toast", "Palette: Grayscale")
         await until_async("it plays", watched.time)
 
 
@@ -177,7 +177,7 @@ async def test_tokens_and_recording(daemon: StartDaemon, tmp_path: Path, artefac
         await page.screenshot(path=artefacts / "log-in.png")
         assert await page.locator("#log-in [autocomplete=username]").count() == 1, "password managers want a name"
         await log_in(page, "not-one-of-them")
-        await watched.says("log-in", "not one of its tokens")
+        await watched.shows("log-in", "not one of its tokens")
         await log_in(page, "look-only-please")
         await until_async("it plays", watched.time)
         assert await page.get_by_test_id("record").is_disabled(), "this token may only view"
@@ -187,15 +187,15 @@ async def test_tokens_and_recording(daemon: StartDaemon, tmp_path: Path, artefac
         await log_in(page, "do-anything-you-like")
         await until_async("it plays", watched.time)
         await page.get_by_test_id("record").click()
-        await watched.says("record", "Recording")
+        await watched.shows("record", "Recording")
         assert (await asyncio.to_thread(asked, running, "streams/lobby"))["recording"]
         await page.screenshot(path=artefacts / "recording.png")
         await eventually("there is a file", lambda: asked(running, "recordings")["recordings"])
         await page.keyboard.press("r")
-        await watched.says("toast", "is complete")
+        await watched.shows("toast", "is complete")
         assert not (await asyncio.to_thread(asked, running, "streams/lobby"))["recording"]
         await page.keyboard.press("l")
-        await watched.says("recordings-dialog", "lobby, depth")
+        await watched.shows("recordings-dialog", "lobby, depth")
         file = await page.request.get(await page.locator("#recording-list a").first.evaluate("(link) => link.href"))
         assert file.headers["content-type"] == "video/mp4"
         await page.get_by_test_id("recording-delete").first.click()
@@ -203,7 +203,7 @@ async def test_tokens_and_recording(daemon: StartDaemon, tmp_path: Path, artefac
         assert (await asyncio.to_thread(asked, running, "recordings"))["recordings"]
         await page.get_by_test_id("recording-delete").first.click()
         await page.get_by_role("button", name="Delete", exact=True).click()
-        await watched.says("recordings-dialog", "Nothing has been recorded yet")
+        await watched.shows("recordings-dialog", "Nothing has been recorded yet")
         assert not (await asyncio.to_thread(asked, running, "recordings"))["recordings"]
         watched.expects("401")
 
@@ -224,11 +224,11 @@ async def test_recordings_page_by_page(daemon: StartDaemon, tmp_path: Path, arte
         await log_in(page, "look-only-please")
         await until_async("it plays", watched.time)
         await page.keyboard.press("l")
-        await watched.says("recordings-dialog", "yard, side-by-side")
+        await watched.shows("recordings-dialog", "yard, side-by-side")
         for count in (100, 200):
             assert await items.count() == count
             await page.get_by_test_id("recordings-more").press("Enter")
-            await watched.says("recordings-dialog", "The newest 200" if count == 100 else "yard")
+            await watched.shows("recordings-dialog", "The newest 200" if count == 100 else "yard")
         await until_async("all are there", lambda: all_there(items))
         assert not await page.get_by_test_id("recordings-more").is_visible()
         assert not await page.get_by_test_id("recording-delete").first.is_visible(), "this token may only view"
@@ -279,6 +279,6 @@ async def test_embedded_and_nowhere_to_record(daemon: StartDaemon, tmp_path: Pat
         assert watched.sessions[-1] == "/whep/lobby?view=gray"
         await page.screenshot(path=artefacts / "embedded.png")
         await page.goto(lobby.url + "embed/nobody")
-        await watched.says("notice", "There is no stream “nobody”")
+        await watched.shows("notice", "There is no stream “nobody”")
         watched.expects("404")
         aborted(watched)

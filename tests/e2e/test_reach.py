@@ -75,10 +75,10 @@ async def test_chromium_plays_three_times_through_one_port(daemon: StartDaemon, 
         assert len(udp_ports_of(running.pid)) <= 8, "one socket per address, not per viewer"
 
         other = ("--webrtc", "--json")
-        said = await asyncio.to_thread(lambda: findings(home, port, running.url, *other))
-        assert "by the streamd that runs" in said["udp_ports"]
-        assert "a picture came after" in said["calls"]
-        assert "on other ports" in said["calls"]
+        output = await asyncio.to_thread(lambda: findings(home, port, running.url, *other))
+        assert "by the streamd that runs" in output["udp_ports"]
+        assert "a picture came after" in output["calls"]
+        assert "on other ports" in output["calls"]
 
         await page.evaluate(LEAVE)
         gone = lambda: udp_ports_of(running.pid) == []  # noqa: E731
@@ -109,7 +109,7 @@ def test_the_doctor_names_the_port_that_somebody_holds(home: Path) -> None:
         }
         done = streamd(home, "doctor", "--webrtc", **settings)
     assert done.code == 1
-    assert done.complaint == "streamd: doctor: 1 problem"
+    assert done.error_line == "streamd: doctor: 1 problem"
     lines = done.stdout.splitlines()
     assert f"problem udp_ports  127.0.0.1: port {port} cannot be had: address already in use" in lines
     assert "choose another webrtc.udp_ports" in done.stdout

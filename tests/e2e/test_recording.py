@@ -33,7 +33,7 @@ class Probed:
 
 
 def probe(path: Path) -> Probed:
-    """Decodes it all; fails on the smallest complaint."""
+    """Decodes it all; fails on the smallest error."""
     done = subprocess.run(
         ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-show_packets", "-of", "json", str(path)],
         capture_output=True,

@@ -57,6 +57,6 @@ def test_a_camera_with_a_password(daemon: StartDaemon, camera: StartCamera) -> N
     until("the right password opens it", lambda: state(running) == "running")
     until("the wrong one is refused", lambda: running.state(f"{NAME}-2") == "reconnecting")
     assert "access refused" in running.stream(f"{NAME}-2")["reason"]
-    told = running.log + "".join(running.get(path).text for path in ("/api/v1/streams", "/readyz", "/metrics"))
-    assert "secret" not in told
-    assert "s3cret" not in told
+    reported = running.log + "".join(running.get(path).text for path in ("/api/v1/streams", "/readyz", "/metrics"))
+    assert "secret" not in reported
+    assert "s3cret" not in reported

@@ -70,7 +70,7 @@ SHAPES = {
 SECRETS = {name: SHAPES.get(name, "{}").format(hashlib.sha256(name.encode()).hexdigest()[:16]) for name in NAMES}
 """No two have more in common than chance has it."""
 LINKED = {"TURN credential", "TURN credential in the environment"}
-"""Told to those who may look, and in the Link header of WHEP only: they need them."""
+"""Sent to those who may view, and in the Link header of WHEP only: they need them."""
 VIEW, CONTROL = SECRETS["view token in a file"], SECRETS["control token in the environment"]
 SCANNER = Scanner(SECRETS)
 
@@ -131,14 +131,14 @@ Streams = dict[str, Section]
 
 @dataclass
 class Case:
-    """A daemon and all that it was heard to say."""
+    """A daemon and all that it has put out."""
 
     folder: Path
     streams: Streams
     sections: Streams
     servers: list[Section]
     began: float = field(default_factory=time.time)
-    told: dict[str, bytes] = field(default_factory=dict)
+    reported: dict[str, bytes] = field(default_factory=dict)
     answers: list[tuple[str, str, str, Answer]] = field(default_factory=list)
     """(who, method, path, answer)."""
     _daemon: Daemon | None = None
@@ -178,12 +178,12 @@ class Case:
                 file.write("[[webrtc.ice_servers]]\n")
                 file.writelines(f"{key} = {json.dumps(value)}\n" for key, value in server.items())
 
-    def reload(self, says: str, **changes: Any) -> None:
-        """SIGHUP with these changes; waits for what is said of them."""
-        before = self.daemon.log.count(says)
+    def reload(self, logged: str, **changes: Any) -> None:
+        """SIGHUP with these changes; waits for that line of the log."""
+        before = self.daemon.log.count(logged)
         self.write(**changes)
         self.daemon.process.send_signal(signal.SIGHUP)
-        until(f"it says {says}", lambda: self.daemon.log.count(says) > before)
+        until(f"it logs {logged}", lambda: self.daemon.log.count(logged) > before)
 
 
 def sources(camera: Camera | None, refusing: int, folder: Path) -> dict[str, str]:
@@ -213,7 +213,7 @@ ENVIRONMENT = {
     "CAM_PASSWORD": SECRETS["password in the environment"],
     "CAM_LOGIN": f"admin:{SECRETS['login in the environment']}",
     "RIGHT_PASSWORD": SECRETS["right password of a camera"],
-    "LOOKERS": SECRETS["view token in the environment"],
+    "VIEWERS": SECRETS["view token in the environment"],
     "TURN_SECRET": SECRETS["TURN credential in the environment"],
     "STREAMD_STREAMS__shell__SOURCE": f"rtsp://admin:{SECRETS['source in the environment']}@{AWAY}/x",
     "STREAMD_SERVER__CONTROL_TOKENS": json.dumps(
@@ -228,7 +228,7 @@ def started(start: StartDaemon, folder: Path, camera: Camera | None, refusing: i
     streams: Streams = {name: {"source": source} for name, source in sources(camera, refusing, folder).items()}
     streams["bars"] = {"source": "lavfi:smptebars=size=320x180:rate=10"}
     sections: Streams = {
-        "server": {"view_tokens": [SECRETS["view token"], "env:LOOKERS", f"file:{folder / 'token'}"]},
+        "server": {"view_tokens": [SECRETS["view token"], "env:VIEWERS", f"file:{folder / 'token'}"]},
         "recording": {"directory": str(folder / "recordings")},
     }
     servers: list[Section] = [
@@ -308,7 +308,7 @@ def provoke_reloads(case: Case) -> None:
     before = case.daemon.log.count("is not TOML")
     case.config.write_text(f'[server]\nview_tokens = ["{token}\n[streams.a]\nsource = "{url}"\n')
     case.daemon.process.send_signal(signal.SIGHUP)
-    until("broken TOML is told", lambda: case.daemon.log.count("is not TOML") > before)
+    until("broken TOML is reported", lambda: case.daemon.log.count("is not TOML") > before)
     case.reload("configuration read again")
 
 
@@ -340,11 +340,11 @@ def linger(case: Case) -> None:
         connection.request("GET", path, headers={"Authorization": f"Bearer {VIEW}"})
         response = connection.getresponse()
         assert response.status == 200
-        case.told[path] = str(response.headers).encode() + response.read(least)
+        case.reported[path] = str(response.headers).encode() + response.read(least)
         connection.close()
 
 
-# -- what was told --------------------------------------------------------------------------------
+# -- what was shown -------------------------------------------------------------------------------
 
 
 def test_the_cameras_have_failed_as_they_should(case: Case) -> None:
@@ -368,7 +368,7 @@ def test_log_and_stdout(case: Case) -> None:
     log = case.daemon.log
     assert "DEBUG" in log
     assert "stream refusing: " in log
-    # A field each, so that the failure names who tells.
+    # A field each, so that the failure names the place.
     leaks = {line: found for line in log.splitlines() if (found := SCANNER.found(line))}
     assert not leaks
     assert not SCANNER.found(case.daemon.out)
@@ -382,7 +382,7 @@ def test_answers_and_their_headers(case: Case) -> None:
         headers = [(name, value) for name, value in answer.headers.items() if name != "Link"]
         if found := SCANNER.found(answer.body) | SCANNER.found(repr(headers)):
             leaks[who, method, path, answer.status] = found
-    leaks |= {(where,): found for where, told in case.told.items() if (found := SCANNER.found(told))}
+    leaks |= {(where,): found for where, reported in case.reported.items() if (found := SCANNER.found(reported))}
     assert not leaks
 
 
@@ -390,11 +390,11 @@ def test_turn_passwords_only_for_those_who_may_look(case: Case) -> None:
     """They are what a viewer needs (WHEP draft-03, 4.6), in the Link header of its endpoint."""
     seen = set()
     for who, method, path, answer in case.answers:
-        told = SCANNER.found(" ".join(answer.headers.get_all("Link", [])))
-        if not told:
+        reported = SCANNER.found(" ".join(answer.headers.get_all("Link", [])))
+        if not reported:
             continue
-        seen |= told
-        assert told == LINKED
+        seen |= reported
+        assert reported == LINKED
         assert who in ("view", "control"), (who, method, path)
         assert path.startswith("/whep/"), path
         assert (method, answer.status) in (("GET", 200), ("HEAD", 200)), (method, path, answer.status)
@@ -442,7 +442,7 @@ def test_the_log_for_machines(daemon: StartDaemon, tmp_path: Path, camera: Camer
     case = started(daemon, tmp_path, camera, refusing, "--log-format", "json")
     password, token = SECRETS["password in a bad configuration"], SECRETS["token in a bad configuration"]
     bad = {"a": {"source": [f"rtsp://u:{password}@{AWAY}/x"], "password": password}}
-    # One only: faults that repeat are not said again.
+    # One only: faults that repeat are not logged again.
     case.reload("configuration not taken", streams=bad, server={"view_tokens": token, "token": token})
     lines = [json.loads(line) for line in case.daemon.log.splitlines()]
     assert any(line.get("stream") == "refusing" for line in lines)

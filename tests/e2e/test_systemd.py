@@ -55,7 +55,7 @@ def unit(tmp_path: Path) -> Path:
 @needs_analyze
 def test_the_unit_is_understood(unit: Path) -> None:
     done = analyze("verify", str(unit))
-    assert (done.returncode, done.stderr) == (0, ""), "an unknown key is told on stderr only"
+    assert (done.returncode, done.stderr) == (0, ""), "an unknown key is reported on stderr only"
 
 
 @needs_analyze
@@ -161,8 +161,8 @@ def test_a_camera_can_be_opened_in_the_sandbox(running: Service) -> None:
     running.machine.run("systemctl", "reload", "streamd")
 
     def reasons() -> list[str]:
-        told = [running.stream(f"camera{number}")["reason"] or "" for number in (60, 61)]
-        return told if all(told) else []
+        reported = [running.stream(f"camera{number}")["reason"] or "" for number in (60, 61)]
+        return reported if all(reported) else []
 
     allowed, forbidden = until("both are tried", reasons)
     assert "ermission" not in allowed, allowed
@@ -207,8 +207,8 @@ def test_the_recipe_for_watching_from_other_machines(running: Service) -> None:
     running.machine.run("systemctl", "restart", "streamd", within_s=START_S)
     view, control = (running.machine.run("cat", f"/etc/streamd/secrets/{name}").strip() for name in ("view", "control"))
     assert len({view, control}) == 2
-    for token, look, change in (("", 401, 401), (view, 200, 403), (control, 200, 201)):
-        assert running.ask("GET", "/api/v1/streams", token) == look
+    for token, view_status, change in (("", 401, 401), (view, 200, 403), (control, 200, 201)):
+        assert running.ask("GET", "/api/v1/streams", token) == view_status
         assert running.ask("PUT", "/api/v1/streams/more", token, b'{"source": "demo:", "mode": "on_demand"}') == change
     assert running.ask("DELETE", "/api/v1/streams/more", control) in (200, 204)
     running.configure()
@@ -228,7 +228,7 @@ def test_reload_keeps_viewers_and_a_bad_one_changes_nothing(running: Service) ->
         assert viewer.sees()
         running.configure("[streams.more]\nsuorce = 1")
         running.machine.run("systemctl", "reload", "streamd")
-        until("it is told", lambda: "the changed configuration is bad" in running.show("StatusText"))
+        until("it is reported", lambda: "the changed configuration is bad" in running.show("StatusText"))
         assert viewer.sees()
         running.configure()
         running.machine.run("systemctl", "reload", "streamd")

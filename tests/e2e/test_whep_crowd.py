@@ -36,7 +36,7 @@ def watch(daemon: StartDaemon, **environment: str) -> tuple[Daemon, str]:
 
 @pytest.mark.parametrize("present", [1, PRESENT])
 async def test_one_more_has_a_picture_within_a_second(daemon: StartDaemon, present: int) -> None:
-    """Decoded, not only arrived. ``benchmarks/latency.py --joins`` tells the distribution."""
+    """Decoded, not only arrived. ``benchmarks/latency.py --joins`` shows the distribution."""
     _, url = await asyncio.to_thread(watch, daemon)
     times_s = []
     with Crowd(url, raw=True) as crowd:
@@ -47,7 +47,7 @@ async def test_one_more_has_a_picture_within_a_second(daemon: StartDaemon, prese
                 await viewer.sees(1)
                 times_s.append(viewer.first_frame_at - viewer.posted_at)
                 await viewer.close()
-        assert min(viewer["pictures"] for viewer in crowd.look()) > 10, "the others had to wait"
+        assert min(viewer["pictures"] for viewer in crowd.counts()) > 10, "the others had to wait"
     print(f"{present} present: the slowest of {JOINS} after {max(times_s):.3f} s")
     assert sorted(times_s)[int(0.9 * JOINS) - 1] < JOIN_S, times_s
 

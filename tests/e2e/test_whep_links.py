@@ -77,7 +77,7 @@ async def test_a_picture_that_loses_packets_moves_on(line: Wire, browser: Player
     print(f"longest gap between pictures: {gaps_ms} ms, {line.passed['lost']} packets lost")
     assert min(gaps_ms) < 1000 * RECOVERED_S, gaps_ms
     assert line.passed["lost"] > 10
-    assert (await player.look()).nacks > 0, "nothing was lost of the video"
+    assert (await player.stats()).nacks > 0, "nothing was lost of the video"
 
 
 async def longest_gap_ms(player: Player) -> float:
@@ -104,7 +104,7 @@ async def test_without_udp_both_ends_give_up(line: Wire, browser: Players, daemo
     assert line.passed["blocked"] > 0
     for player in (watching, late):
         await until_async("the browser says so", partial(has_failed, player), 2 * GONE_S)
-        assert player.complaints == []
+        assert player.page_errors == []
 
 
 async def replies(player: Player, method: str) -> list[Response]:
@@ -116,7 +116,7 @@ async def logged(daemon: Daemon, text: str, but: str = "\0") -> bool:
 
 
 async def has_failed(player: Player) -> bool:
-    return list((await player.look()).states) == ["failed"]
+    return list((await player.stats()).states) == ["failed"]
 
 
 async def test_a_narrow_line_gets_the_light_rendition_until_it_is_wide(
@@ -127,7 +127,7 @@ async def test_a_narrow_line_gets_the_light_rendition_until_it_is_wide(
         player = await browser.open("whip-whep")
         await player.play(url)
         assert (await player.sees(50)).width == 640
-        await asyncio.to_thread(others.look)
+        await asyncio.to_thread(others.counts)
         line.down_kbps = NARROW_KBPS
         await until_async("the picture is half as wide", lambda: is_wide(player, 320), within_s=25)
         assert line.passed["overflow"] > 0, "the line was not too narrow"
@@ -135,7 +135,7 @@ async def test_a_narrow_line_gets_the_light_rendition_until_it_is_wide(
         line.down_kbps = None
         await until_async("it is whole again", lambda: is_wide(player, 640), within_s=25)
         await player.sees(10)
-        counts = await asyncio.to_thread(others.look)
+        counts = await asyncio.to_thread(others.counts)
         await player.stop()
     for viewer in counts:
         assert viewer["longest_gap_s"] < RECOVERED_S, "the others were punished"
@@ -146,4 +146,4 @@ async def test_a_narrow_line_gets_the_light_rendition_until_it_is_wide(
 
 
 async def is_wide(player: Player, width: int) -> bool:
-    return (await player.look()).width == width
+    return (await player.stats()).width == width

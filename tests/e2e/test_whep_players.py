@@ -39,15 +39,15 @@ async def plays_and_leaves(player: Player, daemon: Daemon) -> None:
     async def moved() -> bool:
         return difference(first, await player.pixels()) > 2
 
-    look = await player.sees(20)
+    seen = await player.sees(20)
     await until_async("what is on the screen changes", moved)
-    assert (look.width, look.height, look.codec) == (320, 180, "video/H264")
+    assert (seen.width, seen.height, seen.codec) == (320, 180, "video/H264")
     assert (await metrics(daemon)).value("streamd_viewers") == 1
 
     await player.stop()
     await until_async("the session is gone", lambda: nobody_watches(daemon), within_s=3)
     assert await until_async("DELETE is answered", lambda: statuses(player, "DELETE")) in ([200], [404])
-    assert [each for each in player.complaints if "404" not in each] == []
+    assert [each for each in player.page_errors if "404" not in each] == []
 
 
 async def nobody_watches(daemon: Daemon) -> bool:
@@ -74,11 +74,11 @@ async def test_a_standard_client_plays(daemon: StartDaemon, client: str, switche
 async def candidates_of(player: Player) -> list[str]:
     """In its offer or after it."""
 
-    async def told() -> list[str]:
+    async def reported() -> list[str]:
         bodies = [request.post_data or "" for request in player.requests]
         return [line for body in bodies for line in body.splitlines() if line.startswith("a=candidate:")]
 
-    return await until_async("the client tells its addresses", told)
+    return await until_async("the client shows its addresses", reported)
 
 
 @pytest.mark.parametrize("client", ["whip-whep", "eyevinn"])
@@ -120,8 +120,8 @@ async def test_chromium_without_h264_plays_vp8_from_an_encoder_of_its_own(daemon
         player = await browser.open("whip-whep")
         await player.play(url, None, ["video/VP8"])
         first = await player.pixels()
-        look = await player.sees(20)
-        assert (look.codec, look.width, look.height) == ("video/VP8", 320, 180)
+        seen = await player.sees(20)
+        assert (seen.codec, seen.width, seen.height) == ("video/VP8", 320, 180)
         assert difference(first, await player.pixels()) > 2
         assert await encodes_per_frame(running) == pytest.approx(2, abs=0.3)
 

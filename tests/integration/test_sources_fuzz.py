@@ -28,7 +28,7 @@ from streamd.sources import base, open_source
 from streamd.sources.base import Source
 from tests.support.clips import write_clip
 from tests.support.waiting import scaled
-from tests.unit.sources.peers import peer, rtsp, says
+from tests.unit.sources.peers import peer, rtsp, sends
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -38,26 +38,26 @@ HANG_S = 5.0
 
 
 def test_corrupted_packets(tmp_path: Path) -> None:
-    told = run("packets", tmp_path)
-    assert told["packets"] >= PACKETS
-    assert told["skipped"] > 0
-    assert told["shown"] > 0
+    reported = run("packets", tmp_path)
+    assert reported["packets"] >= PACKETS
+    assert reported["skipped"] > 0
+    assert reported["shown"] > 0
 
 
 def test_mutated_files(tmp_path: Path) -> None:
-    told = run("files", tmp_path)
-    assert told["files"] == FILES
-    assert told["played"] > 20, "else it tests the openers only"
-    assert told["refused"] > 0
-    assert told["of_many_lines"] == 0
-    assert told["slowest_ms"] < 1000 * HANG_S
+    reported = run("files", tmp_path)
+    assert reported["files"] == FILES
+    assert reported["played"] > 20, "else it tests the openers only"
+    assert reported["refused"] > 0
+    assert reported["of_many_lines"] == 0
+    assert reported["slowest_ms"] < 1000 * HANG_S
 
 
 def test_failed_opens_leave_nothing_behind(tmp_path: Path) -> None:
-    told = run("leaks", tmp_path)
-    assert told["failed"] == OPENS
-    assert told["fds"] == told["threads"] == 0
-    assert told["rss_kb"] < 5000
+    reported = run("leaks", tmp_path)
+    assert reported["failed"] == OPENS
+    assert reported["fds"] == reported["threads"] == 0
+    assert reported["rss_kb"] < 5000
 
 
 def run(what: str, folder: Path) -> dict[str, int]:
@@ -118,20 +118,20 @@ class Broken(Source):
 
 
 def packets(folder: Path) -> None:
-    chance, told = random.Random(7), Counter[str]()
+    chance, reported = random.Random(7), Counter[str]()
     forms: list[dict[str, Any]] = [{}, {"b_frames": 2}, {"codec": "libx265"}, {"codec": "mjpeg"}, {"codec": "mpeg4"}]
     clips = [write_clip(folder / f"{n}.mkv", 50, **form) for n, form in enumerate(forms)]
-    while told["packets"] < PACKETS:
-        source = Broken(clips[told["rounds"] % len(clips)], chance)
-        told["shown"] += sum(1 for _ in source.frames())
-        told["rounds"] += 1
-        told["packets"] += source.sent
-        told["skipped"] += source.skipped
-    tell(told)
+    while reported["packets"] < PACKETS:
+        source = Broken(clips[reported["rounds"] % len(clips)], chance)
+        reported["shown"] += sum(1 for _ in source.frames())
+        reported["rounds"] += 1
+        reported["packets"] += source.sent
+        reported["skipped"] += source.skipped
+    show(reported)
 
 
 def files(folder: Path) -> None:
-    chance, told = random.Random(11), Counter[str]()
+    chance, reported = random.Random(11), Counter[str]()
     names = ("a.mp4", "b.mkv", "c.ts", "d.avi", "e.mp4", "f.webm")
     forms: tuple[dict[str, Any], ...] = (
         {},
@@ -149,22 +149,22 @@ def files(folder: Path) -> None:
         source = open_source(StreamConfig(source=str(broken), realtime=False), threading.Event())
         started = time.monotonic()
         try:
-            told["played"] += bool(list(source.frames()))
+            reported["played"] += bool(list(source.frames()))
         except SourceError as error:
-            told["refused"] += 1
-            told["of_many_lines"] += "\n" in str(error)
-        told["files"] += 1
-        told["slowest_ms"] = max(told["slowest_ms"], round(1000 * (time.monotonic() - started)))
-    tell(told)
+            reported["refused"] += 1
+            reported["of_many_lines"] += "\n" in str(error)
+        reported["files"] += 1
+        reported["slowest_ms"] = max(reported["slowest_ms"], round(1000 * (time.monotonic() - started)))
+    show(reported)
 
 
 def leaks(folder: Path) -> None:
-    told = Counter[str]()
+    reported = Counter[str]()
     base.OPEN_TIMEOUT_S = 0.3
     with ExitStack() as stack:
         scripts = [
-            says(b"\xff\x00garbage\r\n\r\n" * 20),
-            says(b""),
+            sends(b"\xff\x00garbage\r\n\r\n" * 20),
+            sends(b""),
             rtsp(refuse={"DESCRIBE": "404 Not Found"}),
             rtsp(refuse={"SETUP": "500 Internal Server Error"}),
             rtsp(login=("jo", "other")),
@@ -175,12 +175,12 @@ def leaks(folder: Path) -> None:
             fail(urls[number % len(urls)])
         before = held()
         for number in range(OPENS):
-            told["failed"] += fail(urls[number % len(urls)])
+            reported["failed"] += fail(urls[number % len(urls)])
         after = held()
-    told.update({name: after[name] - before[name] for name in before})
+    reported.update({name: after[name] - before[name] for name in before})
     for name in before:
-        told[name] = after[name] - before[name]
-    tell(told)
+        reported[name] = after[name] - before[name]
+    show(reported)
 
 
 def fail(url: str) -> bool:
@@ -204,8 +204,8 @@ def held() -> dict[str, int]:
     }
 
 
-def tell(told: Counter[str]) -> None:
-    print("\n".join(f"{name}={number}" for name, number in told.items()))
+def show(reported: Counter[str]) -> None:
+    print("\n".join(f"{name}={number}" for name, number in reported.items()))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from streamd.sources.base import Source
 from tests.support.clips import number_in, write_clip
 from tests.support.fileserver import serve_file
 from tests.support.waiting import scaled
-from tests.unit.sources.peers import peer, says
+from tests.unit.sources.peers import peer, sends
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -246,6 +246,6 @@ def test_nobody_there() -> None:
 def test_an_answer_that_does_not_end(monkeypatch: pytest.MonkeyPatch, every_s: float) -> None:
     monkeypatch.setattr("streamd.sources.base.OPEN_TIMEOUT_S", 0.8)
     started = time.monotonic()
-    with peer(says(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 5000, every_s)) as address, pytest.raises(SourceError):
+    with peer(sends(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 5000, every_s)) as address, pytest.raises(SourceError):
         watch(source_of(f"http://{address}/", read_timeout_s=0.6))
     assert time.monotonic() - started < scaled(2.4)

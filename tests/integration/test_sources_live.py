@@ -27,7 +27,7 @@ from streamd.sources import hardware, open_source
 from streamd.sources.base import Source
 from tests.support.clips import number_in, picture_of, write_clip
 from tests.support.waiting import scaled
-from tests.unit.sources.peers import Film, Line, peer, rtsp, says
+from tests.unit.sources.peers import Film, Line, peer, rtsp, sends
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -255,7 +255,7 @@ def test_rtp_times_that_make_no_sense_do_no_harm(tmp_path: Path, step: int) -> N
 
 def live(data: bytes) -> Iterator[tuple[int, tuple[int, int]]]:
     """Number and size of each picture of a stream without end over HTTP."""
-    with peer(says(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + data)) as address:
+    with peer(sends(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + data)) as address:
         source = source_of(f"http://{address}/live.ts")
         try:
             for frame in source.frames():

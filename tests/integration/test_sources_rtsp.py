@@ -34,7 +34,7 @@ from streamd.sources import open_source
 from streamd.sources.base import Source
 from tests.support.clips import number_in, write_clip
 from tests.support.waiting import scaled
-from tests.unit.sources.peers import SDP, Film, Line, Script, peer, rtsp, says, silent
+from tests.unit.sources.peers import SDP, Film, Line, Script, peer, rtsp, sends, silent
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -178,7 +178,7 @@ class TestLogin:
             "wrong": rtsp(login=("jo", "other")),
             "unreachable": rtsp(refuse={"DESCRIBE": "503 Service Unavailable"}),
             "silent": silent,
-            "garbage": says(b"\xff" * 5000),
+            "garbage": sends(b"\xff" * 5000),
             "missing": rtsp(refuse={"DESCRIBE": "404 Not Found"}),
         }
         with caplog.at_level(logging.DEBUG), peer(scripts[fault]) as address:
@@ -187,10 +187,10 @@ class TestLogin:
                 numbers(source)
             logging.getLogger("test").error("lost", exc_info=caught.value)
         printed = "".join(capfd.readouterr())
-        told = "".join([str(caught.value), repr(caught.value.__cause__), source.name, caplog.text, printed])
-        told += "".join(traceback.format_exception(caught.value))
+        reported = "".join([str(caught.value), repr(caught.value.__cause__), source.name, caplog.text, printed])
+        reported += "".join(traceback.format_exception(caught.value))
         for form in (SECRET, "a%40b", "c/d", "c%2Fd", "CAM_PASSWORD"):
-            assert form not in told.replace('login="jo:env:CAM_PASSWORD@"', "")
+            assert form not in reported.replace('login="jo:env:CAM_PASSWORD@"', "")
 
     def test_a_missing_variable_is_refused_before_anything_is_opened(self) -> None:
         log: list[str] = []
@@ -217,8 +217,8 @@ class TestSilenceBeforeThePicture:
         ("name", "script"),
         [
             ("says nothing", silent),
-            ("a byte now and then", says(b"RTSP/1.0 200 OK\r\nX: " + b"y" * 5000, 0.2)),
-            ("many bytes, one by one", says(b"RTSP/1.0 200 OK\r\nX: " + b"y" * 5000, 0.01)),
+            ("a byte now and then", sends(b"RTSP/1.0 200 OK\r\nX: " + b"y" * 5000, 0.2)),
+            ("many bytes, one by one", sends(b"RTSP/1.0 200 OK\r\nX: " + b"y" * 5000, 0.01)),
             ("slow answers", rtsp(lambda line, stop: stop.wait(), delay_s=0.3)),
             ("plays nothing", rtsp(lambda line, stop: stop.wait())),
             ("slow, then plays nothing", rtsp(lambda line, stop: stop.wait(), delay_s=0.22)),
@@ -233,7 +233,7 @@ class TestSilenceBeforeThePicture:
 
     @pytest.mark.parametrize("answer", [b"", b"\xff\x00garbage\r\n\r\n" * 50, b"HTTP/1.0 404 Not Found\r\n\r\n"])
     def test_nonsense_is_reported_at_once(self, answer: bytes) -> None:
-        with peer(says(answer)) as address:
+        with peer(sends(answer)) as address:
             error, _ = ends_within(source_of(address), 0)
         assert type(error) is SourceUnsupported
 

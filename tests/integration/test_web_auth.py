@@ -116,12 +116,12 @@ async def test_what_is_not_there_or_not_allowed_reveals_nothing_else(site: Site)
 async def test_what_is_configured_decides(
     server: dict[str, Any], none: tuple[bool, bool], view: tuple[bool, bool]
 ) -> None:
-    """(may look, may control) without a token and with the one for looking, which may not be known."""
+    """(may view, may control) without a token and with the view token, which may not be known."""
     async with served(**server) as site:
         for bearer, expected in (("", none), (BEARERS["view"], view)):
-            look = await answer_of(site, "GET", "/api/v1/streams", bearer)
+            viewed = await answer_of(site, "GET", "/api/v1/streams", bearer)
             control = await answer_of(site, "DELETE", "/api/v1/streams/nobody", bearer)
-            assert (look.status == 200, control.status == 404) == expected
+            assert (viewed.status == 200, control.status == 404) == expected
         if "control_tokens" in server:
             assert (await answer_of(site, "DELETE", "/api/v1/streams/nobody", BEARERS["control"])).status == 404
 

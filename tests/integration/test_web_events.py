@@ -71,12 +71,12 @@ async def test_it_begins_with_what_all_streams_do(site: Site) -> None:
         assert listener.response.content_type == "text/event-stream"
         assert listener.response.headers["X-Content-Type-Options"] == "nosniff"
         assert await listener.block() == f"retry: {events.RETRY_MS}\n"
-        told = await listener.event("statistics")
+        reported = await listener.event("statistics")
         asked = (await site.get("/api/v1/streams")).json
-        assert told.keys() == asked.keys()
-        assert [stream["name"] for stream in told["streams"]] == ["porch"]
-        assert abs(told["time"] - time.time()) < 5
-        assert (await listener.event("statistics"))["time"] > told["time"]
+        assert reported.keys() == asked.keys()
+        assert [stream["name"] for stream in reported["streams"]] == ["porch"]
+        assert abs(reported["time"] - time.time()) < 5
+        assert (await listener.event("statistics"))["time"] > reported["time"]
     await gone(site)
 
 
@@ -88,8 +88,8 @@ async def test_changes_are_sent_at_once(site: Site, monkeypatch: pytest.MonkeyPa
         added = await listener.event("state")
         assert (added["name"], added["change"], added["state"]) == ("yard", "added", "starting")
         await site.film("yard")
-        while (told := await listener.event("state"))["state"] != "running":
-            assert told["name"] == "yard"
+        while (reported := await listener.event("state"))["state"] != "running":
+            assert reported["name"] == "yard"
         await site.fleet.remove("yard")
         assert (await listener.event("state"))["state"] == "stopping"
         removed = await listener.event("state")
@@ -108,8 +108,8 @@ async def test_statistics_are_reckoned_once_for_all(site: Site, monkeypatch: pyt
     monkeypatch.setattr(events, "STATISTICS_S", 0.2)
     began = time.monotonic()
     async with listening(site) as one, listening(site) as other, listening(site) as third:
-        told = [[await listener.event("statistics") for _ in range(3)] for listener in (one, other, third)]
-    times = {statistics["time"] for of_one in told for statistics in of_one}
+        reported = [[await listener.event("statistics") for _ in range(3)] for listener in (one, other, third)]
+    times = {statistics["time"] for of_one in reported for statistics in of_one}
     await gone(site)
     ticks = (time.monotonic() - began) / events.STATISTICS_S
     assert len(times) <= count <= 3 + ticks, "one for each that came, and one a tick for all"

@@ -86,8 +86,8 @@ def test_a_camera_that_is_not_to_be_had_is_not_asked_twice(camera: Camera, numbe
 
 def test_another_size_than_asked_for_is_logged_once(camera: Camera, caplog: pytest.LogCaptureFixture) -> None:
     assert len(numbers(source_of(), 5)) == 5
-    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert told == [f"v4l2:{CAMERA}: gives {WIDTH}x{HEIGHT} instead of the 1280x720 that it was asked for"]
+    reported = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert reported == [f"v4l2:{CAMERA}: gives {WIDTH}x{HEIGHT} instead of the 1280x720 that it was asked for"]
 
 
 def test_the_size_asked_for_is_not_logged(camera: Camera, caplog: pytest.LogCaptureFixture) -> None:

@@ -723,9 +723,9 @@ async def test_a_viewer_on_a_bad_link_goes_on_in_the_light_rendition(
 async def test_viewers_get_the_ice_servers_but_strangers_do_not(camera: Camera) -> None:
     servers = [{"urls": ["turn:192.0.2.1:3478"], "username": "u", "credential": "hunter22"}]
     async with served(camera, WebRtcSink(WebRtcConfig.model_validate({"ice_servers": servers}))) as site:
-        told = (await site.request("GET", "/whep/porch")).headers["Link"]
-        assert told.startswith('<turn:192.0.2.1:3478>; rel="ice-server"')
-        assert "hunter22" in told
+        reported = (await site.request("GET", "/whep/porch")).headers["Link"]
+        assert reported.startswith('<turn:192.0.2.1:3478>; rel="ice-server"')
+        assert "hunter22" in reported
         assert "Link" not in (await site.request("OPTIONS", "/whep/porch")).headers
 
 

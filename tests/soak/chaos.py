@@ -196,8 +196,8 @@ def open_files(pid: int) -> dict[str, int]:
     return dict(kinds)
 
 
-async def soak(plan: Plan, folder: Path, tell: Callable[[Sample], None] = lambda sample: None) -> Report:
-    """``folder`` takes what streamd and the cameras leave. ``tell`` hears of each sample."""
+async def soak(plan: Plan, folder: Path, on_sample: Callable[[Sample], None] = lambda sample: None) -> Report:
+    """``folder`` takes what streamd and the cameras leave. ``on_sample`` is called with each sample."""
     async with AsyncExitStack() as stack:
         camera = stack.enter_context(cameras(folder))
         dying, hanging = [await asyncio.to_thread(camera) for _ in range(2)]
@@ -206,7 +206,7 @@ async def soak(plan: Plan, folder: Path, tell: Callable[[Sample], None] = lambda
         await asyncio.to_thread(lambda: daemon.start().until_ready(within_s=60))
         join = await stack.enter_async_context(witnesses())
         chaos = Chaos(plan, daemon, dying, hanging, join)
-        chaos.report.tell = tell
+        chaos.report.on_sample = on_sample
         return await chaos.run()
 
 

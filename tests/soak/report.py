@@ -61,7 +61,7 @@ class Visit:
 class Verdict:
     what: str
     met: bool | None
-    """None: the run was too short to say."""
+    """None: the run was too short."""
     figures: str
 
 
@@ -76,11 +76,11 @@ class Report:
     returns: dict[str, list[float | None]] = field(default_factory=lambda: {"dies": [], "hangs": []})
     """Seconds from each return of a camera to its stream's; None: not before the next blow."""
     log: str = ""
-    tell: Callable[[Sample], None] = lambda sample: None
+    on_sample: Callable[[Sample], None] = lambda sample: None
 
     def add(self, sample: Sample) -> None:
         self.samples.append(sample)
-        self.tell(sample)
+        self.on_sample(sample)
 
     # -- verdicts ---------------------------------------------------------------------------------
 

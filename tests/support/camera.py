@@ -49,9 +49,9 @@ class Camera:
 
     def _listens(self) -> bool:
         assert self._process is not None
-        said = self._log.read_text()
-        assert self._process.poll() is None, said
-        return f"ready {self.port}" in said
+        output = self._log.read_text()
+        assert self._process.poll() is None, output
+        return f"ready {self.port}" in output
 
     def connections(self) -> int:
         """Who is connected to it over TCP."""

@@ -62,16 +62,16 @@ class Crowd:
         times: list[float] = self._ask("join", count, at_once)
         return times
 
-    def look(self) -> list[dict[str, float]]:
-        """Of each viewer, since the last look: s, packets, bytes, lost, pictures, keyframes, longest_gap_s.
+    def counts(self) -> list[dict[str, float]]:
+        """Of each viewer, since the last call: s, packets, bytes, lost, pictures, keyframes, longest_gap_s.
 
         Packets, bytes and lost with ``raw`` only, keyframes without.
         """
-        counts: list[dict[str, float]] = self._ask("look")
+        counts: list[dict[str, float]] = self._ask("counts")
         return counts
 
     def storm(self, seconds: float) -> list[dict[str, float]]:
-        """All ask for keyframes all the time. What each got meanwhile, as ``look``. Not with ``raw``."""
+        """All ask for keyframes all the time. What each got meanwhile, as ``counts``. Not with ``raw``."""
         counts: list[dict[str, float]] = self._ask("storm", seconds)
         return counts
 
@@ -274,7 +274,7 @@ async def serve(url: str, *, raw: bool) -> None:
             if at_once:
                 return await asyncio.gather(*(watcher.join() for watcher in joined))
             return [await watcher.join() for watcher in joined]
-        if command == "look":
+        if command == "counts":
             return [watcher.tally.take() for watcher in watchers]
         if command == "storm":
             for watcher in watchers:

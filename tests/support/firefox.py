@@ -47,7 +47,7 @@ class Firefox:
         self._socket = socket
         self._numbers = count()
         self._page = ""
-        self.complaints: list[str] = []
+        self.page_errors: list[str] = []
         """Errors and warnings of the page's console, exceptions among them."""
 
     async def start(self) -> None:
@@ -77,7 +77,7 @@ class Firefox:
         while True:
             message = await self._socket.receive_json()
             if message.get("method") == "log.entryAdded" and message["params"]["level"] in ("warn", "error"):
-                self.complaints.append(message["params"]["text"])
+                self.page_errors.append(message["params"]["text"])
             if message.get("id") == number:
                 assert message["type"] == "success", message
                 result: dict[str, Any] = message["result"]

@@ -39,8 +39,8 @@ def watching(url: str) -> Iterator[Lag]:
         try:
             yield lag
         finally:
-            told = process.communicate()[0]
-        lag.answer_s, lag.box_s, lag.count = json.loads(told)
+            reported = process.communicate()[0]
+        lag.answer_s, lag.box_s, lag.count = json.loads(reported)
 
 
 def main() -> None:

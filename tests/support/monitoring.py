@@ -92,11 +92,11 @@ class Prometheus:
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
-                said = json.load(answer)
+                output = json.load(answer)
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{query}: {error.read().decode()}") from None
-        assert said["status"] == "success", said
-        return said["data"]
+        assert output["status"] == "success", output
+        return output["data"]
 
     def is_ready(self) -> bool:
         try:

@@ -42,7 +42,7 @@ PAGE = "<!doctype html><title>{name}</title><link rel=icon href=data:,><video au
 
 
 @dataclass(frozen=True)
-class Look:
+class VideoStats:
     """What the browser knows of the video that it gets, all of it since the page was opened."""
 
     decoded: int
@@ -63,10 +63,10 @@ class Player:
     def __init__(self, page: Page) -> None:
         self._page = page
         self.requests: list[Request] = []
-        self.complaints: list[str] = []
+        self.page_errors: list[str] = []
         page.on("request", lambda request: self.requests.append(request))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+        page.on("pageerror", lambda error: self.page_errors.append(str(error)))
+        page.on("console", lambda line: self.page_errors.append(line.text) if line.type == "error" else None)
 
     async def play(self, url: str, token: str | None = None, mime_types: Sequence[str] | None = None) -> None:
         """``mime_types``: of the codecs that the client offers, for whip-whep."""
@@ -78,20 +78,20 @@ class Player:
     async def evaluate(self, script: str, *given: Any) -> Any:
         return await self._page.evaluate(script, *given)
 
-    async def look(self) -> Look:
-        return Look(**await self._page.evaluate("() => look()"))
+    async def stats(self) -> VideoStats:
+        return VideoStats(**await self._page.evaluate("() => videoStats()"))
 
-    async def sees(self, more: int, within_s: float = 20.0) -> Look:
+    async def sees(self, more: int, within_s: float = 20.0) -> VideoStats:
         """Waits until it has decoded so many pictures more."""
-        wanted = (await self.look()).decoded + more
+        wanted = (await self.stats()).decoded + more
 
-        async def enough() -> Look | None:
-            look = await self.look()
-            return look if look.decoded >= wanted else None
+        async def enough() -> VideoStats | None:
+            seen = await self.stats()
+            return seen if seen.decoded >= wanted else None
 
-        look = await until_async(f"{more} more pictures are decoded: {self.complaints}", enough, within_s)
-        assert look is not None
-        return look
+        seen = await until_async(f"{more} more pictures are decoded: {self.page_errors}", enough, within_s)
+        assert seen is not None
+        return seen
 
     async def pixels(self) -> Rgb:
         """(36, 64, 3) of what is on the screen."""

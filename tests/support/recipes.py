@@ -1,4 +1,4 @@
-"""What the documentation tells people to type: its code blocks, fenced or indented."""
+"""The commands and configurations of the documentation: its code blocks, fenced or indented."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Scanner:
         self.secrets = secrets
         self._forms = {name: forms(secret) for name, secret in secrets.items()}
 
-    def found(self, told: bytes | str) -> set[str]:
+    def found(self, reported: bytes | str) -> set[str]:
         """The names of those that are in there."""
-        data = told.encode("utf-8", "surrogateescape") if isinstance(told, str) else told
+        data = reported.encode("utf-8", "surrogateescape") if isinstance(reported, str) else reported
         return {name for name, forms in self._forms.items() if any(form in data for form in forms)}

@@ -36,11 +36,11 @@ async def wait_for(awaitable: Awaitable[T], seconds: float) -> T:
     return await asyncio.wait_for(awaitable, scaled(seconds))
 
 
-def until(what: str, look: Callable[[], T], within_s: float = PATIENCE_S, *, step_s: float = _STEP_S) -> T:
-    """What ``look`` gives as soon as it is true. Fails with ``what`` after the deadline."""
+def until(what: str, check: Callable[[], T], within_s: float = PATIENCE_S, *, step_s: float = _STEP_S) -> T:
+    """What ``check`` gives as soon as it is true. Fails with ``what`` after the deadline."""
     deadline = time.monotonic() + scaled(within_s)
     while True:
-        seen = look()
+        seen = check()
         if seen:
             return seen
         if time.monotonic() > deadline:
@@ -49,12 +49,12 @@ def until(what: str, look: Callable[[], T], within_s: float = PATIENCE_S, *, ste
 
 
 async def until_async(
-    what: str, look: Callable[[], Awaitable[T]], within_s: float = PATIENCE_S, *, step_s: float = _STEP_S
+    what: str, check: Callable[[], Awaitable[T]], within_s: float = PATIENCE_S, *, step_s: float = _STEP_S
 ) -> T:
     """The same for something that is awaited."""
     deadline = time.monotonic() + scaled(within_s)
     while True:
-        seen = await look()
+        seen = await check()
         if seen:
             return seen
         if time.monotonic() > deadline:

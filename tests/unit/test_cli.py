@@ -1,4 +1,4 @@
-"""The command line: what it understands, and how it says no."""
+"""The command line: what it understands, and how it refuses."""
 
 from __future__ import annotations
 
@@ -150,9 +150,9 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str,
     file = tmp_path / "streamd.toml"
     file.write_text(content)
     assert outcome("check", str(file)) == code
-    said = capsys.readouterr()
-    assert said.out == out.format(file)
-    assert said.err == err.format(file)
+    output = capsys.readouterr()
+    assert output.out == out.format(file)
+    assert output.err == err.format(file)
 
 
 def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,9 +191,9 @@ class TestDoctor:
     ) -> None:
         finds(*statuses)
         assert outcome("doctor") == code
-        said = capsys.readouterr()
-        assert said.out.splitlines() == [f"{status:8}check{n:<6}something" for n, status in enumerate(statuses)]
-        assert said.err == err
+        output = capsys.readouterr()
+        assert output.out.splitlines() == [f"{status:8}check{n:<6}something" for n, status in enumerate(statuses)]
+        assert output.err == err
 
     def test_json(self, finds: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
         finds("ok", "problem")
@@ -216,9 +216,9 @@ class TestDoctor:
         file = tmp_path / "streamd.toml"
         file.write_text("[bogus]\n")
         assert outcome("doctor", "--json", "--config", str(file)) == 78
-        said = capsys.readouterr()
-        assert [each["check"] for each in json.loads(said.out)["findings"]] == ["config", "check0"]
-        assert said.err == "streamd: bogus: unknown key; `streamd schema` lists those that exist\n"
+        output = capsys.readouterr()
+        assert [each["check"] for each in json.loads(output.out)["findings"]] == ["config", "check0"]
+        assert output.err == "streamd: bogus: unknown key; `streamd schema` lists those that exist\n"
 
 
 def test_models_list(capsys: pytest.CaptureFixture[str]) -> None:

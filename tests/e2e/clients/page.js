@@ -9,7 +9,7 @@ window.RTCPeerConnection = class extends window.RTCPeerConnection {
 
 window.video = () => document.querySelector("video");
 
-window.look = async () => {
+window.videoStats = async () => {
   const seen = { decoded: 0, frozen_s: 0, lost: 0, nacks: 0, plis: 0, codec: "", width: 0, height: 0 };
   seen.states = peers.map((peer) => peer.connectionState);
   for (const peer of peers) {

@@ -24,8 +24,8 @@ def test_all_problems_are_reported_at_once() -> None:
         "streams": {"a": {"source": "demo:", "loop": "x"}, "b": {"soruce": "demo:"}},
         "bogus": 1,
     }
-    told = [line.split(": ")[0] for line in problems(bad)]
-    assert sorted(told) == sorted(
+    reported = [line.split(": ")[0] for line in problems(bad)]
+    assert sorted(reported) == sorted(
         [
             "server.listen",
             "model.name",

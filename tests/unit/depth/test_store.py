@@ -41,9 +41,9 @@ class Box:
             raise WeightsRejected(str(file), self.refuse)
 
     def fetch(self) -> list[tuple[int, int | None]]:
-        told: list[tuple[int, int | None]] = []
-        self.store.fetch("midas_small", lambda done, total: told.append((done, total)))
-        return told
+        reported: list[tuple[int, int | None]] = []
+        self.store.fetch("midas_small", lambda done, total: reported.append((done, total)))
+        return reported
 
     def files(self) -> set[str]:
         """What lies in the model's directory, but for the lock."""
@@ -94,9 +94,9 @@ class TestWeights:
 
 class TestFetch:
     def test_installs_what_it_downloaded(self, box: Box) -> None:
-        told = box.fetch()
-        assert told[0] == (0, len(OFFICIAL))
-        assert told[-1] == (len(OFFICIAL), len(OFFICIAL))
+        reported = box.fetch()
+        assert reported[0] == (0, len(OFFICIAL))
+        assert reported[-1] == (len(OFFICIAL), len(OFFICIAL))
         path, sha256 = box.store.weights("midas_small")
         assert path.read_bytes() == OFFICIAL
         assert sha256 == SHA256
@@ -133,9 +133,9 @@ class TestFetch:
         server.cut_after = [300_000, 0]
         with pytest.raises(DepthError, match=r"cut after 300,000 bytes .*; try again to carry on"):
             box.fetch()
-        told = box.fetch()
+        reported = box.fetch()
         assert server.requests[-1] == ("bytes=300000-", 206)
-        assert told[0] == (300_000, len(OFFICIAL))
+        assert reported[0] == (300_000, len(OFFICIAL))
         assert box.store.weights("midas_small")[1] == SHA256
 
     def test_begins_anew_when_the_server_ignores_range(self, box: Box, server: FileServer) -> None:

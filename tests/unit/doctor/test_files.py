@@ -67,6 +67,6 @@ def test_check_reports_them(
     assert f"streams.a.source: cannot read its password from {tmp_path}/none" in capsys.readouterr().err
     file.write_text('[streams.a]\nsource = "rtsp://u:env:DOOR@h/"\n')
     assert cli.main(["check", str(file)]) == 0
-    said = capsys.readouterr()
-    assert "environment variable DOOR with its password is not set here; the service needs it" in said.err
-    assert "good: 1 stream" in said.out
+    output = capsys.readouterr()
+    assert "environment variable DOOR with its password is not set here; the service needs it" in output.err
+    assert "good: 1 stream" in output.out

@@ -1,4 +1,4 @@
-"""Stills: what is written can be read again, and what cannot be read is said in one line."""
+"""Stills: what is written can be read again, and what cannot be read is reported in one line."""
 
 from __future__ import annotations
 

@@ -88,11 +88,11 @@ def peer(script: Script) -> Iterator[str]:
 
 
 def silent(connection: socket.socket, stop: threading.Event) -> None:
-    """Accepts and says nothing."""
+    """Accepts and sends nothing."""
     stop.wait()
 
 
-def says(data: bytes, every_s: float = 0.0) -> Script:
+def sends(data: bytes, every_s: float = 0.0) -> Script:
     """Answers whatever it is asked with ``data``: at once and closes, or a byte at a time, for ever."""
 
     def script(connection: socket.socket, stop: threading.Event) -> None:

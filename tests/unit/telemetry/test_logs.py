@@ -15,7 +15,7 @@ from streamd.telemetry import logs
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
 
-def said(capsys: pytest.CaptureFixture[str], **options: bool) -> list[str]:
+def output(capsys: pytest.CaptureFixture[str], **options: bool) -> list[str]:
     logs.set_up(**options)
     log = logging.getLogger("streamd.test")
     for number, level in enumerate((logging.DEBUG, logging.INFO, logging.WARNING)):
@@ -25,25 +25,25 @@ def said(capsys: pytest.CaptureFixture[str], **options: bool) -> list[str]:
 
 
 def test_commands_that_end_soon_log_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(capsys, plain=True) == ["streamd: line 2 of rtsp://***@h/x"]
+    assert output(capsys, plain=True) == ["streamd: line 2 of rtsp://***@h/x"]
 
 
 def test_the_daemon_logs_what_happens_and_when(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
-    lines = said(capsys)
+    lines = output(capsys)
     assert len(lines) == 2
     assert re.fullmatch(r"\d\d:\d\d:\d\d INFO    line 1 of rtsp://\*\*\*@h/x", lines[0])
 
 
 def test_journald_adds_the_time_itself(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
-    assert said(capsys) == ["<6>line 1 of rtsp://***@h/x", "<4>line 2 of rtsp://***@h/x"]
+    assert output(capsys) == ["<6>line 1 of rtsp://***@h/x", "<4>line 2 of rtsp://***@h/x"]
 
 
 def test_debug_logs_everything_but_passwords(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(capsys, debug=True)
+    lines = output(capsys, debug=True)
     assert len(lines) == 4
     assert "hunter2" not in "".join(lines)
 

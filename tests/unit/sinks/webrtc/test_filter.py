@@ -46,7 +46,7 @@ class Socket:
         return self.connection._queue.qsize()
 
     def check(self, password: str | None = None, username: str | None = None, **changes: Any) -> bytes:
-        """A viewer's request; the right one unless something is said."""
+        """A viewer's request; the right one unless an argument changes it."""
         request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
         request.attributes["USERNAME"] = username or f"{self.connection.local_username}:abcd"
         request.attributes["PRIORITY"] = 1

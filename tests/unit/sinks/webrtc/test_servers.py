@@ -1,4 +1,4 @@
-"""STUN and TURN servers: what aiortc gets, and what viewers are told."""
+"""STUN and TURN servers: what aiortc gets, and what viewers get."""
 
 from __future__ import annotations
 
