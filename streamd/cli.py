@@ -125,11 +125,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", metavar="FILE", type=Path)
 
     doctor = command("doctor", _doctor, "What works on this machine, and what to do about the rest.")
-    doctor.add_argument("--config", type=Path, metavar="FILE", help="look at its streams, port and directories too")
-    doctor.add_argument("--webrtc", action="store_true", help="look at how viewers reach this box, step by step")
+    doctor.add_argument("--config", type=Path, metavar="FILE", help="check its streams, port and directories too")
+    doctor.add_argument("--webrtc", action="store_true", help="check how viewers reach this box, step by step")
     doctor.add_argument("--json", action="store_true", help="as JSON")
 
-    service = command("service", installer.act, "streamd as a systemd service: installed, looked at, removed.")
+    service = command("service", installer.act, "streamd as a systemd service: installed, inspected, removed.")
     installer.add_arguments(service)
 
     schema = command("schema", _schema, "The configuration reference.")
@@ -315,7 +315,7 @@ def _doctor(options: argparse.Namespace) -> None:
     config, error = Config(), None
     try:
         config = load(options.config)
-    except ConfigError as failed:  # the machine can be looked at all the same
+    except ConfigError as failed:  # the machine can be checked all the same
         error = failed
     findings = []
     asked = doctor.of_config(str(options.config or "environment"), error) if options.config or error else ()

@@ -133,7 +133,7 @@ def _reason(kind: str, message: str) -> str:
 
 
 def _shown(value: object, *, is_source: bool) -> str:
-    """Without secrets; of a long text only the beginning is looked at."""
+    """Without secrets; of a long text only the beginning is read."""
     if isinstance(value, dict | BaseModel):
         return ""
     text = value if isinstance(value, str) else repr(value)

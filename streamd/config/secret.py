@@ -11,7 +11,7 @@ _LONGEST_BYTES = 4096
 def read_secret(text: str, what: str = "secret") -> str:
     """``env:NAME`` or ``file:PATH`` (its first line), read anew each time; any other text is the secret itself.
 
-    systemd's LoadCredential= puts files into $CREDENTIALS_DIRECTORY: a relative PATH is looked for there. Bytes
+    systemd's LoadCredential= puts files into $CREDENTIALS_DIRECTORY: a relative PATH is read from there. Bytes
     that are no UTF-8 come back as surrogates, as those of file names do. Raises ValueError, whose text names the
     variable or the file and calls what is missing ``what``, and never shows any of it.
     """

@@ -30,7 +30,7 @@ class Current:
         self.serving: Serving | None = None
         self.failure: StreamdError | None = None
         self.message: str | None = None
-        """What page and API say about the wanted model while it does not run."""
+        """What page and API show of the wanted model while it does not run."""
 
     @property
     def info(self) -> ModelInfo | None:

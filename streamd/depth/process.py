@@ -134,7 +134,7 @@ class WorkerProcess:
         _, height, width = planes.shape
         slot = self._take_slot()
         pending = _Pending((height, width), time.monotonic() + self._deadline_s, Future())
-        pending.future.set_running_or_notify_cancel()  # its slot is in use until the worker replies, whoever gives up
+        pending.future.set_running_or_notify_cancel()  # its slot is in use until the worker replies
         self._child.slots.input(slot, height, width)[0] = planes
         with self._lock:
             if self.failure is not None:
@@ -259,7 +259,7 @@ class WorkerProcess:
         with self._lock:
             self.failure = failure
             lost, self._pending = list(self._pending.values()), {}
-        if not self._closing:  # first of all: whoever tries again must not be sent here
+        if not self._closing:  # first of all: a caller that tries again must not be sent here
             self._on_exit(failure)
         self._child.process.kill()
         self._child.process.wait()

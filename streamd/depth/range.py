@@ -26,7 +26,7 @@ Mode = Literal["smooth", "frame"] | tuple[float, float]
 
 
 class DepthRange:
-    """Causal: looks only back. One per stream; one thread."""
+    """Causal: uses past frames only. One per stream; one thread."""
 
     def __init__(self, mode: Mode = "smooth", compress: Literal["linear", "log"] = "linear") -> None:
         self._mode = mode

@@ -181,12 +181,12 @@ class Supervisor:
         return begun
 
     def _log_fallback(self, wanted: ModelSpec, error: StreamdError, *, downloads: bool) -> None:
-        stand_in = find_model(self._config.fallback)
-        quality = ", whose depth is coarse" if stand_in.coarse else ""
+        fallback = find_model(self._config.fallback)
+        quality = ", whose depth is coarse" if fallback.coarse else ""
         if self._current.message is None and downloads:
-            log.info("%s is not here yet: fetching it, on the %s model meanwhile", wanted.title, stand_in.name)
+            log.info("%s is not here yet: fetching it, on the %s model meanwhile", wanted.title, fallback.name)
         elif self._current.message is None:
-            log.warning("%s; using the %s model%s", error, stand_in.name, quality)
+            log.warning("%s; using the %s model%s", error, fallback.name, quality)
         self._current.message = f"{wanted.title} is not running: {error}"
 
     def _downloads(self, wanted: ModelSpec, error: StreamdError) -> bool:

@@ -55,7 +55,7 @@ def examine(config: Config, checks: Iterable[Check] = CHECKS) -> Iterator[Findin
                 )
             ]
         except Exception as error:  # the machine that breaks a check is the one that wants the others
-            found = [Finding(check.__name__, "problem", f"could not be looked at: {error!r}", "please report this")]
+            found = [Finding(check.__name__, "problem", f"could not be checked: {error!r}", "please report this")]
         for finding in found:
             yield replace(finding, found=redact(finding.found), advice=redact(finding.advice))
 

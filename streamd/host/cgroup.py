@@ -9,7 +9,7 @@ from pathlib import Path
 
 PROC, SYS = Path("/proc"), Path("/sys/fs/cgroup")
 _NO_LIMIT_BYTES = 1 << 60
-"""Version 1 says "none" with a number near 2^63."""
+"""Version 1 writes "none" as a number near 2^63."""
 
 
 def memory_limit_bytes(proc: Path = PROC, sys: Path = SYS) -> int | None:
@@ -32,7 +32,7 @@ def cpu_limit(proc: Path = PROC, sys: Path = SYS) -> float | None:
         with suppress(OSError, ValueError):
             quota, period = ((group / f"cpu.cfs_{part}_us").read_text() for part in ("quota", "period"))
             limits.append(int(quota) / int(period))
-    return min((limit for limit in limits if limit > 0), default=None)  # version 1 says "none" with -1
+    return min((limit for limit in limits if limit > 0), default=None)  # version 1 writes "none" as -1
 
 
 def _groups(controller: str, proc: Path, sys: Path) -> Iterator[Path]:

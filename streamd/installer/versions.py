@@ -40,7 +40,7 @@ class Version:
 
     @property
     def record(self) -> dict[str, str]:
-        """``version`` and ``fingerprint``. Empty: half built, or looked after by somebody else."""
+        """``version`` and ``fingerprint``. Empty: half built, or not made by the installer."""
         try:
             content = json.loads((self.place / _RECORD).read_text())
         except (OSError, ValueError):

@@ -98,7 +98,7 @@ class DepthFrame:
     inverse_depth: FloatImage
     """(h, w) at the network's size: relative inverse depth, larger is nearer."""
     luma: ByteImage
-    """(h, w) at the same size: what the picture looked like."""
+    """(h, w) at the same size: the luma of the picture."""
     network_output: FloatImage
     """The same as the network gave it, in its own polarity."""
     provenance: Provenance

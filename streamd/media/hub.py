@@ -91,7 +91,7 @@ class PacketHub:
         self._on_change()
 
     def close(self) -> None:
-        """The stream has gone, and all its subscribers with it. None can join any more."""
+        """The stream has gone: closes all subscribers, and none can join any more."""
         self._closed = True
         for subscriber in tuple(self._subscribers):
             subscriber.close()

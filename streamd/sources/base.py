@@ -189,7 +189,7 @@ def source_error(
     name: str, error: Exception, *, opening: bool, elapsed_s: float, patience_s: float = OPEN_TIMEOUT_S
 ) -> SourceError:
     """One of ours for any native error. Looks at the phase before the class: a camera that accepts
-    and says nothing gives InvalidDataError at open, ExitError in mid-stream (measured)."""
+    and sends nothing gives InvalidDataError at open, ExitError in mid-stream (measured)."""
     number = error.errno if isinstance(error, OSError) else None
     text = redact(getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
     if opening and elapsed_s > 0.9 * patience_s:  # an operation that is broken off has any error, EPERM too
@@ -204,7 +204,7 @@ def source_error(
         return SourceUnreachable(name, "not found")
     if isinstance(error, IsADirectoryError):
         return SourceUnsupported(name, "is a directory, not a video")
-    # The second is what some servers say instead.
+    # The second is what some servers send instead.
     if opening and (number == errno.EPROTONOSUPPORT or isinstance(error, av.error.HTTPBadRequestError)):
         return TransportRefused(name, text.lower())
     if isinstance(error, av.error.InvalidDataError):

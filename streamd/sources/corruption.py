@@ -6,7 +6,7 @@ enough to measure depth on):
 - H.264, part of a picture wrong or lost (a slice, some RTP packets over UDP): the picture is concealed and flagged,
   or nothing is left of it and decoding raises. Those after it, which refer to it, bear NO flag.
 - H.264, a whole picture lost: not flagged at all, the next one is drawn on top of what there is. Only a transport
-  that counts its packets can tell, as MPEG-TS does on the packet; RTP's depacketizer does not.
+  that counts its packets shows it, as MPEG-TS does on the packet; RTP's depacketizer does not.
 - H.265: refuses all up to the next keyframe by itself, silently; bits flipped inside a slice go unseen.
 - MJPEG: never flagged, only a broken header raises; every picture is a keyframe, so the next one is good.
 

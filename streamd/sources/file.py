@@ -73,7 +73,7 @@ class FileSource(Source):
         return self.config.loop
 
     def probe(self) -> FileInfo:
-        """Opens the file and looks. Raises SourceError unless it has video."""
+        """Opens the file and reads its headers. Raises SourceError unless it has video."""
         with self.opened_file() as container:
             if not container.streams.video:
                 raise SourceUnsupported(self.name, "has no video")

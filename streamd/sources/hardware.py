@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 def hwaccel_device(kind: str, name: str) -> HWAccel | None:
     """For av.open; None to decode in software. ``kind`` as in StreamConfig.hwaccel.
 
-    Tried before opening: av.open itself fails when there is no device, whatever ``allow_software_fallback``
-    says (PyAV 18).
+    Tried before opening: av.open itself fails when there is no device, even with
+    ``allow_software_fallback`` (PyAV 18).
     """
     if kind == "none":
         return None

@@ -30,7 +30,7 @@ _FORMATS = {
     "audio/x-mpegurl": "hls",
     "application/dash+xml": "dash",
 }
-"""By the type that the server names; else FFmpeg looks at the content."""
+"""By the type that the server names; else FFmpeg detects it from the content."""
 _OPTIONS = {
     "format_whitelist": f"{MEDIA_FORMATS},hls,dash",
     # All goes through ``io_open``; what would not, such as RTP named in an SDP, finds no protocol.

@@ -122,7 +122,7 @@ class Fleet(Mapping[str, Stream]):
         await self._keep()
 
     async def apply(self, configured: Mapping[str, StreamConfig]) -> None:
-        """Brings what the file names in line with it. Streams that the API added stay. Raises Stopping."""
+        """Brings the streams of the file in line with it. Streams that the API added stay. Raises Stopping."""
         gone = self._configured - set(configured)
         self._configured = set(configured)
         changes = [self._apply(name, config) for name, config in configured.items()]
@@ -209,7 +209,7 @@ class Fleet(Mapping[str, Stream]):
             watcher(stream, change)
 
     async def _keep(self) -> None:
-        """What the API has added. Changes of the file's streams last until the next reload only."""
+        """Saves the streams that the API has added. Changes of the file's streams last until the next reload only."""
         if self._kept is not None:
             added = (stream for stream in self._streams.values() if stream.origin is Origin.API)
             await self._kept.save({stream.name: stream.wanted for stream in added})

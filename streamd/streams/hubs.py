@@ -1,4 +1,4 @@
-"""The hubs of a stream, one per rendition: they live as long as the stream, whatever its source does."""
+"""The hubs of a stream, one per rendition: they live as long as the stream, through all losses of its source."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ class Hubs(Mapping[Rendition, PacketHub]):
         return sum(map(len, self.values()))
 
     def close(self) -> None:
-        """The stream has gone, and all its subscribers with it. None gets in any more."""
+        """The stream has gone: closes all subscribers, and none can join any more."""
         for hub in self.values():
             hub.close()

@@ -85,7 +85,7 @@ class Inference:
             self._outbox.close()
 
     def _finish_all(self) -> None:
-        """What is under way at the end, unless nobody wants it: the network may need a minute to answer."""
+        """Waits for the frames in flight at the end, unless they are discarded: the network may take a minute."""
         try:
             while self._requests:
                 self._finish(self._requests.popleft())
@@ -115,8 +115,8 @@ class Inference:
         self._on_error(frame)
 
     def _wait_for_network(self) -> None:
-        """Raises Closed when nobody wants the frames any more; with ``every`` what is wrong with the
-        model, a lost worker only after NETWORK_S."""
+        """Raises Closed when the frames are discarded; with ``every`` the failure of the model, a lost worker only
+        after NETWORK_S."""
         until = time.monotonic() + NETWORK_S
         while not self._service.is_ready(POLL_S):
             if self._inbox.discarded:
@@ -138,7 +138,7 @@ class Inference:
         return _Request(frame, info, luma, self._service.submit(info, planes), started)
 
     def _finish(self, item: _Request) -> None:
-        """Raises Closed as soon as nobody wants the frames any more."""
+        """Raises Closed as soon as the frames are discarded."""
         try:
             output = self._inbox.result(item.future)
         except InferenceFailed:

@@ -1,4 +1,4 @@
-"""The streams that the API has added, kept in a file over restarts.
+"""The streams that the API has added, kept in a file across restarts.
 
 It holds passwords of cameras, so only its owner may read it. It is whole at any moment, also after a power cut; one
 that is damaged all the same is put aside, and the daemon starts without.
@@ -61,7 +61,7 @@ class KeptStreams:
             log.warning("%s: the disk is slow: a change of streams is not kept yet", self._file)
 
     async def _save(self) -> None:
-        """Whoever comes next finds that its change has been written along with this one."""
+        """Writes the newest state: changes that wait meanwhile are written along with it."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
         if self._wanted != self._written and self._owner is not None:

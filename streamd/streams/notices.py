@@ -1,4 +1,4 @@
-"""NO SIGNAL and the like: published again and again while no frame comes."""
+"""Notices, such as NO SIGNAL: repeated while no frame comes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Notices:
         self._published_at = 0.0
 
     def published(self) -> None:
-        """A frame or a notice was, now."""
+        """To be called when a frame or a notice has been published."""
         self._published_at = time.monotonic()
 
     @property

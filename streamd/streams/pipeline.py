@@ -1,4 +1,4 @@
-"""What works on the frames of a running stream: its mailboxes, its infer and its publish thread."""
+"""The pipeline of a running stream: its mailboxes, its infer and its publish thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ END_S = 1.0
 
 
 class Pipeline:
-    """Made when a stream starts to run, gone when it stops: a stream on demand has none while nobody looks.
+    """Made when a stream starts to run, gone when it stops: a stream on demand has none while nobody watches.
 
     ``frames`` is where the capture thread puts what it has; closing it ends the threads one after the other.
     Lives on the event loop.
@@ -64,7 +64,7 @@ class Pipeline:
         self._parts: dict[asyncio.Future[None], threads.Worker] = {}
 
     def start(self, on_end: Callable[[], None]) -> None:
-        """``on_end`` is called on the event loop when a thread ends, for whatever reason."""
+        """``on_end`` is called on the event loop when a thread ends, for any reason."""
         for kind, body in (("infer", self._inference.run), ("publish", self.publisher.run)):
             thread = threads.start(f"{kind}-{self._name}", body)
             part = asyncio.wrap_future(thread.finished)
@@ -73,7 +73,7 @@ class Pipeline:
             self._parts[part] = thread
 
     def _published(self) -> None:
-        """From the publish thread. One that was abandoned is of no interest any more."""
+        """From the publish thread. Ignores a thread that was abandoned."""
         if not self.frames.closed:
             self._on_first_frame()
 
@@ -83,7 +83,7 @@ class Pipeline:
         return any(part.done() for part in self._parts)
 
     async def stop(self) -> list[BaseException]:
-        """Ends in data order. What the threads failed with. One that does not end in time is abandoned, and
+        """Ends in data order. Returns the errors of the threads. One that does not end in time is abandoned, and
         publishes nothing any more."""
         self.frames.close(discard=True)
         try:

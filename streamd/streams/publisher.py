@@ -1,6 +1,6 @@
 """The publish thread of a stream: range, render, encode once per watched view, hand to the hubs.
 
-Nothing is made here that a single client asks for: stills and Motion JPEG are drawn in threads of their own, from
+Pictures for a single client are not made here: stills and Motion JPEG are drawn in threads of their own, from
 ``Publisher.newest``.
 """
 
@@ -81,7 +81,7 @@ class Publisher:
             output.abandoned = True
 
     def show(self, notice: Notice | None) -> None:
-        """Published again and again while no frame comes."""
+        """Sets the notice that is repeated while no frame comes."""
         self._notices.current = notice
         self._inbox.wake()
 
@@ -109,7 +109,7 @@ class Publisher:
         return max(MIN_WAIT_S, self._notices.due_in_s) if self._notices.current is not None else None
 
     def _publish_frame(self, frame: DepthFrame) -> None:
-        """Draw and encode every rendition that somebody watches."""
+        """Draws and encodes every watched rendition."""
         began = time.monotonic()
         self._take(frame)
         begin_s = time.monotonic() - began

@@ -1,4 +1,4 @@
-"""Faults of ours in a stream: how they are noticed, how long to wait after one, whether starting anew helps."""
+"""Internal faults of a stream: how they are detected, how long to wait after one, whether a restart helps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Liveness:
         self._since: float | None = None
 
     def check(self, now: float, *, captured_at: float | None, published_at: float | None, can_publish: bool) -> None:
-        """To be called again and again. Raises StreamStuck. ``captured_at`` and ``published_at`` are of the newest
+        """To be called regularly. Raises StreamStuck. ``captured_at`` and ``published_at`` are of the newest
         picture; ``can_publish``: the network is ready."""
         if captured_at is None or now - captured_at >= self._patience_s or not can_publish:
             self._since = None
@@ -30,7 +30,7 @@ class Liveness:
 
 
 class Faults:
-    """Of one stream, since it last did well."""
+    """The faults of one stream since it last published."""
 
     def __init__(self, backoff: Backoff) -> None:
         self._delays = backoff.start()
@@ -38,11 +38,11 @@ class Faults:
 
     @property
     def hopeless(self) -> bool:
-        """Whether it got stuck again and again, so that starting it anew is no cure."""
+        """Whether it got stuck several times in a row, so that restarts do not help."""
         return self._stuck_runs >= HOPELESS_AFTER
 
     def published(self) -> None:
-        """A first picture: whatever was wrong is over."""
+        """To be called at the first picture: the fault is over."""
         self._stuck_runs = 0
 
     def add(self, error: Exception, healthy_s: float) -> float:

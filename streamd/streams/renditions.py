@@ -1,4 +1,4 @@
-"""One rendition of a stream: encoded once, while somebody watches, for all who do."""
+"""One rendition of a stream: encoded once for all its subscribers, and only while there are any."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class RenditionOutput:
         return self._hub.watched and not self.abandoned
 
     def release(self) -> None:
-        """Nobody watches: it costs nothing, not even its encoder."""
+        """Closes the encoder while nobody watches."""
         self.keyframe_wanted = False
         self._encoder = self._refused_size = None
 
     def publish(self, picture: Picture, stamp: Stamp, *, only_keyframe: bool = False, is_notice: bool = False) -> bool:
-        """Whether a packet went to the hub. With ``only_keyframe`` none goes before a keyframe is due."""
+        """Returns whether a packet went to the hub. With ``only_keyframe`` none goes before a keyframe is due."""
         size = (picture.width, picture.height)
         if size == self._refused_size and time.monotonic() < self._retry_at:
             self.keyframe_wanted = False

@@ -53,6 +53,6 @@ class StateMachine:
 
     @property
     def notice(self) -> Notice | None:
-        """What viewers see instead of a picture, in a state that has none."""
+        """What viewers see in a state without pictures."""
         title = NOTICES.get(self.current)
         return Notice(title, self.reason or "") if title else None

@@ -1,4 +1,4 @@
-"""What is known of a stream at one moment, for the API, for systemd and for whoever checks health."""
+"""The status of a stream at one moment, for the API, for systemd and for health checks."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class StreamStatus:
 
     @property
     def is_in_force(self) -> bool:
-        """Whether the settings that are wanted are."""
+        """Whether the wanted settings are in force."""
         return self.settings == self.wanted
 
     @property
     def publishes(self) -> bool:
-        """Whether it has, in the last seconds."""
+        """Whether it has published in the last seconds."""
         return self.latency_p50_ms is not None
 
     @property

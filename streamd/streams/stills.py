@@ -27,7 +27,7 @@ NICENESS = 5
 
 
 class Request(NamedTuple):
-    """Equal ones share a still."""
+    """Equal requests share a still."""
 
     stream: Stream
     view: View
@@ -89,7 +89,7 @@ class Stills:
         return job
 
     def close(self) -> None:
-        """Nobody waits any more. Blocks for ``CLOSE_S`` at most."""
+        """Cancels what waits. Blocks for ``CLOSE_S`` at most."""
         self._executor.close(CLOSE_S)
 
 

@@ -33,7 +33,7 @@ class Sources:
         self._decode_threads = decode_threads
 
     def open(self, config: StreamConfig) -> Source:
-        """Returns at once; it is opened by who iterates over its frames."""
+        """Returns at once; iterating over its frames opens it."""
         return self._open_source(config, threading.Event(), self._decode_threads())
 
     def is_live(self, config: StreamConfig) -> bool:
@@ -99,8 +99,8 @@ class Supervisor:
             self._clock.epoch += 1
 
     async def _model_ready(self) -> None:
-        """Frames captured before the network is there would only be skipped; but whoever woke a
-        camera shall not wait for one after the other."""
+        """Frames captured before the network is ready would only be skipped; but a viewer who woke a
+        camera must not wait for one after the other."""
         while not self._ending.is_set() and self._service.info is None:
             status = self._service.status
             failure = status.message if status.state is ModelState.FAILED else None
@@ -127,7 +127,7 @@ class Supervisor:
             self._states.enter(StreamState.RUNNING)
 
     def _may_return(self, error: SourceError) -> bool:
-        """A file that is no video stays so; a camera may be back any moment."""
+        """A file that is no video is given up; a camera may return at any moment."""
         if self._is_live or not isinstance(error, SourceUnsupported):
             return True
         self._states.enter(StreamState.FAILED, error.reason)

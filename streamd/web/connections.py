@@ -3,7 +3,7 @@
 - Past ``server.max_connections`` a new one is refused at once: 503 by HTTP, closed by TLS. Those that are there
   go on.
 - One address may have half of them, so that one client does not keep all others out. This machine may have all:
-  a proxy here stands for many. Its last ``RESERVED`` are for this machine, so that it can be looked after.
+  a proxy here stands for many. Its last ``RESERVED`` are for this machine, so that it can be maintained.
 - One that sends no whole head of a request for ``IDLE_S``, at first or after an answer, is closed by aiohttp.
 - One that takes nothing of what it asked for, for ``UNREAD_S``, is closed by the kernel.
 """

@@ -82,6 +82,6 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
             raise
         return response_for(error)
     except web.RequestPayloadError:
-        return error_response(400, "bad_request", "the body is not encoded as its headers say")
+        return error_response(400, "bad_request", "the body is not encoded as its headers declare")
     except (Refusal, StreamdError) as error:
         return response_for(error)

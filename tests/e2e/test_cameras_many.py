@@ -38,7 +38,7 @@ JSON = {"Content-Type": "application/json"}
 @needs_rtsp_server
 @pytest.mark.usefixtures("midas_small")
 def test_nobody_starves(daemon: StartDaemon, camera: StartCamera, tmp_path: Path) -> None:
-    """Eight cameras, more pictures than the network can look at."""
+    """Eight cameras, more pictures than the network can take."""
     street = camera("--cameras", str(CAMERAS))
     streams = {f"cam{number}": {"source": street.url(f"cam{number}")} for number in range(CAMERAS)}
     running = daemon("--config", write_settings(tmp_path / "streamd.toml", streams), model="midas_small")

@@ -49,7 +49,7 @@ class Guard:
         self.pictures: list[float] = []
         """When each came that was another than the one before."""
         self._stop = threading.Event()
-        self._watchers = [threading.Thread(target=watch) for watch in (self._measure, self._look)]
+        self._watchers = [threading.Thread(target=watch) for watch in (self._measure, self._poll)]
 
     def start(self) -> None:
         for watcher in self._watchers:
@@ -65,7 +65,7 @@ class Guard:
         while not self._stop.wait(0.01):
             self.peak_mb = max(self.peak_mb, resident_mb(self.daemon.pid))
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """As a viewer."""
         connection = http.client.HTTPConnection(urlsplit(self.daemon.url).netloc, timeout=30)
         connection.request("GET", f"/api/v1/streams/{NAME}/mjpeg?fps=5")

@@ -156,15 +156,15 @@ class Chaos:
         except TimeoutError:
             pass
 
-    # -- what is looked at ------------------------------------------------------------------------
+    # -- samples ---------------------------------------------------------------------------------
 
     async def _sample(self, began: float) -> None:
         while not self._stop.is_set():
-            sample = await asyncio.to_thread(self._look, time.monotonic() - began)
+            sample = await asyncio.to_thread(self._read_sample, time.monotonic() - began)
             self.report.add(sample)
             await self._pause(self.plan.sample_s)
 
-    def _look(self, at_s: float) -> Sample:
+    def _read_sample(self, at_s: float) -> Sample:
         metrics, held = self.daemon.metrics(), self._held()
         streams: list[dict[str, Any]] = self.daemon.get("/api/v1/streams").json["streams"]
         return Sample(

@@ -79,7 +79,7 @@ class Library:
     def page(
         self, limit: int, before: SegmentName | None = None, stream: str | None = None
     ) -> tuple[list[Segment], SegmentName | None]:
-        """The newest first, and the name to go on with; None at the end. Only files of the page are looked at."""
+        """The newest first, and the name to go on with; None at the end. Only files of the page are opened."""
         folders = [self.names(folder) for folder in (self.streams() if stream is None else [stream])]
         ends = [len(names) if before is None else bisect_left(names, before) for names in folders]
         older = (reversed(names[max(0, end - limit - 1) : end]) for names, end in zip(folders, ends, strict=True))

@@ -61,22 +61,22 @@ class Retention:
         self._monotonic = monotonic
         self._kept: dict[SegmentName, _Kept] = {}
         """In the order of recording, as far as that is known."""
-        self._is_first_look = True
-        self._trouble = ""
+        self._is_first_scan = True
+        self._failure = ""
 
     def prune(self, stop: threading.Event) -> int:
         """Deletes, the oldest first, what is too old, and more while all together have too many bytes, until
         ``stop`` is set. Returns how many went. An OSError is logged: the disk may be away for a while."""
-        self._trouble, before = "", self._trouble
+        self._failure, before = "", self._failure
         try:
-            self._look()
+            self._scan()
         except OSError as error:
-            self._trouble = f"recordings cannot be listed: {error}"
-        deleted = 0 if self._trouble else self._delete_superfluous(stop)
+            self._failure = f"recordings cannot be listed: {error}"
+        deleted = 0 if self._failure else self._delete_superfluous(stop)
         if deleted:
             log.info("deleted %d old recordings", deleted)
-        if self._trouble and self._trouble != before:
-            log.warning("%s", self._trouble)
+        if self._failure and self._failure != before:
+            log.warning("%s", self._failure)
         return deleted
 
     def _delete_superfluous(self, stop: threading.Event) -> int:
@@ -98,12 +98,12 @@ class Retention:
         except FileNotFoundError:
             pass
         except OSError as error:
-            self._trouble = self._trouble or f"old recordings cannot be deleted: {name.path}: {error.strerror}"
+            self._failure = self._failure or f"old recordings cannot be deleted: {name.path}: {error.strerror}"
             return False
         del self._kept[name]
         return True
 
-    def _look(self) -> None:
+    def _scan(self) -> None:
         """Raises OSError."""
         streams = self._library.streams()
         there = {name for stream in streams for name in self._library.names(stream)}
@@ -113,7 +113,7 @@ class Retention:
         for name, kept in self._kept.items():
             if kept.is_growing:
                 self._measure(name, kept)
-        self._is_first_look &= not streams
+        self._is_first_scan &= not streams
 
     def _measure(self, name: SegmentName, kept: _Kept) -> None:
         """Raises OSError."""
@@ -125,7 +125,7 @@ class Retention:
         kept.size_bytes, kept.is_growing = about.st_size, is_written
         if is_written:
             kept.seen_at = self._monotonic()
-        elif self._is_first_look:
+        elif self._is_first_scan:
             started_s = name.started.timestamp()
             written_s = about.st_mtime - started_s  # files that were copied or restored have another time
             kept.ended_s = started_s + (written_s if 0 <= written_s <= LONGEST_S else self._segment_s)

@@ -25,13 +25,13 @@ const open = $('open', HTMLAnchorElement);
 /** @type {Stream | null} */
 let stream = null; // of the API, asked for only while there is no picture
 /** @type {Notice | null} */
-let trouble = null; // why that could not be asked
+let failure = null; // why that could not be asked
 
 const player = new Player(screen, new Clock(), render);
 
 function render() {
   const alone = { name, stream, player, large: true, live: true, gone: false };
-  writeNotice(notice, trouble && !player.picture ? trouble : tileNotice(alone));
+  writeNotice(notice, failure && !player.picture ? failure : tileNotice(alone));
 }
 
 async function refresh() {
@@ -39,16 +39,16 @@ async function refresh() {
   await player.measure();
   if (player.picture) return;
   const before = stream?.state;
-  const wasTrouble = trouble;
+  const failureBefore = failure;
   try {
     stream = /** @type {Stream} */ (await jsonOf(await ask(ofStream(name, ''))));
-    trouble = null;
+    failure = null;
   } catch (error) {
     stream = null;
-    trouble = explain(asApiError(error));
+    failure = explain(asApiError(error));
   }
-  const returned = wasTrouble !== null || (before !== undefined && before !== stream?.state && !isOver(stream));
-  if (!trouble && returned) player.retry();
+  const returned = failureBefore !== null || (before !== undefined && before !== stream?.state && !isOver(stream));
+  if (!failure && returned) player.retry();
   render();
 }
 

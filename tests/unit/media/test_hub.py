@@ -112,7 +112,7 @@ async def test_who_is_stuck_in_connecting_asks_no_more() -> None:
 
 
 async def test_who_overflowed_while_connecting_asks_when_it_starts_to_read() -> None:
-    """Else it would look at nothing until the next keyframe of its own accord."""
+    """Else it would show nothing until the next keyframe of its own accord."""
     bench = Bench(capacity=2)
     await bench.publish(*(packet(i, key=i == 0) for i in range(5)))
     reading = await bench.start()

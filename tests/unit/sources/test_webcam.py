@@ -185,13 +185,13 @@ class TestReturn:
         source = source_of(f"v4l2:{link}")
         looks, wait = [], source.stop.wait
 
-        def plugged_in_at_the_third_look(timeout: float | None = None) -> bool:
+        def plugged_in_at_the_third_check(timeout: float | None = None) -> bool:
             looks.append(timeout)
             if len(looks) == 3:
                 device.touch()
             return wait(timeout)
 
-        source.stop.wait = plugged_in_at_the_third_look  # type: ignore[method-assign]
+        source.stop.wait = plugged_in_at_the_third_check  # type: ignore[method-assign]
         source.await_return(60)
         assert len(looks) == 3
 

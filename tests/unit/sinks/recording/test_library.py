@@ -157,7 +157,7 @@ def test_nothing_else_can_be_had(full: Path, path: str) -> None:
 
 
 class TestTheIndex:
-    """Only what has changed is looked at."""
+    """Only what has changed is read."""
 
     @pytest.fixture
     def scans(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
