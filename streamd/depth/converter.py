@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from streamd.depth.models.export import TorchNetwork
 
 MAX_ERROR = 0.01
-"""A precision that strays further from torch is not used."""
-MAX_STRAY = 1e-4
+"""A precision that differs more from torch is not used."""
+MAX_DIFFERENCE = 1e-4
 """How far OpenVINO's float32 may be from torch's, as a share of the greatest value."""
 _FRAMES = 8
 _ROUNDS = 3
@@ -133,14 +133,14 @@ def calibration_inputs(how: Preprocessing) -> FloatImage:
 
 
 def prove_equal(model: openvino.Model, network: TorchNetwork, how: Preprocessing) -> None:
-    """Raises DepthError where OpenVINO's float32 strays more than 1e-4 from torch, at several sizes."""
+    """Raises DepthError where OpenVINO's float32 differs by more than 1e-4 from torch, at several sizes."""
     compiled = _compile(model, "fp32")
     for count, (width, height) in enumerate((network_size(*picture, how) for picture in _PICTURES), start=1):
         planes = _noise(min(count, 2), width, height)
         expected = network(planes)
-        stray = np.abs(compiled(planes)[0] - expected).max() / np.abs(expected).max()
-        if not stray <= MAX_STRAY:
-            raise DepthError(f"OpenVINO strays from torch by {stray:.1e} at {width}x{height}")
+        difference = np.abs(compiled(planes)[0] - expected).max() / np.abs(expected).max()
+        if not difference <= MAX_DIFFERENCE:
+            raise DepthError(f"OpenVINO differs from torch by {difference:.1e} at {width}x{height}")
 
 
 def measure(directory: Path) -> Profile:

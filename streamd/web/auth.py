@@ -162,7 +162,7 @@ def _stranger(headers: Mapping[str, str]) -> Refusal | None:
 
 
 def _foreign_origin() -> Refusal:
-    return Refusal(403, "foreign_origin", "a page of another origin asks: it has to show a bearer token")
+    return Refusal(403, "foreign_origin", "requests by pages of another origin need a bearer token")
 
 
 def unauthorized(code: str, message: str, detail: str = "") -> Refusal:

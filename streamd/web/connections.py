@@ -178,7 +178,7 @@ class Listener:
         try:
             await self._loop.connect_accepted_socket(self._server, accepted, **encrypted)
         except OSError as error:  # no TLS, or it has gone
-            log.debug("a connection came to nothing: %s", error)
+            log.debug("a connection failed: %s", error)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

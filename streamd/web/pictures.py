@@ -77,7 +77,7 @@ async def _image(request: web.Request, take: Callable[[int], None]) -> bytearray
                     if getattr(part, "name", None) == "image":
                         return await limited(cast(Any, part).read_chunk, MAX_PICTURE_BYTES, take)
         except (ValueError, HttpProcessingError):
-            raise Refusal(400, "bad_request", "the form is not one: see RFC 7578") from None
+            raise Refusal(400, "bad_request", "the body is not valid multipart/form-data: see RFC 7578") from None
         raise Refusal(422, "bad_value", "the form has no field called image")
     if not request.content_type.startswith("image/") and request.content_type not in UNSPECIFIED:
         raise Refusal(415, "wrong_type", f"send a picture (image/...), not {shortened(request.content_type)}")

@@ -1,23 +1,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { VIEWS, addressOf, embeddedName, parseAddress } from './static/address.js';
+import { VIEWS, pageAddress, embeddedName, parseAddress } from './static/address.js';
 
 test('an address of one stream names its view', () => {
   const shown = parseAddress('#stream=porch&view=gray');
   assert.deepEqual(shown, { layout: 'one', stream: 'porch', views: new Map([['porch', 'gray']]) });
-  assert.equal(addressOf(shown), '#stream=porch&view=gray');
+  assert.equal(pageAddress(shown), '#stream=porch&view=gray');
 });
 
 test('an address of all names the views that are not the usual one', () => {
   const shown = parseAddress('#layout=grid&view.porch=overlay&view.yard=depth');
   assert.deepEqual(shown.views, new Map([['porch', 'overlay'], ['yard', 'depth']]));
-  assert.equal(addressOf(shown), '#layout=grid&view.porch=overlay');
+  assert.equal(pageAddress(shown), '#layout=grid&view.porch=overlay');
 });
 
 test('a name may have any characters', () => {
   const shown = { layout: 'one', stream: 'a&b=c #d', views: new Map() };
-  assert.equal(parseAddress(addressOf(shown)).stream, 'a&b=c #d');
+  assert.equal(parseAddress(pageAddress(shown)).stream, 'a&b=c #d');
 });
 
 for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty', 'Depth', '']) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 
-import { gradient, paletteNamed, recolour, served, storePalette, storedPalette, tableOf } from './static/palettes.js';
+import { gradient, paletteNamed, recolour, served, storePalette, storedPalette, lookupTable } from './static/palettes.js';
 
 afterEach(() => {
   delete globalThis.localStorage;
@@ -43,7 +43,7 @@ test('only depth has palettes, and the server colours only one of them', () => {
 });
 
 test('a table goes through its samples', () => {
-  const table = tableOf([0, 1, 0.5]);
+  const table = lookupTable([0, 1, 0.5]);
   assert.equal(table.length, 256);
   assert.deepEqual([table[0], table[255]], [0, 128]);
   assert.ok(table[127] >= 254);
@@ -51,7 +51,7 @@ test('a table goes through its samples', () => {
 
 test('each pixel gets the colour of its gray, and keeps its alpha', () => {
   const pixels = Uint8ClampedArray.from([0, 0, 0, 7, 255, 255, 255, 9]);
-  recolour(pixels, [tableOf([0, 1]), tableOf([1, 0]), tableOf([0.2, 0.2])]);
+  recolour(pixels, [lookupTable([0, 1]), lookupTable([1, 0]), lookupTable([0.2, 0.2])]);
   assert.deepEqual([...pixels], [0, 255, 51, 7, 255, 0, 51, 9]);
 });
 

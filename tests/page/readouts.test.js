@@ -3,21 +3,21 @@ import { test } from 'node:test';
 
 import { fixed, joined, next } from './static/dom.js';
 import { Measuring } from './static/measuring.js';
-import { latencyOf } from './static/readouts.js';
+import { estimateLatency } from './static/readouts.js';
 
 const stream = { latency_ms: { p50: 20, p95: 40 } };
 
 test('a measured latency goes before an estimate', () => {
-  const latency = latencyOf(stream, { captureMs: 90, networkMs: 2, browserMs: 30 });
+  const latency = estimateLatency(stream, { captureMs: 90, networkMs: 2, browserMs: 30 });
   assert.deepEqual(latency, { ms: 90, sign: '', text: 'server 20 + network 2 + browser 30', measured: true });
 });
 
 test('an estimate is the sum of what is known, and says when it is less than all', () => {
-  assert.deepEqual(latencyOf(stream, { networkMs: 2, browserMs: 30 }).sign, '≈ ');
-  const without = latencyOf(stream, { browserMs: 30 });
+  assert.deepEqual(estimateLatency(stream, { networkMs: 2, browserMs: 30 }).sign, '≈ ');
+  const without = estimateLatency(stream, { browserMs: 30 });
   assert.deepEqual([without.ms, without.sign], [50, '≥ ']);
-  assert.equal(latencyOf(stream, null).ms, null);
-  assert.equal(latencyOf(null, null).text, '');
+  assert.equal(estimateLatency(stream, null).ms, null);
+  assert.equal(estimateLatency(null, null).text, '');
 });
 
 test('rates are of the time between two reports', () => {

@@ -14,7 +14,7 @@ export const VIEWS = {
   rgbd: 'RGB-D',
 };
 export const DEFAULT_VIEW = 'depth';
-const VIEW_OF = 'view.';
+const VIEW_KEY = 'view.';
 
 /**
  * What it is missing or does not know is left out.
@@ -27,7 +27,7 @@ export function parseAddress(hash) {
   /** @type {Shown['views']} */
   const views = new Map();
   for (const [key, view] of query) {
-    if (key.startsWith(VIEW_OF) && has(VIEWS, view)) views.set(key.slice(VIEW_OF.length), view);
+    if (key.startsWith(VIEW_KEY) && has(VIEWS, view)) views.set(key.slice(VIEW_KEY.length), view);
   }
   const view = query.get('view');
   if (stream && has(VIEWS, view)) views.set(stream, view);
@@ -48,9 +48,9 @@ export function embeddedName(path) {
 }
 
 /** @param {Shown} shown */
-export function addressOf({ layout, stream, views }) {
+export function pageAddress({ layout, stream, views }) {
   if (layout === 'one' && stream) return `#${new URLSearchParams({ stream, view: views.get(stream) ?? DEFAULT_VIEW })}`;
   const query = new URLSearchParams({ layout: 'grid' });
-  for (const [name, view] of views) if (view !== DEFAULT_VIEW) query.set(VIEW_OF + name, view);
+  for (const [name, view] of views) if (view !== DEFAULT_VIEW) query.set(VIEW_KEY + name, view);
   return `#${query}`;
 }

@@ -35,7 +35,7 @@ export const ofStream = (name, what, query) => at(`api/v1/streams/${encodeURICom
  * @param {string} name
  * @param {string} view
  */
-export const whepOf = (name, view) => at(`whep/${encodeURIComponent(name)}`, { view });
+export const whepUrl = (name, view) => at(`whep/${encodeURIComponent(name)}`, { view });
 
 /** Why a request did not do what it should. `status` is 0 without an answer; `code` is the server's, or ours. */
 export class ApiError extends Error {
@@ -65,7 +65,7 @@ export function asApiError(thrown) {
  * @param {Response} response
  * @returns {Promise<unknown>}
  */
-export const jsonOf = (response) => response.json();
+export const readJson = (response) => response.json();
 
 /**
  * @param {string} text
@@ -78,7 +78,7 @@ const parse = (text) => JSON.parse(text);
  * @param {Response} response
  */
 export async function errorFrom(response) {
-  const body = /** @type {{error?: {code?: string, message?: string}} | null} */ (await jsonOf(response).catch(() => null));
+  const body = /** @type {{error?: {code?: string, message?: string}} | null} */ (await readJson(response).catch(() => null));
   const error = body?.error;
   return new ApiError(error?.message ?? `The server answered ${response.status}.`, {
     status: response.status,
@@ -115,7 +115,7 @@ export async function ask(url, options = {}) {
 
 // --- logging in and out: scripts cannot read the cookie, but streamd reports what it allows
 
-export const session = async () => /** @type {Session} */ (await jsonOf(await ask(at('api/v1/session'))));
+export const session = async () => /** @type {Session} */ (await readJson(await ask(at('api/v1/session'))));
 
 /**
  * Raises ApiError: 401 for a token that is none, 429 after too many of them.
@@ -160,7 +160,7 @@ export class Clock {
  * @param {number} since
  * @returns {[number, number] | null}
  */
-function timesOf(url, since) {
+function requestTimes(url, since) {
   const entry = performance.getEntriesByName(url).at(-1);
   performance.clearResourceTimings(); // the list is full at 250
   if (!(entry instanceof PerformanceResourceTiming) || !entry.requestStart) return null;
@@ -231,9 +231,9 @@ export class News {
       const sent = now();
       const response = await ask(url);
       const received = now();
-      const answer = /** @type {Answer} */ (await jsonOf(response));
+      const answer = /** @type {Answer} */ (await readJson(response));
       if (!Array.isArray(answer.streams)) throw new Error('no streams');
-      if (answer.time) this.clock.add(...(timesOf(url, sent) ?? [sent, received]), answer.time * 1000);
+      if (answer.time) this.clock.add(...(requestTimes(url, sent) ?? [sent, received]), answer.time * 1000);
       this.#take(answer);
     } catch (error) {
       this.#newestAt = 0;

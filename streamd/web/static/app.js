@@ -4,16 +4,16 @@
 /** @import { Actions } from './shortcuts.js' */
 /** @import { Page, PageState, Palette, Shown, View } from './types.js' */
 
-import { DEFAULT_VIEW, VIEWS, addressOf, parseAddress } from './address.js';
+import { DEFAULT_VIEW, VIEWS, pageAddress, parseAddress } from './address.js';
 import { News, asApiError, logOut, ofStream } from './api.js';
 import { saveSnapshot, toggleFullScreen, toggleRecording } from './commands.js';
 import { showHelp, wireDialogs, wireLogIn } from './dialogs.js';
-import { $, keysOf, next, toast } from './dom.js';
+import { $, typedKeys, next, toast } from './dom.js';
 import { Graph } from './graph.js';
 import { renderControls, renderHead, renderSide } from './frame.js';
 import { pageNotice, writeNotice } from './notice.js';
 import { PALETTES, installFilters, storePalette, storedPalette } from './palettes.js';
-import { latencyOf, renderModel, renderReadouts } from './readouts.js';
+import { estimateLatency, renderModel, renderReadouts } from './readouts.js';
 import { showRecordings } from './recordings.js';
 import { listenToKeys } from './shortcuts.js';
 import { Wall } from './tiles.js';
@@ -38,8 +38,8 @@ const graph = new Graph($('graph', HTMLCanvasElement));
 const current = () => (state.layout === 'one' ? news.stream(state.stream) : null);
 const names = () => news.answer?.streams.map(({ name }) => name) ?? [];
 /** @param {string | null} name */
-const viewOf = (name) => state.views.get(name ?? '') ?? DEFAULT_VIEW;
-const shownNow = () => `${state.layout ?? ''} ${state.stream ?? ''} ${viewOf(state.stream)}`;
+const selectedView = (name) => state.views.get(name ?? '') ?? DEFAULT_VIEW;
+const shownNow = () => `${state.layout ?? ''} ${state.stream ?? ''} ${selectedView(state.stream)}`;
 
 // --- the address decides what is shown
 
@@ -48,7 +48,7 @@ const shownNow = () => `${state.layout ?? ''} ${state.stream ?? ''} ${viewOf(sta
  * @param {'pushState' | 'replaceState'} how
  */
 function go(change, how = 'pushState') {
-  history[how](null, '', addressOf({ ...state, ...change }));
+  history[how](null, '', pageAddress({ ...state, ...change }));
   follow();
 }
 
@@ -106,7 +106,7 @@ function render() {
   $('log-in').hidden = !notice?.form;
   document.body.dataset.layout = state.layout ?? 'none';
   const stream = current();
-  const view = viewOf(state.stream);
+  const view = selectedView(state.stream);
   renderSide(page);
   renderHead(page, stream);
   renderControls(page, stream, view);
@@ -137,7 +137,7 @@ async function everySecond() {
   if (document.hidden) return;
   await wall.measure();
   const stream = current();
-  const { ms } = latencyOf(stream, wall.large?.player.measured);
+  const { ms } = estimateLatency(stream, wall.large?.player.measured);
   if (stream) graph.add(news.gone ? null : stream.latency_ms?.p50, ms);
   if (!news.locked && wall.tiles.some(({ player }) => player.error?.status === 401)) await news.ask();
   render();
@@ -195,23 +195,23 @@ const actions = {
   },
   nextView(by) {
     if (state.layout !== 'one' || !state.stream) return false;
-    const views = keysOf(VIEWS).filter((view) => (current()?.views ?? [view]).includes(view));
-    setView(state.stream, next(views, viewOf(state.stream), by));
+    const views = typedKeys(VIEWS).filter((view) => (current()?.views ?? [view]).includes(view));
+    setView(state.stream, next(views, selectedView(state.stream), by));
     return true;
   },
   nextPalette() {
-    setPalette(next(keysOf(PALETTES), state.palette));
+    setPalette(next(typedKeys(PALETTES), state.palette));
     toast(`Palette: ${PALETTES[state.palette]}`);
   },
   toggleFullScreen,
   saveSnapshot() {
     if (state.layout !== 'one' || !state.stream) return false;
-    void saveSnapshot(state.stream, viewOf(state.stream), state.palette);
+    void saveSnapshot(state.stream, selectedView(state.stream), state.palette);
     return true;
   },
   toggleRecording() {
     const stream = current();
-    if (stream) void toggleRecording(stream, viewOf(stream.name), () => void news.ask().then(render));
+    if (stream) void toggleRecording(stream, selectedView(stream.name), () => void news.ask().then(render));
     return stream !== null;
   },
   showRecordings: () => void showRecordings(news.session?.access === 'control'),
@@ -230,9 +230,9 @@ function viewButton(view) {
 }
 
 function wireControls() {
-  $('views').append(...keysOf(VIEWS).map(viewButton));
+  $('views').append(...typedKeys(VIEWS).map(viewButton));
   const palettes = $('palette', HTMLSelectElement);
-  palettes.append(...keysOf(PALETTES).map((palette) => new Option(PALETTES[palette], palette)));
+  palettes.append(...typedKeys(PALETTES).map((palette) => new Option(PALETTES[palette], palette)));
   palettes.onchange = () => { setPalette(/** @type {Palette} */ (palettes.value)); };
   $('full').onclick = toggleFullScreen;
   $('record').onclick = actions.toggleRecording;

@@ -49,7 +49,7 @@ export const joined = (separator, ...parts) => parts.filter(Boolean).join(separa
 export const now = () => performance.timeOrigin + performance.now();
 
 /** @param {HTMLCanvasElement} canvas */
-export function contextOf(canvas) {
+export function context2d(canvas) {
   const context = canvas.getContext('2d');
   if (!context) throw new TypeError('This browser cannot draw.');
   return context;
@@ -68,7 +68,7 @@ export const next = (items, item, by = 1) => /** @type {T} */ (items.at((items.i
  * @template {object} T
  * @param {T} object
  */
-export const keysOf = (object) => /** @type {(keyof T)[]} */ (Object.keys(object));
+export const typedKeys = (object) => /** @type {(keyof T)[]} */ (Object.keys(object));
 
 /**
  * Whether `object` has this key of its own: `in` would find what every object inherits, such as "constructor".
@@ -92,7 +92,7 @@ export function write(node, text) {
  * The first element of a template, copied.
  * @param {string} id
  */
-export function copyOf(id) {
+export function cloneTemplate(id) {
   const copy = $(id, HTMLTemplateElement).content.cloneNode(true);
   return part(/** @type {DocumentFragment} */ (copy), '*');
 }

@@ -3,8 +3,8 @@
 /** @import { ApiError } from './api.js' */
 /** @import { Notice, Stream } from './types.js' */
 
-import { DEFAULT_VIEW, VIEWS, addressOf, embeddedName } from './address.js';
-import { Clock, asApiError, ask, at, jsonOf, ofStream } from './api.js';
+import { DEFAULT_VIEW, VIEWS, pageAddress, embeddedName } from './address.js';
+import { Clock, asApiError, ask, at, readJson, ofStream } from './api.js';
 import { $, has, part } from './dom.js';
 import { isOver, tileNotice, writeNotice } from './notice.js';
 import { installFilters, paletteNamed } from './palettes.js';
@@ -41,7 +41,7 @@ async function refresh() {
   const before = stream?.state;
   const failureBefore = failure;
   try {
-    stream = /** @type {Stream} */ (await jsonOf(await ask(ofStream(name, ''))));
+    stream = /** @type {Stream} */ (await readJson(await ask(ofStream(name, ''))));
     failure = null;
   } catch (error) {
     stream = null;
@@ -81,7 +81,7 @@ function play() {
 
 document.title = `${name} – streamd`;
 player.video.dataset.testid = 'video';
-open.href = at('') + addressOf({ layout: 'one', stream: name, views: new Map([[name, view]]) });
+open.href = at('') + pageAddress({ layout: 'one', stream: name, views: new Map([[name, view]]) });
 open.ariaLabel = `Open ${name} in streamd`;
 installFilters();
 play();

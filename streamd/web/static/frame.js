@@ -2,12 +2,12 @@
 
 /** @import { Page, Palette, Stream, View } from './types.js' */
 
-import { DEFAULT_VIEW, VIEWS, addressOf } from './address.js';
-import { $, copyOf, isNumber, joined, keysOf, part, write } from './dom.js';
+import { DEFAULT_VIEW, VIEWS, pageAddress } from './address.js';
+import { $, cloneTemplate, isNumber, joined, typedKeys, part, write } from './dom.js';
 import { gradient, served } from './palettes.js';
 
 /** @param {Page} page */
-const streamsOf = (page) => page.news.answer?.streams ?? [];
+const pageStreams = (page) => page.news.answer?.streams ?? [];
 /**
  * @param {Page} page
  * @param {Stream | null | undefined} stream
@@ -17,7 +17,7 @@ const wordFor = (page, stream) => (page.news.gone ? 'no answer' : stream?.state)
 /** @param {Page} page */
 export function renderSide(page) {
   const { state, news } = page;
-  const streams = streamsOf(page);
+  const streams = pageStreams(page);
   const list = $('streams');
   const items = () => /** @type {HTMLElement[]} */ ([...list.children]);
   if (joined('/', ...items().map((item) => item.dataset.name)) !== joined('/', ...streams.map(({ name }) => name))) {
@@ -27,7 +27,7 @@ export function renderSide(page) {
     const stream = streams[i];
     if (!stream) return;
     const link = part(item, 'a', HTMLAnchorElement);
-    link.href = addressOf({ ...state, layout: 'one', stream: stream.name });
+    link.href = pageAddress({ ...state, layout: 'one', stream: stream.name });
     link.title = stream.reason ?? '';
     markCurrent(link, state.layout === 'one' && stream.name === state.stream);
     part(link, '.dot').dataset.state = wordFor(page, stream);
@@ -35,7 +35,7 @@ export function renderSide(page) {
   });
   const all = $('all', HTMLAnchorElement);
   all.hidden = streams.length < 2;
-  all.href = addressOf({ ...state, layout: 'grid' });
+  all.href = pageAddress({ ...state, layout: 'grid' });
   markCurrent(all, state.layout === 'grid');
   $('log-out').hidden = news.session?.by !== 'cookie' || news.locked;
   write($('version'), news.answer?.version ? `version ${news.answer.version}` : '');
@@ -43,7 +43,7 @@ export function renderSide(page) {
 
 /** @param {Stream} stream */
 function streamItem({ name }) {
-  const item = copyOf('stream');
+  const item = cloneTemplate('stream');
   item.dataset.name = name;
   part(item, 'a').dataset.testid = `stream-${name}`;
   part(item, 'b').textContent = name;
@@ -74,7 +74,7 @@ export function renderHead(page, stream) {
   $('dot').hidden = !one && !news.locked;
   const trouble = stream?.recording_error && `not recording: ${stream.recording_error}`;
   write($('reason'), news.gone || !one ? '' : joined(' · ', stream?.reason, trouble));
-  $('back').hidden = !one || streamsOf(page).length < 2;
+  $('back').hidden = !one || pageStreams(page).length < 2;
   const shown = one ? `${name}, ${VIEWS[state.views.get(name) ?? DEFAULT_VIEW]} – ` : '';
   document.title = `${shown}streamd`;
 }
@@ -97,7 +97,7 @@ function summary(page) {
   if (page.news.gone) return 'no answer';
   /** @type {Map<string, number>} */
   const counts = new Map();
-  for (const { state } of streamsOf(page)) counts.set(state, (counts.get(state) ?? 0) + 1);
+  for (const { state } of pageStreams(page)) counts.set(state, (counts.get(state) ?? 0) + 1);
   return [...counts].sort(([, a], [, b]) => b - a).map(([state, count]) => `${count} ${state}`).join(', ');
 }
 
@@ -109,7 +109,7 @@ function summary(page) {
 export function renderControls(page, stream, view) {
   const { state } = page;
   const one = state.layout === 'one';
-  const available = stream?.views ?? keysOf(VIEWS);
+  const available = stream?.views ?? typedKeys(VIEWS);
   for (const button of $('views').querySelectorAll('button')) {
     button.ariaPressed = String(button.dataset.view === view);
     button.hidden = !available.some((each) => each === button.dataset.view);

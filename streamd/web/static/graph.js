@@ -1,6 +1,6 @@
 // The latency of the last minute: what the server takes, and what it takes to the screen.
 
-import { contextOf, fixed, isNumber } from './dom.js';
+import { context2d, fixed, isNumber } from './dom.js';
 
 /** @typedef {number | null | undefined} Maybe */
 
@@ -41,7 +41,7 @@ export class Graph {
     if (!width) return;
     canvas.width = Math.round(width * devicePixelRatio);
     canvas.height = Math.round(height * devicePixelRatio);
-    const context = contextOf(canvas);
+    const context = context2d(canvas);
     context.scale(devicePixelRatio, devicePixelRatio);
     const style = getComputedStyle(canvas);
     const highest = Math.max(0, ...[...this.#server, ...this.#total].filter(isNumber));

@@ -13,7 +13,7 @@ let known = { at: -Infinity, servers: Promise.resolve([]) };
  * What RTCPeerConnection takes as iceServers; none when streamd names none.
  * @param {string} endpoint
  */
-export function iceServersOf(endpoint) {
+export function fetchIceServers(endpoint) {
   if (performance.now() - known.at > GOOD_FOR_MS) known = { at: performance.now(), servers: ask(endpoint) };
   return known.servers;
 }

@@ -21,7 +21,7 @@ export class Measuring {
    * @returns {Measured & {frames: number}}
    */
   take(stats) {
-    const { video: seen, pair } = partsOf(stats);
+    const { video: seen, pair } = selectReports(stats);
     const before = this.#before;
     this.#before = seen;
     /** @param {string} key */
@@ -46,7 +46,7 @@ export class Measuring {
  * The video that comes, and the way that it takes.
  * @param {RTCStatsReport} stats
  */
-function partsOf(stats) {
+function selectReports(stats) {
   let [video, pair] = [/** @type {Counts} */ ({}), /** @type {Counts} */ ({})];
   for (const stat of /** @type {Map<string, Counts & {type: string, kind?: string, nominated?: boolean, state?: string}>} */ (stats).values()) {
     if (stat.type === 'inbound-rtp' && stat.kind === 'video') video = stat;

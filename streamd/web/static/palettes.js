@@ -127,7 +127,7 @@ export async function colour(blob, palette) {
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   const image = context.getImageData(0, 0, canvas.width, canvas.height);
-  recolour(image.data, [0, 1, 2].map((i) => tableOf(channel(palette, i))));
+  recolour(image.data, [0, 1, 2].map((i) => lookupTable(channel(palette, i))));
   context.putImageData(image, 0, 0);
   return canvas.convertToBlob({ type: 'image/png' });
 }
@@ -148,7 +148,7 @@ export function recolour(pixels, tables) {
  * 256 values from samples between 0 and 1.
  * @param {number[]} samples at least two
  */
-export function tableOf(samples) {
+export function lookupTable(samples) {
   return Uint8ClampedArray.from({ length: 256 }, (_, gray) => {
     const place = (gray / 255) * (samples.length - 1);
     const before = Math.min(Math.floor(place), samples.length - 2);

@@ -4,7 +4,7 @@
 /** @import { ApiError, Clock } from './api.js' */
 /** @import { Measured, Phase, PhaseChange, Wanted } from './types.js' */
 
-import { ofStream, whepOf } from './api.js';
+import { ofStream, whepUrl } from './api.js';
 import { CaptureToScreen } from './measuring.js';
 import { served } from './palettes.js';
 import { path } from './path.js';
@@ -102,7 +102,7 @@ export class Player {
   tryWebRtc() {
     if (!this.#wanted || this.via !== 'mjpeg' || this.#trying) return;
     this.#trying = true;
-    this.viewer.play(whepOf(this.#wanted.name, this.#wanted.view));
+    this.viewer.play(whepUrl(this.#wanted.name, this.#wanted.view));
     this.onChange();
   }
 
@@ -151,7 +151,7 @@ export class Player {
     } else {
       this.via = 'webrtc';
       this.#patience = setTimeout(() => { this.#losePatience(); }, PATIENCE_MS);
-      this.viewer.play(whepOf(name, view));
+      this.viewer.play(whepUrl(name, view));
     }
     this.onChange();
   }

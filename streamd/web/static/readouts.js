@@ -20,7 +20,7 @@ function readout(id, value) {
  * @param {Stream | null} stream
  * @param {Measured | null | undefined} seen
  */
-export function latencyOf(stream, seen) {
+export function estimateLatency(stream, seen) {
   const parts = Object.entries({ server: stream?.latency_ms?.p50, network: seen?.networkMs, browser: seen?.browserMs });
   const known = parts.flatMap(([what, ms]) => (isNumber(ms) ? [{ what, ms }] : []));
   const text = known.map(({ what, ms }) => `${what} ${fixed(ms)}`).join(' + ');
@@ -41,7 +41,7 @@ export function renderReadouts(stream, seen, player) {
   const rates = isNumber(stream?.fps_in) && `source ${fixed(stream.fps_in, 1)} → depth ${fixed(stream.fps_out, 1)}`;
   write($('fps-more'), rates || '');
 
-  const latency = latencyOf(stream, seen);
+  const latency = estimateLatency(stream, seen);
   readout('latency', isNumber(latency.ms) ? `${latency.sign}${fixed(latency.ms)}` : '–');
   write($('latency-name'), latency.measured ? 'capture to screen' : isNumber(latency.ms) ? 'capture to screen, estimated' : '');
   write($('latency-parts'), latencyParts(latency, stream));
@@ -61,7 +61,7 @@ export function renderReadouts(stream, seen, player) {
 }
 
 /**
- * @param {ReturnType<typeof latencyOf>} latency
+ * @param {ReturnType<typeof estimateLatency>} latency
  * @param {Stream | null} stream
  */
 function latencyParts({ measured, text }, stream) {

@@ -2,8 +2,8 @@
 
 /** @import { Recording } from './types.js' */
 
-import { asApiError, ask, at, jsonOf } from './api.js';
-import { $, copyOf, isNumber, joined, part, write } from './dom.js';
+import { asApiError, ask, at, readJson } from './api.js';
+import { $, cloneTemplate, isNumber, joined, part, write } from './dom.js';
 
 const PAGE = 100;
 let mayDelete = false;
@@ -42,7 +42,7 @@ async function load() {
   write($('recordings-note'), 'Loading …');
   try {
     const url = at('api/v1/recordings', { limit: String(PAGE), ...(next && { before: next }) });
-    const page = /** @type {{recordings: Recording[], next: string | null}} */ (await jsonOf(await ask(url)));
+    const page = /** @type {{recordings: Recording[], next: string | null}} */ (await readJson(await ask(url)));
     if (time !== opened) return;
     $('recording-list').append(...page.recordings.map(item));
     next = page.next;
@@ -66,37 +66,37 @@ function noteCount() {
 /** @param {Recording} recording */
 function item(recording) {
   const { path, stream, view } = recording;
-  const element = copyOf('recording');
+  const element = cloneTemplate('recording');
   const save = part(element, '.save', HTMLAnchorElement);
   const button = part(element, '.delete', HTMLButtonElement);
-  part(element, 'a', HTMLAnchorElement).href = save.href = addressOf(path);
+  part(element, 'a', HTMLAnchorElement).href = save.href = recordingUrl(path);
   save.ariaLabel = `Download ${path}`;
   save.title = 'Download';
   button.ariaLabel = `Delete ${path}`;
   button.hidden = !mayDelete || recording.complete === false; // one that is being recorded cannot be deleted
   button.onclick = () => void remove(recording, element);
   write(part(element, 'b'), joined(', ', stream, view) || path);
-  write(part(element, 'small'), detailOf(recording));
+  write(part(element, 'small'), recordingDetail(recording));
   return element;
 }
 
 /** @param {string} path */
-const addressOf = (path) => at(`recordings/${path.split('/').map(encodeURIComponent).join('/')}`);
+const recordingUrl = (path) => at(`recordings/${path.split('/').map(encodeURIComponent).join('/')}`);
 
 /** @param {Recording} recording */
-function detailOf({ started, size_bytes: bytes, complete, cut_short: cutShort }) {
+function recordingDetail({ started, size_bytes: bytes, complete, cut_short: cutShort }) {
   const when = Date.parse(started ?? '');
   return joined(
     ' · ',
     when && new Date(when).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' }),
-    isNumber(bytes) && sizeOf(bytes),
+    isNumber(bytes) && formatSize(bytes),
     complete === false && 'being recorded',
     cutShort && 'cut short',
   );
 }
 
 /** @param {number} bytes */
-function sizeOf(bytes) {
+function formatSize(bytes) {
   if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
   return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }
@@ -108,10 +108,10 @@ function sizeOf(bytes) {
  * @param {HTMLElement} element its line
  */
 async function remove(recording, element) {
-  const title = joined(', ', recording.stream, recording.view, detailOf(recording));
+  const title = joined(', ', recording.stream, recording.view, recordingDetail(recording));
   if (!(await confirmed(`Delete this recording? ${title}. It cannot be brought back.`))) return;
   try {
-    await ask(addressOf(recording.path), { method: 'DELETE' });
+    await ask(recordingUrl(recording.path), { method: 'DELETE' });
   } catch (thrown) {
     const error = asApiError(thrown);
     if (error.status !== 404) { // 404: it has gone

@@ -3,7 +3,7 @@
 
 /** @import { Palette } from './types.js' */
 
-import { contextOf } from './dom.js';
+import { context2d } from './dom.js';
 import { DEFAULT_PALETTE, paint } from './palettes.js';
 
 export class Screen {
@@ -38,7 +38,7 @@ export class Screen {
   draw(picture, width = picture.width, height = picture.height) {
     const { still } = this;
     if (still.width !== width || still.height !== height) Object.assign(still, { width, height });
-    contextOf(still).drawImage(picture, 0, 0);
+    context2d(still).drawImage(picture, 0, 0);
     still.hidden = false;
     paint(still, this.#palette);
   }

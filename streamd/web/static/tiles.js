@@ -2,8 +2,8 @@
 
 /** @import { Page, PageState, Stream, View } from './types.js' */
 
-import { DEFAULT_VIEW, VIEWS, addressOf } from './address.js';
-import { copyOf, fixed, joined, keysOf, part, write } from './dom.js';
+import { DEFAULT_VIEW, VIEWS, pageAddress } from './address.js';
+import { cloneTemplate, fixed, joined, typedKeys, part, write } from './dom.js';
 import { isOver, sleeps, tileNotice, writeNotice } from './notice.js';
 import { Player } from './player.js';
 
@@ -141,7 +141,7 @@ class Tile {
    */
   constructor(name, page) {
     this.name = name;
-    this.element = copyOf('tile');
+    this.element = cloneTemplate('tile');
     this.element.dataset.name = name;
     this.element.dataset.testid = `tile-${name}`;
     this.screen = part(this.element, '.screen');
@@ -176,7 +176,7 @@ class Tile {
     this.element.classList.toggle('large', this.large);
     this.element.hidden = layout === 'one' && !this.large;
     this.link.hidden = this.large;
-    this.link.href = addressOf({ layout: 'one', stream: this.name, views });
+    this.link.href = pageAddress({ layout: 'one', stream: this.name, views });
     if (this.large) this.player.video.dataset.testid = 'video';
     else delete this.player.video.dataset.testid;
   }
@@ -231,7 +231,7 @@ class Tile {
     const rate = stream?.state === 'running' ? `${fixed(stream.fps_out, 0)} fps` : word;
     write(part(this.element, '.detail'), joined(' · ', rate, stream?.recording && 'recording'));
     this.link.title = stream?.reason ?? '';
-    this.#renderViews(stream?.views ?? keysOf(VIEWS), page.state.views.get(name) ?? DEFAULT_VIEW);
+    this.#renderViews(stream?.views ?? typedKeys(VIEWS), page.state.views.get(name) ?? DEFAULT_VIEW);
     this.#renderVia();
     player.video.ariaLabel = `${name}, live video`;
   }

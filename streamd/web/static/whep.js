@@ -4,7 +4,7 @@
 /** @import { Phase, PhaseChange } from './types.js' */
 
 import { ApiError, asApiError, errorFrom } from './api.js';
-import { iceServersOf } from './ice.js';
+import { fetchIceServers } from './ice.js';
 import { Measuring } from './measuring.js';
 
 const CONNECT_TIMEOUT_MS = 10_000; // from the offer to an open media path
@@ -97,7 +97,7 @@ class Session {
 
   /** The offer goes out at once: the server's candidates are in the answer, ours reach it with the first check. */
   async #negotiate() {
-    const iceServers = await iceServersOf(this.url);
+    const iceServers = await fetchIceServers(this.url);
     if (this.#closed) return;
     const pc = (this.pc = peerConnection({ bundlePolicy: 'max-bundle', iceServers }));
     pc.ontrack = ({ streams: [stream], track, receiver }) => {
