@@ -109,4 +109,4 @@ class ModelState(StrEnum):
     READY = "ready"
     FAILED = "failed"
     IDLE = "idle"
-    """Nobody needs a network now; one starts when somebody does."""
+    """No network is needed now; one starts on demand."""

@@ -96,7 +96,7 @@ def _has_tls() -> bool:
         av.open("tls://127.0.0.1:1", timeout=1).close()
     except av.error.ProtocolNotFoundError:
         return False
-    except (av.error.FFmpegError, OSError, ValueError):  # nobody listens there
+    except (av.error.FFmpegError, OSError, ValueError):  # nothing listens there
         pass
     return True
 

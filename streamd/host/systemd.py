@@ -146,7 +146,7 @@ class SystemdLink:
             return
         while True:
             status, now = self._status(), time.monotonic()
-            self._send_summary(status)  # before READY=1: who waited for it may ask at once
+            self._send_summary(status)  # before READY=1: a program that waits for it may ask at once
             if not self._ready:
                 self._start(status, now)
             self._feed_watchdog(status)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 POLL_MS = 50
 Permit = Callable[[str, int], None]
-"""Takes an address and a port; raises what is to be raised when nobody may connect there."""
+"""Takes an address and a port; raises an error when it is not permitted to connect there."""
 Answer = TypeVar("Answer")
 
 

@@ -24,7 +24,7 @@ class Network(StrEnum):
     PRIVATE = "private"
     PUBLIC = "public"
     SPECIAL = "special"
-    """Multicast, broadcast, reserved: nobody answers from there."""
+    """Multicast, broadcast, reserved: no server has such an address."""
 
 
 def network(text: str) -> Network:

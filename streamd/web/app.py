@@ -28,7 +28,7 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""On every answer. No HSTS: who ends TLS decides for how long the name may not be used without."""
+"""On every answer. No HSTS: that is for the server that terminates TLS to decide."""
 
 
 def build_app(context: WebContext) -> web.Application:

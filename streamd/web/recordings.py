@@ -229,7 +229,7 @@ class Archive:
         try:
             async with _disk_answers():
                 return await asyncio.wrap_future(opening)
-        except BaseException:  # who asked has gone, or does not wait any longer
+        except BaseException:  # the client has gone, or the wait is over
             opening.add_done_callback(_close_unclaimed)
             raise
 

@@ -43,13 +43,13 @@ class Route:
     summary: str
     answers: Mapping[int, Content]
     errors: tuple[int, ...] = ()
-    """Beside those of the body, and those that follow from the scope."""
+    """Besides those of the body and of the scope."""
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
     error_schemas: Mapping[int, Schema] = field(default_factory=dict)
     """Errors that have more than an Error."""
     cross_origin: bool = False
-    """Whether pages of other origins may ask without a token, where nobody needs one (see ``auth``)."""
+    """Whether pages of other origins may ask without a token, where none is needed (see ``auth``)."""
 
     @property
     def changes(self) -> bool:

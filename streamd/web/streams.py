@@ -89,7 +89,7 @@ async def delete_stream(request: web.Request) -> web.Response:
     stream = find_stream(request)
     try:
         await request.app[CONTEXT].streams.remove(stream.name)
-    except KeyError:  # somebody else was faster
+    except KeyError:  # another request was faster
         raise unknown_stream(stream.name) from None
     return web.json_response(described(stream.status))
 

@@ -45,7 +45,7 @@ class Segment:
     written: bool
     """By a recorder, now."""
     cut_short: bool
-    """It has no end, and nobody writes it: the power was cut, or the disk was."""
+    """It has no end, and no recorder writes it: power or disk failed."""
 
 
 @dataclass(frozen=True)

@@ -97,12 +97,12 @@ class Mux(asyncio.DatagramProtocol):
         if viewer is None or not viewer.protocol.receive(data, remote):
             return
         if remote in viewer.protocol.checked:
-            self._routes[remote] = viewer  # and nobody else's any more: a NAT gives ports out again
+            self._routes[remote] = viewer  # and no other viewer's any more: a NAT reuses ports
 
     def _viewer_of_stun(self, data: bytes, remote: Address) -> MuxedTransport | None:
         try:
             message = stun.parse_message(data)
-        except Exception:  # ValueError, struct.error, whatever a stranger's bytes make of a parser
+        except Exception:  # ValueError, struct.error: a stranger's bytes may raise anything in the parser
             return None
         if message.message_class is stun.Class.REQUEST:
             return self._viewers.get(str(message.attributes.get("USERNAME")).partition(":")[0])

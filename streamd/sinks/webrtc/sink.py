@@ -14,7 +14,7 @@ from streamd.telemetry.metrics import StreamMetrics
 
 MAX_JOINS_AT_ONCE = 4
 CONNECTING_S = 3.0
-"""Who has not connected by then gives its place up when all are taken: honest viewers take a tenth of it."""
+"""A viewer that has not connected by then loses its place when all are taken: honest ones need a tenth of it."""
 SILENT_S = 15.0
 """Without a packet of any kind from a viewer that sends no receiver reports; ICE asks every 5 s."""
 
