@@ -22,7 +22,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
 )
-"""Content-Security-Policy, without frame-ancestors."""
+"""Content-Security-Policy, up to the value of frame-ancestors."""
 FOR_ANY_PAGE = {
     **REVALIDATE,
     "Content-Security-Policy": f"{POLICY}*",
