@@ -17,7 +17,7 @@ ELSEWHERE = {
     "integration/test_artefact.py": "depth/artefact depth/files depth/launcher",
     "integration/test_convert.py": "depth/converter jobs/convert sinks/file",
     "integration/test_depth_service.py": """
-        depth/estimator depth/process depth/runtimes/openvino depth/runtimes/torch depth/service depth/supervisor
+        depth/estimator depth/runtimes/openvino depth/runtimes/torch depth/service depth/supervisor
         depth/worker
     """,
     "integration/test_embedded.py": "depth/models/embedded depth/models/layers",

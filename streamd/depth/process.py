@@ -33,13 +33,17 @@ EXIT_S = 2.0
 
 _KEPT = re.compile(
     r"PATH|HOME|USER|LANG|LANGUAGE|TZ|TMPDIR|VIRTUAL_ENV|STREAMD_HOME|XDG_CACHE_HOME"
-    r"|(?:LC|LD|PYTHON|COV|COVERAGE|GLIBC|MALLOC|OMP|KMP|GOMP|MKL|DNNL|ONEDNN|TBB|OV|OPENVINO|OPENCV|TORCH|CUDA)_?[A-Z0-9_]*"
+    r"|PYTHON(?:PATH|HOME|SAFEPATH|NOUSERSITE|DONTWRITEBYTECODE|PYCACHEPREFIX|UNBUFFERED|UTF8|HASHSEED|OPTIMIZE)"
+    r"|PYTHON(?:WARNINGS|FAULTHANDLER|DEVMODE|MALLOC|TRACEMALLOC|ASYNCIODEBUG)"
+    r"|(?:LC|LD|COV|COVERAGE|GLIBC|MALLOC|OMP|KMP|GOMP|MKL|DNNL|ONEDNN|TBB|OV|OPENVINO|OPENCV|TORCH|CUDA)_[A-Z0-9_]+"
 )
+_SECRET = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL", re.IGNORECASE)
+"""In the name of what stays here, whatever else the name looks like."""
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """What a worker or a converter needs of ours, and no more: passwords and tokens may have any name (env:NAME)."""
-    return {name: value for name, value in environment.items() if _KEPT.fullmatch(name)}
+    return {name: value for name, value in environment.items() if _KEPT.fullmatch(name) and not _SECRET.search(name)}
 
 
 @dataclass(slots=True)
