@@ -71,7 +71,9 @@ class Daemon:
         self.memory = MemoryRelief()
         self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback, memory=self.memory)
         self.stills = Stills()
-        self.uploads = SerialExecutor("uploads", MAX_UPLOADS, max_per_owner=MAX_UPLOADS_PER_CLIENT, niceness=NICENESS)
+        self.uploads = SerialExecutor(
+            "uploads", MAX_UPLOADS, max_per_owner=MAX_UPLOADS_PER_CLIENT, niceness=NICENESS, calls="pictures"
+        )
         self.systemd = SystemdLink(self._status)
         self._reload = reload
         self._server: Server | None = None

@@ -13,7 +13,7 @@ StreamdError
 │   ├── ModelMissing          the weights are not on this machine
 │   ├── WeightsRejected       the weights are not what they should be
 │   └── InferenceFailed       the worker crashed, hung or was replaced
-├── Busy                  too much is waiting already
+├── Busy                  there is too much of something already
 ├── Stopping              the daemon is about to end
 ├── StreamStuck           a stream that gets pictures and publishes none
 ├── MemoryShort           new viewers have to wait until memory is free
@@ -123,8 +123,11 @@ class InferenceFailed(DepthError):
 
 
 class Busy(StreamdError):
-    def __init__(self) -> None:
-        super().__init__("busy: too many pictures wait already; try again")
+    """``reason`` says what there is too much of, and what to do."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"busy: {reason}")
 
 
 class Stopping(StreamdError):

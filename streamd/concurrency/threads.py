@@ -104,7 +104,17 @@ class SerialExecutor:
     ``submit`` raises Busy when ``capacity`` calls, or ``max_per_owner`` of their owner, wait or run.
     """
 
-    def __init__(self, name: str, capacity: int = 8, *, max_per_owner: int | None = None, niceness: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        capacity: int = 8,
+        *,
+        max_per_owner: int | None = None,
+        niceness: int = 0,
+        calls: str = "requests",
+    ) -> None:
+        """``calls`` is what one who has to wait is told that there are too many of."""
+        self._calls = calls
         self._capacity = capacity
         self._max_per_owner = max_per_owner or capacity
         self._niceness = niceness
@@ -122,7 +132,7 @@ class SerialExecutor:
         with self._changed:
             is_full = self._pending.total() >= self._capacity or self._pending[owner] >= self._max_per_owner
             if is_full or self._closed:
-                raise Busy
+                raise Busy(f"too many {self._calls} wait already; try again")
             self._pending[owner] += 1
             self._waiting.setdefault(owner, deque()).append((future, call))
             self._changed.notify()

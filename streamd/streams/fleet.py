@@ -110,7 +110,7 @@ class Fleet(Mapping[str, Stream]):
         when there are too many streams, and what ``settings`` raises."""
         async with self._turn(name):
             if name not in self and len(self) >= MAX_STREAMS:
-                raise Busy
+                raise Busy(f"there are {MAX_STREAMS} streams already: remove one first")
             created = self._put(name, settings)
         await self._keep()
         return created

@@ -66,7 +66,7 @@ class Stills:
 
     def __init__(self) -> None:
         self._executor = SerialExecutor(
-            "stills", capacity=MAX_STILLS, max_per_owner=MAX_STILLS_PER_STREAM, niceness=NICENESS
+            "stills", MAX_STILLS, max_per_owner=MAX_STILLS_PER_STREAM, niceness=NICENESS, calls="pictures"
         )
         self._scaler = Scaler()
         """Used in the executor's thread only."""

@@ -243,7 +243,9 @@ class Archive:
         return self._finder.submit(call)
 
     def _read(self, call: Callable[[], T]) -> Future[T]:
-        self._reader = self._reader or threads.SerialExecutor("downloads", capacity=2 * MAX_DOWNLOADS)
+        self._reader = self._reader or threads.SerialExecutor(
+            "downloads", capacity=2 * MAX_DOWNLOADS, calls="downloads"
+        )
         return self._reader.submit(call)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamd.streams import capture
+from streamd.streams import capture, fleet
 from streamd.web import streams
 from tests.integration.web_site import Reply, Site, served
 
@@ -86,6 +86,14 @@ async def test_nothing_can_be_changed_while_it_stops() -> None:
         ):
             assert reply.error == (503, "stopping")
             assert "Retry-After" in reply.headers
+
+
+async def test_the_refusal_of_one_stream_too_many_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "MAX_STREAMS", 1)
+    async with served() as site:
+        reply = await site.put("/api/v1/streams/door", source="demo:")
+        assert reply.error == (503, "busy")
+        assert reply.json["error"]["message"] == "busy: there are 1 streams already: remove one first"
 
 
 async def test_deleted_twice_at_once() -> None:

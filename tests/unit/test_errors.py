@@ -50,7 +50,7 @@ def test_the_tree_is_the_one_that_the_module_shows() -> None:
         (ModelMissing("dpt", "fetch it"), "model dpt: no weights on this machine: fetch it"),
         (WeightsRejected("a.pt", "cut short"), "a.pt: weights refused: cut short"),
         (InferenceFailed(WorkerEnd.MEMORY, "900 MB"), "depth worker memory: 900 MB"),
-        (Busy(), "busy: too many pictures wait already; try again"),
+        (Busy("too many pictures wait already; try again"), "busy: too many pictures wait already; try again"),
         (DiskFull("/rec", 300_000_000), "/rec: recording stopped: 0.3 GB free"),
         (OfferRejected("no_codec", "no codec in common"), "no codec in common"),
         (ViewersFull(64), "all 64 viewer places are taken; try again"),

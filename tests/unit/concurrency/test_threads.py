@@ -58,9 +58,9 @@ def test_a_call_that_fails_harms_no_other() -> None:
 
 def test_a_caller_refuses_more_than_its_capacity() -> None:
     """The one under way counts too."""
-    caller, gate = SerialExecutor("caller", capacity=2), threading.Event()
+    caller, gate = SerialExecutor("caller", capacity=2, calls="pictures"), threading.Event()
     futures = [caller.submit(gate.wait) for _ in range(2)]
-    with pytest.raises(Busy):
+    with pytest.raises(Busy, match=r"^busy: too many pictures wait already; try again$"):
         caller.submit(gate.wait)
     gate.set()
     assert [future.result(scaled(5)) for future in futures] == [True, True]

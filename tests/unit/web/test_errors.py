@@ -6,6 +6,7 @@ import json
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from streamd.errors import (
     Busy,
@@ -22,7 +23,7 @@ from streamd.errors import (
     ViewersFull,
 )
 from streamd.states import WorkerEnd
-from streamd.web.errors import MAX_MESSAGE, Refusal, json_errors, response_for
+from streamd.web.errors import MAX_MESSAGE, Refusal, json_errors, note_beginning, response_for
 
 TABLE = [
     (UsageError("view x: unknown"), 422, "bad_value", "view x: unknown"),
@@ -31,7 +32,7 @@ TABLE = [
     (OfferRejected("bad_offer", "no"), 400, "bad_offer", "no"),
     (OfferRejected("no_codec", "no"), 422, "no_codec", "no"),
     (ViewersFull(4), 503, "full", "all 4 viewer places are taken; try again"),
-    (Busy(), 503, "busy", "busy: too many pictures wait already; try again"),
+    (Busy("too many pictures wait already; try again"), 503, "busy", "busy: too many pictures wait already; try again"),
     (DiskFull("/r", 0), 503, "disk_full", "/r: recording stopped: 0.0 GB free"),
     (ModelMissing("m", "h"), 503, "not_ready", "model m: no weights on this machine: h"),
     (InferenceFailed(WorkerEnd.CRASHED, "x"), 503, "not_ready", "depth worker crashed: x"),
@@ -64,7 +65,7 @@ async def answered(error: Exception) -> web.StreamResponse:
     async def handler(request: web.Request) -> web.StreamResponse:
         raise error
 
-    return await json_errors(None, handler)  # type: ignore[arg-type]
+    return await json_errors(make_mocked_request("GET", "/"), handler)
 
 
 async def test_redirects_and_faults_of_our_own_pass() -> None:
@@ -74,8 +75,21 @@ async def test_redirects_and_faults_of_our_own_pass() -> None:
 
 
 async def test_the_rest_becomes_json() -> None:
-    for error in (Refusal(404, "unknown_stream", "x"), web.HTTPNotFound(), Busy()):
+    for error in (Refusal(404, "unknown_stream", "x"), web.HTTPNotFound(), Busy("x")):
         assert (await answered(error)).content_type == "application/json"
+
+
+async def test_an_error_after_the_head_cuts_the_answer_off() -> None:
+    """Another head would be a part of the body."""
+    request, begun = make_mocked_request("GET", "/"), web.StreamResponse()
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        await note_beginning(request, begun)
+        raise Busy("x")
+
+    assert await json_errors(request, handler) is begun
+    assert request.transport is not None
+    request.transport.abort.assert_called_once()  # type: ignore[attr-defined]
 
 
 def test_a_message_is_not_as_long_as_what_caused_it() -> None:
