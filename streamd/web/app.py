@@ -14,7 +14,7 @@ from streamd.web import events, health, mjpeg, openapi, page, pictures, recordin
 from streamd.web.auth import ACCESS, Access, guard
 from streamd.web.connections import HTTP_LIMITS, Listener, Places, bind
 from streamd.web.context import CONTEXT, WebContext
-from streamd.web.errors import json_errors
+from streamd.web.errors import json_errors, note_beginning
 from streamd.web.exposition import Exposition
 from streamd.web.routes import TABLE, RouteTable
 from streamd.web.tls import Tls
@@ -34,7 +34,7 @@ SECURITY_HEADERS = {
 def build_app(context: WebContext) -> web.Application:
     """Raises ConfigError for a token that cannot be read."""
     app = web.Application(middlewares=[json_errors, guard], client_max_size=pictures.MAX_PICTURE_BYTES)
-    app.on_response_prepare.extend([secure, whep.for_any_page])
+    app.on_response_prepare.extend([secure, whep.for_any_page, note_beginning])
     app[CONTEXT] = context
     app[ACCESS] = Access(context.server)
     _build_long_answers(app, context)

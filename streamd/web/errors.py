@@ -21,6 +21,7 @@ from streamd.errors import (
     UsageError,
     ViewersFull,
 )
+from streamd.web.streaming import cut_off
 
 RETRY_AFTER_S = 5
 MAX_MESSAGE = 4000
@@ -40,6 +41,8 @@ _STREAMD: tuple[tuple[type[StreamdError], int, str], ...] = (
     (DepthError, 503, "not_ready"),
     (StreamdError, 500, "failed"),
 )
+_BEGUN = web.RequestKey("begun", web.StreamResponse)
+"""Of a request: its answer, once its head has gone out."""
 _HTTP = {400: "bad_request", 413: "too_large", 415: "wrong_type", 422: "bad_value"}
 
 
@@ -72,6 +75,20 @@ def response_for(error: Refusal | StreamdError | web.HTTPException) -> web.Respo
     return error_response(status, code, str(error), {"Retry-After": str(wait_s)} if status == 503 else None)
 
 
+async def note_beginning(request: web.Request, response: web.StreamResponse) -> None:
+    """Before the headers go out."""
+    request[_BEGUN] = response
+
+
+def _answer(request: web.Request, response: web.Response) -> web.StreamResponse:
+    """This one; but where another has begun its head would be taken for a part of the body: that one is cut off."""
+    begun: web.StreamResponse | None = request.get(_BEGUN)
+    if begun is None:
+        return response
+    cut_off(request)
+    return begun
+
+
 @web.middleware
 async def json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Makes every refusal JSON. Redirects pass, and faults of our own stay a logged 500."""
@@ -80,8 +97,8 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return response_for(error)
+        return _answer(request, response_for(error))
     except web.RequestPayloadError:
-        return error_response(400, "bad_request", "the body is not encoded as its headers declare")
+        return _answer(request, error_response(400, "bad_request", "the body is not encoded as its headers declare"))
     except (Refusal, StreamdError) as error:
-        return response_for(error)
+        return _answer(request, response_for(error))
