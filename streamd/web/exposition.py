@@ -25,10 +25,10 @@ class Exposition:
     async def answer(self, accept: str) -> tuple[bytes, str]:
         """The body and its Content-Type, for an ``Accept`` header. Raises Busy."""
         encode, content_type = choose_encoder(accept)
-        self._writer = self._writer or threads.SerialExecutor("exposition", capacity=MAX_WAITING)
+        self._writer = self._writer or threads.SerialExecutor("exposition", capacity=MAX_WAITING, calls="scrapes")
         body: bytes = await asyncio.wrap_future(self._writer.submit(partial(encode, self._registry)))
         return body, content_type
 
     async def clean_up(self, app: web.Application) -> None:
         if self._writer is not None:
-            self._writer.close()
+            await self._writer.leave(within_s=1.0)

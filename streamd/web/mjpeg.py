@@ -56,11 +56,16 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         keep_short(request)
-        while alive(request) and not client.feed.closed and find_stream(request) is stream and not memory.sheds(view):
+        while alive(request) and not client.feed.closed and _is_there(request, stream) and not memory.sheds(view):
             part = await client.next()
             if part is not None and not await send(request, response, part):
                 break
     return response
+
+
+def _is_there(request: web.Request, stream: Stream) -> bool:
+    """Whether it has not been removed. ``find_stream`` would refuse what has been answered already."""
+    return request.app[CONTEXT].streams.get(stream.name) is stream
 
 
 class Client:
@@ -167,16 +172,17 @@ class JpegMaker:
     async def jpeg(self, newest: NormalisedFrame | Notice, view: View, stream: Stream) -> bytes:
         """Raises Busy."""
         if self._executor is None:
-            self._executor = SerialExecutor("mjpeg", capacity=MAX_CLIENTS, niceness=NICENESS)
+            self._executor = SerialExecutor("mjpeg", capacity=MAX_CLIENTS, niceness=NICENESS, calls="pictures")
         if isinstance(newest, Notice):
             draw = partial(draw_notice, newest, *NOTICE_SIZE)
         else:
             draw = partial(draw_frame, newest, view, stream.config, self._scaler)
         return await asyncio.wrap_future(self._executor.submit(lambda: encode_jpeg(draw()), owner=stream))
 
-    def close(self) -> None:
+    async def leave(self) -> None:
+        """Not for longer than a moment: a picture that takes its time is left to itself."""
         if self._executor is not None:
-            self._executor.close()
+            await self._executor.leave(within_s=1.0)
 
 
 class Feeds:
@@ -217,7 +223,7 @@ class Feeds:
             feed.close()
 
     async def clean_up(self, app: web.Application) -> None:
-        self._maker.close()
+        await self._maker.leave()
 
 
 FEEDS = web.AppKey("feeds", Feeds)

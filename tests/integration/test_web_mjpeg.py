@@ -198,6 +198,29 @@ async def test_a_stream_that_is_removed_ends_the_answer(site: Site) -> None:
     assert site.app[FEEDS].clients == 0
 
 
+async def test_a_stream_that_is_removed_while_a_picture_is_made(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer ends as it should: no other head, and no break, in its body."""
+    monkeypatch.setattr(mjpeg, "CHECK_S", 0.05)
+    began, go_on, encode = threading.Event(), threading.Event(), mjpeg.encode_jpeg
+
+    def block(picture: Picture) -> bytes:
+        began.set()
+        go_on.wait(10)
+        return encode(picture)
+
+    try:
+        async with watching(site, "?fps=30") as watcher:
+            await watcher.jpeg()
+            monkeypatch.setattr(mjpeg, "encode_jpeg", block)
+            site.cameras["porch"].film()
+            await site.until(began.is_set)
+            await site.fleet.remove("porch")
+            async with timeout(5):
+                assert b"HTTP/1.1" not in await watcher.response.content.read()
+    finally:
+        go_on.set()
+
+
 async def test_there_are_places_for_so_many(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mjpeg, "MAX_CLIENTS", 1)
     async with watching(site):

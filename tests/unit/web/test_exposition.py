@@ -1,10 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from aiohttp import web
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from streamd.states import SkipReason
 from streamd.telemetry.metrics import Metrics
@@ -37,6 +41,28 @@ async def test_the_format_is_what_is_asked_for(exposition: Exposition, accept: s
     body, content_type = await exposition.answer(accept)
     assert content_type.startswith(kind)
     assert body.endswith(b"# EOF\n") == (kind != "text/plain")
+
+
+async def test_a_scrape_that_hangs_does_not_hold_up_the_end() -> None:
+    hangs, go_on = threading.Event(), threading.Event()
+
+    class Hanging(Collector):
+        def collect(self) -> Iterator[Metric]:
+            hangs.set()
+            go_on.wait(30)
+            yield from ()
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Hanging())
+    hanging = Exposition(registry)
+    scrape = asyncio.create_task(hanging.answer(""))
+    try:
+        await asyncio.wait_for(asyncio.to_thread(hangs.wait, 5), 10)
+        await asyncio.wait_for(hanging.clean_up(web.Application()), 15)
+        assert not scrape.done()
+    finally:
+        go_on.set()
+        await scrape
 
 
 async def test_it_has_the_values_of_now(exposition: Exposition, metrics: Metrics) -> None:
