@@ -104,4 +104,14 @@ def components() -> dict[str, Schema]:
     settings = StreamConfig.model_json_schema(ref_template="#/components/schemas/{model}")
     settings.pop("$defs", None)
     change = {key: value for key, value in settings.items() if key != "required"} | {"title": "StreamChange"}
+    change["properties"] = {
+        key: schema if key in settings["required"] else _or_null(schema)
+        for key, schema in settings["properties"].items()
+    }
     return {**_COMPONENTS, "StreamConfig": settings, "StreamChange": change}
+
+
+def _or_null(schema: Schema) -> Schema:
+    """Null takes a key back to its default."""
+    null = {"type": "null"}
+    return schema if null in schema.get("anyOf", ()) else {"anyOf": [schema, null]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from streamd.config.load import parse
 from streamd.config.redact import redact_source
@@ -31,15 +31,9 @@ def merged(
 ) -> StreamConfig:
     """What the body names is changed; null takes a key back to its default. Raises ConfigError."""
     before = wanted.model_dump(mode="json", exclude_unset=True)
-    reset = {key for key, value in body.items() if value is None and _is_optional(key)}
+    reset = {key for key, value in body.items() if value is None and key in StreamConfig.model_fields}
     changed = {key: value for key, value in {**before, **body}.items() if key not in reset}
     return replaced(name, wanted, changed, media)
-
-
-def _is_optional(key: str) -> bool:
-    """Whether null is a value that it may have."""
-    field = StreamConfig.model_fields.get(key)
-    return field is not None and type(None) in get_args(field.annotation)
 
 
 def _with_password(name: str, wanted: StreamConfig | None, settings: Mapping[str, Any]) -> Mapping[str, Any]:

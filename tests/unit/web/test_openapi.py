@@ -62,3 +62,12 @@ def test_parameters_are_those_that_are_read() -> None:
         ("fps", "query"),
     ]
     assert parameters[2]["schema"] == {"type": "integer", "minimum": 1, "maximum": 30, "default": 10}
+
+
+def test_a_change_may_take_back_what_is_optional() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    change, settings = schemas["StreamChange"]["properties"], schemas["StreamConfig"]
+    assert change.keys() == settings["properties"].keys()
+    nullable = {key for key, schema in change.items() if {"type": "null"} in schema.get("anyOf", ())}
+    assert nullable == change.keys() - set(settings["required"])
+    assert "required" not in schemas["StreamChange"]
