@@ -78,8 +78,8 @@ class ServerConfig(Section):
     allow_anonymous: bool = False
     """Without view_tokens, everybody who reaches `listen` may view. Changes still need a control token."""
     view_tokens: tuple[str, ...] = ()
-    """Each of these gives the right to view: tokens, or env:NAME, file:PATH, sha256:HEX of one. Empty: everybody on
-    this machine may view, and with allow_anonymous everybody."""
+    """Each of these gives the right to view: tokens, or env:NAME, file:PATH, sha256:HEX of one. Empty: on a
+    loopback address everybody on this machine may view, and with allow_anonymous everybody."""
     control_tokens: tuple[str, ...] = ()
     """Each of these gives the right to view and to change things. Empty: nobody may change anything, except on this
     machine when `listen` is a loopback address, there are no view_tokens, and allow_anonymous is not set."""
@@ -123,11 +123,11 @@ class ServerConfig(Section):
     @field_validator("listen")
     @classmethod
     def _not_open_to_strangers(cls, value: str, info: ValidationInfo) -> str:
-        closed = info.data.get("allow_anonymous") or info.data.get("view_tokens")
-        if not is_loopback(split_address(value)[0]) and not closed:
+        decided = any(info.data.get(key) for key in ("allow_anonymous", "view_tokens", "control_tokens"))
+        if not is_loopback(split_address(value)[0]) and not decided:
             raise ValueError(
                 "can be reached from other machines and nobody has to log in: "
-                "listen on 127.0.0.1, set server.view_tokens, or server.allow_anonymous = true"
+                "listen on 127.0.0.1, set server.view_tokens or server.control_tokens, or server.allow_anonymous = true"
             )
         return value
 

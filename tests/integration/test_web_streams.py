@@ -73,7 +73,8 @@ async def test_settings_are_shown_without_secrets_and_may_be_sent_back() -> None
 async def test_null_takes_a_key_back_to_its_default() -> None:
     async with served(streams={"porch": {"max_fps": 5}}) as site:
         assert (await patch(site, max_fps=None)).json["settings"]["max_fps"] is None
-        assert (await patch(site, loop=None)).error == (422, "bad_value")
+        assert (await patch(site, range=None, mode=None)).json["settings"]["mode"] == "always"
+        assert (await patch(site, source=None)).error == (422, "bad_value")
 
 
 async def test_nothing_can_be_changed_while_it_stops() -> None:

@@ -27,7 +27,7 @@ ADDRESS = "not HOST:PORT, as in 127.0.0.1:8080"
 NUMBERS = "should be a whole number"
 OPEN = (
     "can be reached from other machines and nobody has to log in: "
-    "listen on 127.0.0.1, set server.view_tokens, or server.allow_anonymous = true"
+    "listen on 127.0.0.1, set server.view_tokens or server.control_tokens, or server.allow_anonymous = true"
 )
 
 

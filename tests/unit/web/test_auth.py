@@ -31,6 +31,7 @@ SETUPS = {
     "anonymous": ServerConfig(allow_anonymous=True),
     "anonymous-lan": ServerConfig(listen="0.0.0.0:8080", allow_anonymous=True),
     "anonymous-control": ServerConfig(listen="0.0.0.0:8080", allow_anonymous=True, control_tokens=(CONTROL,)),
+    "control-lan": ServerConfig(listen="0.0.0.0:8080", control_tokens=(CONTROL,)),
     "view-lan": ServerConfig(listen="0.0.0.0:8080", view_tokens=(VIEW,)),
 }
 SHOWN = ("nothing", "wrong-token", "view-token", "control-token", "old-cookie", "view-cookie", "control-cookie")
@@ -155,6 +156,15 @@ MATRIX = [
     ("control", "*", "neighbour-*", "*", "foreign_origin foreign_origin foreign_origin foreign_origin unauthorized"),
     ("control", "*", "*", "*", "ok ok ok ok unauthorized"),
     #
+    ("control-lan", "wrong-token", "*", "*", WRONG),
+    ("control-lan", "view-token", "*", "*", WRONG),
+    ("control-lan", "control-token", "*", "*", ALL),
+    ("control-lan", "control-cookie", "link", "*", "ok ok foreign_origin foreign_origin foreign_origin"),
+    ("control-lan", "control-cookie", "foreign-*", "*", " ".join(["foreign_origin"] * 5)),
+    ("control-lan", "control-cookie", "neighbour-*", "*", " ".join(["foreign_origin"] * 5)),
+    ("control-lan", "control-cookie", "*", "*", ALL),
+    ("control-lan", "*", "*", "*", "unauthorized unauthorized unauthorized unauthorized unauthorized"),
+    #
     ("anonymous-control", "wrong-token", "*", "*", WRONG),
     ("anonymous-control", "view-token", "*", "*", WRONG),
     ("anonymous-control", "control-token", "*", "*", ALL),
@@ -258,7 +268,13 @@ def test_a_token_that_means_nothing_gives_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("setup", "policy"),
-    [("none", "same-origin"), ("both", "same-origin"), ("control", "same-origin"), ("anonymous-lan", "cross-origin")],
+    [
+        ("none", "same-origin"),
+        ("both", "same-origin"),
+        ("control", "same-origin"),
+        ("control-lan", "same-origin"),
+        ("anonymous-lan", "cross-origin"),
+    ],
 )
 def test_pages_of_other_origins_show_only_what_all_may_see(setup: str, policy: str) -> None:
     assert Access(SETUPS[setup]).resource_policy == policy
