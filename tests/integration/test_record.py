@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from streamd.errors import DiskFull, SinkError
+from streamd.errors import DiskFull, SinkError, StreamGone
 from streamd.media.encode import LiveEncoder
 from streamd.media.frames import CLOCK_RATE, EncodedPacket, Stamp
 from streamd.sinks.recording import recorder, segment
@@ -449,3 +449,28 @@ def test_stopping_writes_what_waits(tmp_path: Path) -> None:
 def test_nothing_came_nothing_is_written(bench: Bench) -> None:
     assert bench.finish() is None
     assert bench.segments == []
+
+
+def test_a_stream_that_is_gone_leaves_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(hub: Hub, seat: Recorder) -> None:
+        raise StreamGone
+
+    monkeypatch.setattr(Hub, "join", refuse)
+    before = threading.active_count()
+    with pytest.raises(StreamGone):
+        Bench(tmp_path)
+    assert threading.active_count() == before
+
+
+def test_a_thread_that_cannot_start_leaves_no_seat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seats: list[Recorder] = []
+    monkeypatch.setattr(Hub, "join", lambda hub, seat: seats.append(seat))
+    monkeypatch.setattr(Hub, "leave", lambda hub, seat: seats.remove(seat))
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(recorder.threads, "start", refuse)
+    with pytest.raises(RuntimeError):
+        Bench(tmp_path)
+    assert seats == []

@@ -70,7 +70,7 @@ class Recorder:
         was_full: bool = False,
     ) -> None:
         """``was_full``: the one before ended for want of space, so that there has to be a little more to begin with,
-        else a file would begin and end with every file that goes."""
+        else a file would begin and end with every file that goes. Raises StreamGone."""
         self._hub = hub
         self._label = f"{stream}/{view}"
         self._stream = stream
@@ -90,9 +90,13 @@ class Recorder:
         """When the thread turned to the disk; None while it waits for packets. Written by the thread."""
         self._health: str | None = ""
         self._segment: SegmentWriter | None = None
-        self.thread = threads.start(f"record-{stream}", self._run)
+        hub.join(self)  # before there is a thread, which nobody would end if the stream is gone
+        try:
+            self.thread = threads.start(f"record-{stream}", self._run)
+        except BaseException:
+            hub.leave(self)
+            raise
         self.finished = self.thread.finished
-        hub.join(self)
 
     # -- event loop -------------------------------------------------------------------------------
 
