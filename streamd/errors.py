@@ -23,6 +23,7 @@ StreamdError
     ├── DiskFull
     ├── StreamGone            the stream has been removed meanwhile
     ├── OfferRejected         an SDP offer that cannot be answered
+    ├── NoWebRtc              a library has moved what keeps viewers safe
     └── ViewersFull           no place left
 
 Each class carries data; ``str(error)`` is the one line that a person reads.
@@ -180,6 +181,13 @@ class OfferRejected(SinkError):
     def __init__(self, code: str, reason: str) -> None:
         self.code, self.reason = code, reason
         super().__init__(reason)
+
+
+class NoWebRtc(SinkError):
+    """Viewers fall back to Motion JPEG."""
+
+    def __init__(self) -> None:
+        super().__init__("no video by WebRTC: this release of aiortc or aioice is not supported; see the log")
 
 
 class ViewersFull(SinkError):

@@ -11,7 +11,7 @@ from streamd.config.secret import read_secret
 from streamd.config.sections import Config
 from streamd.doctor.finding import Finding, Status
 from streamd.doctor.machine import answers
-from streamd.errors import ConfigError, ViewersFull
+from streamd.errors import ConfigError, NoWebRtc, ViewersFull
 
 MAX_PORTS = 1000
 """Of a range are tried; a larger one is not used up by 1000 viewers."""
@@ -105,7 +105,7 @@ def calls(config: Config) -> Iterator[Finding]:
             note = ", on other ports"
             webrtc = webrtc.model_copy(update={"udp_ports": "auto"})
             made = asyncio.run(probe.call(webrtc, loopback=config.server.loopback))
-    except (ConfigError, ViewersFull) as error:
+    except (ConfigError, NoWebRtc, ViewersFull) as error:
         yield Finding("calls", "problem", f"no call was made: {error}", "solve this first")
         return
     for each in made:

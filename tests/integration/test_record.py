@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from streamd.concurrency import threads
 from streamd.errors import DiskFull, SinkError, StreamGone
 from streamd.media.encode import LiveEncoder
 from streamd.media.frames import CLOCK_RATE, EncodedPacket, Stamp
@@ -470,7 +471,7 @@ def test_a_thread_that_cannot_start_leaves_no_seat(tmp_path: Path, monkeypatch: 
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(recorder.threads, "start", refuse)
+    monkeypatch.setattr(threads, "start", refuse)
     with pytest.raises(RuntimeError):
         Bench(tmp_path)
     assert seats == []

@@ -7,6 +7,7 @@ import logging
 from aiortc import RTCConfiguration, RTCIceTransport, RTCPeerConnection
 
 from streamd.config.sections import WebRtcConfig
+from streamd.errors import NoWebRtc
 from streamd.sinks.webrtc import privates
 from streamd.sinks.webrtc.advertise import Advertised, advertise
 from streamd.sinks.webrtc.gather import Gatherer
@@ -43,7 +44,8 @@ class Connectivity:
         return self._servers.links
 
     def prepare(self, peer: RTCPeerConnection) -> None:
-        """Between ``setRemoteDescription`` and ``setLocalDescription``, which then gathers in our way."""
+        """Between ``setRemoteDescription`` and ``setLocalDescription``, which then gathers in our way.
+        Raises NoWebRtc."""
         prepare(peer, self.gatherer)
 
     def answer(self, sdp: str) -> str:
@@ -55,11 +57,13 @@ class Connectivity:
 
 
 def prepare(peer: RTCPeerConnection, gatherer: Gatherer) -> None:
-    """Lets the peer's ICE connections gather in our way; in aioice's own where a release has moved it."""
+    """Lets the peer's ICE connections gather in our way. Raises NoWebRtc where a release has moved it: without the
+    filter, strangers' packets would reach DTLS."""
     for transport in ice_transports(peer):
         connection = privates.connection(transport)
-        if connection is not None:
-            gatherer.attach(connection)
+        if connection is None:
+            raise NoWebRtc
+        gatherer.attach(connection)
 
 
 def ice_transports(peer: RTCPeerConnection) -> set[RTCIceTransport]:

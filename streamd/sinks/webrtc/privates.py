@@ -1,6 +1,7 @@
 """The private parts of aiortc and aioice that streamd uses: each with its purpose, and what is lost without it.
 
-A release may move any of it. Then streamd goes on without, one warning at the start names what is lost, and
+A release may move any of it. Then streamd goes on without, or, where the filter against strangers' packets needs it,
+without WebRTC: viewers get Motion JPEG. One warning at the start names what is lost, and
 tests/unit/sinks/webrtc/test_privates.py fails. Only ``sinks/webrtc`` may touch such parts, and no other ones.
 """
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 ENCODER = "_RTCRtpSender__encoder"
 EXTENSIONS = "_RTCRtpSender__rtp_header_extensions_map"
-NO_FILTER = "webrtc.udp_ports, webrtc.interfaces and the filter against strangers' packets do not work"
+NO_FILTER = "no viewer gets video by WebRTC, since strangers' packets would not be kept out"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def negotiated_extensions() -> list[RTCRtpHeaderExtensionParameters]:
 def _can_gather(found: Connection) -> bool:
     return (
         isinstance(getattr(found, "_protocols", None), list)
+        and hasattr(getattr(found, "_queue", None), "qsize")
         and "component" in _parameters(getattr(found, "get_component_candidates", None))
         and _parameters(getattr(aioice.ice, "relayed_candidate", None)) >= {"protocol_factory", "hide_related_address"}
         and hasattr(aioice.ice, "server_reflexive_candidate")
@@ -87,7 +89,7 @@ PARTS = (
     ),
     PrivatePart(
         "aioice: Connection._queue (its length)",
-        "packets of a viewer wait without a bound",
+        NO_FILTER,
         "no ticket found",
         lambda sender: hasattr(
             getattr(getattr(sender.transport.transport, "_connection", None), "_queue", None), "qsize"

@@ -4,6 +4,7 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 from streamd.config.sections import WebRtcConfig
+from streamd.errors import NoWebRtc
 from streamd.sinks.webrtc import privates
 from streamd.sinks.webrtc.ice import Connectivity, ice_transports, prepare
 from streamd.sinks.webrtc.mux import SinglePort
@@ -35,11 +36,14 @@ async def test_all_connections_of_a_peer_are_prepared_and_of_no_other() -> None:
         await peer.close()
 
 
-async def test_a_peer_whose_private_parts_have_moved_gathers_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privates, "connection", lambda transport: None)
+@pytest.mark.parametrize("moved", ["_protocols", "_queue"])
+async def test_a_peer_that_cannot_be_filtered_is_refused(moved: str) -> None:
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.createDataChannel("x")
-    Connectivity(WebRtcConfig()).prepare(peer)
-    await peer.setLocalDescription(await peer.createOffer())
-    assert "a=ice-ufrag" in peer.localDescription.sdp
+    [transport] = ice_transports(peer)
+    kept = getattr(transport._connection, moved)
+    delattr(transport._connection, moved)
+    with pytest.raises(NoWebRtc, match="no video by WebRTC"):
+        Connectivity(WebRtcConfig()).prepare(peer)
+    setattr(transport._connection, moved, kept)
     await peer.close()
