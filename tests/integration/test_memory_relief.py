@@ -51,7 +51,7 @@ class Box:
             return answer.status, code, int(answer.headers.get("Retry-After", 0))
 
     def views(self) -> list[str]:
-        return sorted(session.view for session in self.daemon.viewers.stream_sessions("porch"))
+        return sorted(session.view for session in self.daemon.viewers._sessions.values())
 
     async def until(self, done: Callable[[], object], within_s: float = 10) -> None:
         async with timeout(within_s):

@@ -309,8 +309,7 @@ async def test_four_viewers_share_one_encoder(site: Site, viewer: MakeViewer, mo
     assert cache.misses <= encoded, "each packet is split once"
     assert cache.hits >= 2 * cache.misses, "and what was split serves the others"
     assert site.viewers_metric() == 4
-    assert site.sink.count == len(site.sink.stream_sessions("porch")) == 4
-    assert site.sink.stream_sessions("garden") == []
+    assert site.sink.count == 4
 
 
 async def test_who_joins_sees_a_picture_within_a_second(site: Site, viewer: MakeViewer) -> None:

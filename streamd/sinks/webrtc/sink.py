@@ -53,11 +53,8 @@ class WebRtcSink:
     def session(self, session_id: str) -> Session | None:
         return self._sessions.get(session_id)
 
-    def stream_sessions(self, stream: str) -> list[Session]:
-        return [session for session in self._sessions.values() if session.stream == stream]
-
     async def open(self, offer_sdp: str, hubs: Hubs, metrics: StreamMetrics, *, stream: str, view: str) -> Session:
-        """Answers a viewer's offer. Raises OfferRejected, ViewersFull and MemoryShort."""
+        """Answers a viewer's offer. Raises OfferRejected, ViewersFull, NoWebRtc and MemoryShort."""
         self._memory.admit()
         self._make_room()
         session = Session(stream, view, self._config, self.connectivity)
