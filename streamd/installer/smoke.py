@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -15,9 +16,14 @@ from streamd.installer.commands import end_with_parent, error_line
 WITHIN_S = 60.0
 _POLL_S = 0.1
 _STOP_S = 10.0
+# It runs as root, and every user of this machine reaches its port. These are digests of tokens that nobody has: it
+# answers only what is open, such as /healthz.
 _CONFIGURATION = """
 [server]
 listen = "127.0.0.1:{port}"
+view_tokens = ["sha256:{view}"]
+control_tokens = ["sha256:{control}"]
+keep_changes = false
 [model]
 name = "embedded"
 download = false
@@ -29,7 +35,8 @@ def check(interpreter: Path, folder: Path, within_s: float = WITHIN_S) -> None:
     folder.mkdir(exist_ok=True)
     port = _free_port()
     configuration, output = folder / "streamd.toml", folder / "log"
-    configuration.write_text(_CONFIGURATION.format(port=port))
+    digests = {key: secrets.token_hex(32) for key in ("view", "control")}
+    configuration.write_text(_CONFIGURATION.format(port=port, **digests))
     command = [str(interpreter), "-I", "-m", "streamd", "run", "--config", str(configuration)]
     try:
         with output.open("wb") as file:

@@ -4,9 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
+from streamd.config.load import load
 from streamd.errors import StreamdError
 from streamd.installer import smoke
+from streamd.web.auth import Access
+from streamd.web.tokens import Scope
 
 SERVES = """
 import http.server, os, re, sys
@@ -32,6 +36,18 @@ def program(folder: Path, text: str) -> Path:
 def test_one_that_answers_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMD_SERVER__LISTEN", "0.0.0.0:1")
     smoke.check(program(tmp_path, SERVES), tmp_path / "scratch")
+
+
+def test_other_users_of_the_machine_control_nothing(tmp_path: Path) -> None:
+    """It runs as root for some seconds."""
+    digests: set[str] = set()
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        smoke.check(program(tmp_path, SERVES), folder)
+        server = load(folder / "streamd.toml", environment={}).server
+        assert not server.keep_changes
+        assert Access(server).without_token(make_mocked_request("GET", "/", {"Host": "127.0.0.1"})) == Scope.OPEN
+        digests.update(server.view_tokens, server.control_tokens)
+    assert len(digests) == 4
 
 
 def test_one_that_ends_is_reported_with_its_last_words(tmp_path: Path) -> None:
