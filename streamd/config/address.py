@@ -37,6 +37,7 @@ _SCHEMES = {
     "udp": _Scheme(SourceKind.UDP, None),
 }
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_HALF_URL = re.compile(rf"({'|'.join(_SCHEMES)}):(?!//)", re.IGNORECASE)
 _PREFIXES = {"v4l2:": SourceKind.WEBCAM, "lavfi:": SourceKind.LAVFI, "file:": SourceKind.FILE}
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
 _REFERENCE = ("env:", "file:")
@@ -83,7 +84,7 @@ class SourceAddress:
         """Raises ValueError with the reason in one line, without secrets.
 
         Letters and ``://`` make a URL, whose scheme must be known; ``/dev/``, ``v4l2:``, ``lavfi:``, ``file:`` and
-        ``demo:`` name those kinds; all else is a file, also with a colon in its name.
+        ``demo:`` name those kinds; all else is a file, also with a colon in its name, unless a URL's scheme precedes it.
         """
         if not source:
             raise ValueError("must not be empty")
@@ -97,6 +98,9 @@ class SourceAddress:
                 return cls(kind, _not_empty(source[len(prefix) :], prefix))
         if _URL.match(source):
             return _parse_url(source)
+        if half := _HALF_URL.match(source):
+            scheme = half[1].lower()
+            raise ValueError(f"needs // after {scheme}: to be a URL; a file of that name is written file:{scheme}:...")
         return cls(SourceKind.WEBCAM if source.startswith("/dev/") else SourceKind.FILE, source)
 
 

@@ -9,12 +9,20 @@ HIDDEN = "***"
 _MAX_SCANNED = 4096
 """Of a text that is shown in short; far more than is shown, so that a login in what is shown is complete."""
 # A TURN server has its password elsewhere, but people write it so: turn:user:password@host.
-_LOGIN_AHEAD = re.compile(r"://|(?<![A-Za-z])(?:stuns?|turns?):", re.IGNORECASE)
+# A URL that lacks a slash is read as one, too.
+_LOGIN_AHEAD = re.compile(
+    r"://|(?<![A-Za-z])(?:(?:stuns?|turns?):|(?:rtsps?|https?|rtmp|srt|udp):(?!//)[/\\]{0,2})", re.IGNORECASE
+)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_NO_LOGIN = re.compile(r"file:|v4l2:|lavfi:|/(?!/)|\.\.?/", re.IGNORECASE)
+"""Before a path or a graph, which may have ``:`` and ``@`` in it."""
+_HALF_URL = re.compile(r"(?:rtsps?|https?|rtmp|srt|udp):[/\\]*|", re.IGNORECASE)
+_RTMP_URL = re.compile(r"(rtmp[a-z]{0,2}://)([^\s'\"]+)", re.IGNORECASE)
 _TOKEN_END = re.compile(r"[\s'\"]|\Z")
 _LINE_END = re.compile(r"[\r\n]|\Z")
 _PATH = re.compile("[/?#]")
 _VALUE_END = re.compile(r"[&;#\s'\"]")
-_SECRET_WORD = re.compile(r"pas|pw|token|key|secret|auth|sig", re.IGNORECASE)
+_SECRET_WORD = re.compile(r"pas|pw|token|key|secret|auth|sig|credential|streamid", re.IGNORECASE)
 _KEY_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _KEY_END = re.compile(r"[^A-Za-z0-9_-]|\Z")
 
@@ -22,10 +30,20 @@ _KEY_END = re.compile(r"[^A-Za-z0-9_-]|\Z")
 def redact_source(source: str) -> str:
     """A whole ``source =`` without its login. A password may have any character, also one that ends a URL in a text."""
     scheme, separator, rest = source.partition("://")
-    if separator and (length := _login_length(rest)):
-        rest = f"{HIDDEN}@{rest[length:]}"
-        return scheme + separator + _without_values(rest)
+    if separator and _SCHEME.fullmatch(scheme):
+        if length := _login_length(rest):
+            rest = f"{HIDDEN}@{rest[length:]}"
+            return _without_values(_without_stream_keys(scheme + separator + rest))
+    elif not _NO_LOGIN.match(source):
+        source = _without_bare_login(source)
     return redact(source)
+
+
+def _without_bare_login(source: str) -> str:
+    """``user:password@host``, which lacks its scheme or the slashes after it."""
+    begin = _HALF_URL.match(source).end()  # type: ignore[union-attr]  # it also matches nothing
+    login, at, rest = source[begin:].rpartition("@")
+    return f"{source[:begin]}{HIDDEN}@{rest}" if at and (begin or ":" in login) else source
 
 
 def redact(text: str) -> str:
@@ -36,7 +54,7 @@ def redact(text: str) -> str:
     """
     if "@" in text:
         text = _without_logins(text)
-    return _without_values(text)
+    return _without_values(_without_stream_keys(text))
 
 
 def shorten(text: str, max_characters: int) -> str:
@@ -118,6 +136,19 @@ def _has_password(authority: str) -> bool:
     return port is not None and not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535)
 
 
+def _without_stream_keys(text: str) -> str:
+    """``rtmp://host/app/key?a=b`` to ``rtmp://host/app/***``: who knows the key may publish."""
+    return _RTMP_URL.sub(lambda found: found[1] + _without_stream_key(found[2]), text)
+
+
+def _without_stream_key(rest: str) -> str:
+    path, question, _ = rest.partition("?")
+    host_and_app, slash, _ = path.rpartition("/")
+    if slash and "/" in host_and_app:
+        return f"{host_and_app}/{HIDDEN}"
+    return f"{path}?{HIDDEN}" if question else path
+
+
 def _without_values(text: str) -> str:
     """``?token=t`` to ``?token=***``. Cameras take secrets in the path too: /user=admin_password=secret_channel=1."""
     parts, done, at = [], 0, 0
@@ -128,7 +159,8 @@ def _without_values(text: str) -> str:
         if not text.startswith("=", equals) or not _is_key(text, at, word.start()):
             at = equals
             continue
-        value_end = _VALUE_END.search(text, equals)
+        begin = equals + 1 + text.startswith("#", equals + 1)  # an SRT streamid begins so: #!::r=name
+        value_end = _VALUE_END.search(text, begin)
         at = value_end.start() if value_end else len(text)
         parts += [text[done : equals + 1], HIDDEN]
         done = at

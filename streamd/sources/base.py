@@ -20,6 +20,7 @@ from streamd.config.address import SourceAddress
 from streamd.config.redact import redact, redact_source
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
+from streamd.sources.budget import limit_allocations
 from streamd.sources.decoder import FileDecoder, LiveDecoder
 from streamd.sources.hardware import hwaccel_device, log_once
 from streamd.sources.rotation import Rotation
@@ -83,6 +84,7 @@ class Source(ABC):
     ) -> Iterator[InputContainer]:
         """The container, closed at the end; FFmpeg's errors become ours. ``io_open`` opens what a playlist names:
         (url, flags, options) to a file."""
+        limit_allocations()
         opening, started = True, time.monotonic()
         limits: Any = (_TimeLeft(OPEN_TIMEOUT_S), self.config.read_timeout_s)
         accel = hwaccel_device(self.config.hwaccel, self.name)

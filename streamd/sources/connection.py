@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from streamd.sources.budget import Budget
+
 POLL_MS = 50
 Permit = Callable[[str, int], None]
 """Takes an address and a port; raises an error when it is not permitted to connect there."""
@@ -71,26 +73,29 @@ def _connect(connection: socket.socket, address: tuple[object, ...], deadline_s:
 def _wait(connection: socket.socket, event: int, until_s: float, stop: threading.Event) -> None:
     poll = select.poll()
     poll.register(connection, event)
-    while True:
-        if stop.is_set():
-            raise Interrupted(errno.EINTR, "stopped")
-        left_s = until_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError(errno.ETIMEDOUT, "timed out")
-        if poll.poll(min(POLL_MS, 1000 * left_s)):
-            return
+    while not poll.poll(min(POLL_MS, 1000 * _check(until_s, stop))):
+        pass
+
+
+def _check(until_s: float, stop: threading.Event) -> float:
+    """Seconds left. Raises TimeoutError and Interrupted."""
+    if stop.is_set():
+        raise Interrupted(errno.EINTR, "stopped")
+    left_s = until_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError(errno.ETIMEDOUT, "timed out")
+    return left_s
 
 
 class Connection:
     """What ``http.client`` wants of a socket. One thread's."""
 
-    def __init__(self, connection: socket.socket, stop: threading.Event, silence_s: float) -> None:
+    def __init__(self, connection: socket.socket, stop: threading.Event, silence_s: float, budget: Budget) -> None:
         """``connection`` must not block; ``silence_s`` is how long it may move nothing."""
         self._socket = connection
         self._stop = stop
         self._silence_s = silence_s
-        self.deadline_s = float("inf")
-        """When all must be done, by the monotonic clock."""
+        self._budget = budget
 
     def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         tls = context.wrap_socket(self._socket, server_hostname=host, do_handshake_on_connect=False)
@@ -103,7 +108,10 @@ class Connection:
             rest = rest[self._patiently(partial(self._socket.send, rest), select.POLLOUT) :]
 
     def recv_into(self, buffer: Any) -> int:
-        return self._patiently(lambda: self._socket.recv_into(buffer), select.POLLIN)
+        """Raises OverBudget too."""
+        count = self._patiently(lambda: self._socket.recv_into(buffer), select.POLLIN)
+        self._budget.spend(count)
+        return count
 
     def makefile(self, mode: str) -> io.BufferedReader:
         assert mode == "rb"
@@ -116,11 +124,10 @@ class Connection:
         self._socket.close()
 
     def _patiently(self, call: Callable[[], Answer], event: int) -> Answer:
-        """Raises TimeoutError and Interrupted."""
-        until_s = min(self.deadline_s, time.monotonic() + self._silence_s)
+        """Raises TimeoutError and Interrupted, also when the socket would never block."""
+        until_s = min(self._budget.deadline_s, time.monotonic() + self._silence_s)
         while True:
-            if self._stop.is_set():
-                raise Interrupted(errno.EINTR, "stopped")
+            _check(until_s, self._stop)
             try:
                 return call()
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:

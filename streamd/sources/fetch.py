@@ -6,6 +6,7 @@ FFmpeg follows every redirect and every address in a playlist by itself; so its 
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import threading
@@ -15,7 +16,8 @@ from urllib.parse import quote, urljoin
 
 from streamd import __version__
 from streamd.config.address import SourceAddress, SourceKind
-from streamd.errors import SourceEnded, SourceRejected, SourceUnreachable
+from streamd.errors import SourceEnded, SourceRejected, SourceUnreachable, SourceUnsupported
+from streamd.sources.budget import MIB, Budget, OverBudget
 from streamd.sources.connection import Connection, dial
 from streamd.sources.credentials import Credentials
 from streamd.sources.destinations import Destinations
@@ -23,6 +25,11 @@ from streamd.sources.http_login import Challenge
 
 MAX_REDIRECTS = 8
 """As FFmpeg."""
+MAX_TEXT_BYTES = 4 * MIB
+"""A playlist: a day of segments of 2 s."""
+GRACE_S = 0.5
+"""What came is judged first, and described better."""
+VARIANT_BYTES = 256 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PRINTABLE = "".join(map(chr, range(33, 127)))
 
@@ -65,19 +72,15 @@ class Fetcher:
         self._login = login
         self._stop = stop
         self._silence_s = silence_s
-        self._deadline_s = deadline_s
+        self.budget = Budget(name, deadline_s)
         self._destinations = Destinations(name, address.host, address.port)
         self._configured_ip: str | None = None
         """Found by the first connection, so that the name cannot mean another machine later (DNS rebinding)."""
         self._challenge: Challenge | None = None
 
-    def finish_opening(self) -> None:
-        """From now on only silence is limited."""
-        self._deadline_s = float("inf")
-
-    @property
-    def deadline_s(self) -> float:
-        return self._deadline_s
+    def await_picture(self) -> None:
+        """A picture came, or the opening is done: the next has its own budget."""
+        self.budget.renew(self._silence_s + GRACE_S)
 
     def get(self, url: str, first_byte: int | None = 0, end_byte: int | None = None) -> Answer:
         """The whole answer, or bytes ``first_byte`` to before ``end_byte``, after redirects and logging in.
@@ -135,14 +138,13 @@ class Fetcher:
         return response, connection
 
     def _connect(self, address: SourceAddress, is_configured: bool) -> Connection:
-        deadline_s = min(self._deadline_s, time.monotonic() + self._silence_s)
+        deadline_s = min(self.budget.deadline_s, time.monotonic() + self._silence_s)
         host = (self._configured_ip if is_configured else None) or address.host
         permit = self._destinations.permit_configured if is_configured else self._destinations.permit
         plain = dial(host.replace("%25", "%"), address.port, deadline_s, self._stop, permit)
         if is_configured and self._configured_ip is None:
             self._configured_ip = socket.getnameinfo(plain.getpeername(), socket.NI_NUMERICHOST)[0]
-        connection = Connection(plain, self._stop, self._silence_s)
-        connection.deadline_s = self._deadline_s
+        connection = Connection(plain, self._stop, self._silence_s, self.budget)
         try:
             if address.scheme == "https":
                 connection.start_tls(_any_certificate(), address.host)
@@ -150,6 +152,22 @@ class Fetcher:
             connection.hang_up()
             raise
         return connection
+
+
+class Text(io.BytesIO):
+    """A playlist, as PyAV reads a file. Read as a whole before FFmpeg sees any of it."""
+
+    def __init__(self, name: str, text: bytes) -> None:
+        super().__init__(text)
+        self.name = name
+        """Its address: what is relative in it is relative to that."""
+
+    @property
+    def listed_bytes(self) -> int:
+        """About what FFmpeg keeps of it: an absolute address for each line, two buffers for each variant."""
+        text = self.getvalue()
+        variants = text.count(b"#EXT-X-STREAM-INF") + text.count(b"#EXT-X-MEDIA:") + text.count(b"<Representation")
+        return text.count(b"\n") * len(self.name) + variants * VARIANT_BYTES
 
 
 class Answer:
@@ -186,19 +204,30 @@ class Answer:
         """Some of what comes first."""
         return self._response.peek(64)
 
-    def finish_opening(self) -> None:
-        self._connection.deadline_s = self._fetcher.deadline_s
+    def text(self) -> Text:
+        """All of a playlist. Raises OverBudget, and what ``read`` raises."""
+        pieces, count = [], 0
+        while data := self.read(MIB):
+            pieces.append(data)
+            count += len(data)
+            if count > MAX_TEXT_BYTES:
+                raise OverBudget(self._fetcher.name, f"has a playlist of more than {MAX_TEXT_BYTES // MIB} MiB")
+        text = Text(self.name, b"".join(pieces))
+        self._fetcher.budget.spend(text.listed_bytes)
+        return text
 
     def read(self, size: int) -> bytes:
         """What is there, at least a byte; nothing at the end. Raises SourceEnded, TimeoutError, Interrupted."""
-        if self._wanted != self._position:
-            self._ask_again()
         try:
+            if self._wanted != self._position:
+                self._ask_again()
             data = self._response.read1(size)
         except http.client.HTTPException:  # a chunk is cut off
             data = b""
             if self.length is None:
                 raise SourceEnded(self._fetcher.name, "stopped sending") from None
+        if len(data) > size:  # a chunk of a negative length; FFmpeg has no room for more
+            raise SourceUnsupported(self._fetcher.name, "does not answer as HTTP does")
         if not data and self.length is not None and self._position < self.length:
             raise SourceEnded(self._fetcher.name, "stopped sending")
         self._position = self._wanted = self._position + len(data)

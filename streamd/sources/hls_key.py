@@ -21,9 +21,9 @@ class Decrypted:
     """What is in ``encrypted``, as it is read. The last block is padding, in part or all (PKCS #7)."""
 
     def __init__(self, encrypted: Readable, key: str, iv: str) -> None:
-        """Both in hexadecimal."""
+        """Both in hexadecimal. Raises ValueError, whose text shows neither."""
         self._encrypted = encrypted
-        self._decryptor = Cipher(AES(bytes.fromhex(key)), CBC(bytes.fromhex(iv))).decryptor()
+        self._decryptor = Cipher(AES(_block(key, "key")), CBC(_block(iv, "IV"))).decryptor()
         self._held = b""
         """The newest block, which may be the last."""
         self._is_over = False
@@ -42,3 +42,13 @@ class Decrypted:
 
     def close(self) -> None:
         self._encrypted.close()
+
+
+def _block(text: str, what: str) -> bytes:
+    try:
+        block = bytes.fromhex(text)
+    except ValueError:
+        block = b""
+    if len(block) != BLOCK_BYTES:
+        raise ValueError(f"has no {what} of {BLOCK_BYTES} bytes")
+    return block

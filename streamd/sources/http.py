@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import http.client
 import io
+import logging
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import av
 import av.error
 
 from streamd.config.sections import StreamConfig
-from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable
+from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
 from streamd.sources import base
 from streamd.sources.connection import Interrupted
-from streamd.sources.fetch import Answer, Fetcher
+from streamd.sources.fetch import Answer, Fetcher, Text
 from streamd.sources.file import Pace
 from streamd.sources.formats import MEDIA_FORMATS
 from streamd.sources.hls_key import Decrypted
@@ -31,13 +32,15 @@ _FORMATS = {
     "application/dash+xml": "dash",
 }
 """By the type that the server names; else FFmpeg detects it from the content."""
+_PLAYLISTS = ("hls", "dash")
 _OPTIONS = {
-    "format_whitelist": f"{MEDIA_FORMATS},hls,dash",
     # All goes through ``io_open``; what would not, such as RTP named in an SDP, finds no protocol.
     "protocol_whitelist": "none",
 }
 _HLS_OPTIONS = {"http_persistent": "0", "http_multiple": "0"}
 """FFmpeg asserts that connections to be used again are its own."""
+Opened = Answer | Decrypted | io.BytesIO
+log = logging.getLogger(__name__)
 
 
 class HttpSource(NetworkSource):
@@ -45,22 +48,20 @@ class HttpSource(NetworkSource):
         super().__init__(config, stop, threads)
         self._failure: Exception | None = None
         """What an address of a playlist failed with last."""
-
-    _failure: Exception | None
-    """What an address of a playlist failed with last."""
+        self._refusal: SourceError | None = None
+        """Why nothing more is opened: FFmpeg would go on with the next address, and keep only the last error."""
 
     def frames(self) -> Generator[av.VideoFrame]:
-        self._failure = None
-        with self._answer() as (fetcher, answer):
-            format = _format(answer)
-            options = _OPTIONS | (_HLS_OPTIONS if format == "hls" else {})
+        self._failure = self._refusal = None
+        with self._answer() as (fetcher, file, format):
+            options = _OPTIONS | {"format_whitelist": f"{MEDIA_FORMATS},{format}" if format else MEDIA_FORMATS}
+            options |= _HLS_OPTIONS if format == "hls" else {}
 
-            def io_open(url: str, flags: int, options: Mapping[str, str]) -> Answer | Decrypted | io.BytesIO:
+            def io_open(url: str, flags: int, options: Mapping[str, str]) -> Opened:
                 return self._open_listed(fetcher, url, options)
 
-            with self.opened(answer, format=format, options=options, io_open=io_open) as container:
-                fetcher.finish_opening()
-                answer.finish_opening()
+            with self.opened(file, format=format, options=options, io_open=io_open) as container:
+                fetcher.await_picture()
                 ends = container.duration is not None
                 # Both come in bursts, as fast as the line is. Motion JPEG and the like come as they are filmed.
                 paced = self.config.realtime and (ends or container.format.name.startswith("hls"))
@@ -69,48 +70,75 @@ class HttpSource(NetworkSource):
                     if pace and self.stop.wait(pace.delay(picture)):
                         return
                     yield picture
+                    fetcher.await_picture()
         if not ends and not self.stop.is_set():
             raise SourceEnded(self.name, "stopped sending")
 
     @contextmanager
-    def _answer(self) -> Iterator[tuple[Fetcher, Answer]]:
+    def _answer(self) -> Iterator[tuple[Fetcher, Answer | Text, str | None]]:
+        """What the address gives, with FFmpeg's name of its format; None: FFmpeg finds out."""
         started = time.monotonic()
         deadline_s = started + base.OPEN_TIMEOUT_S
         login = self.credentials()
         fetcher = Fetcher(self.address, self.name, login, self.stop, self.config.read_timeout_s, deadline_s)
-        try:
-            answer = fetcher.get(self.address.url())
-        except (OSError, UnicodeError, http.client.HTTPException) as error:
-            raise self.described(error, opening=True, elapsed_s=time.monotonic() - started) from None
-        with closing(answer):
-            if answer.status in (401, 403):
-                raise SourceRejected(self.name, base.ACCESS_REFUSED)
-            if answer.status in (404, 410):
-                raise SourceUnreachable(self.name, "not found")
-            if answer.status not in (200, 206):
-                raise SourceUnreachable(self.name, f"the server answers {answer.status}")
-            yield fetcher, answer
+        with ExitStack() as stack:
+            try:
+                answer = stack.enter_context(closing(fetcher.get(self.address.url())))
+                self._check_status(answer)
+                format = _playlist_format(answer) or _FORMATS.get(answer.content_type)
+                file = answer.text() if format in _PLAYLISTS else answer
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                raise self.described(error, opening=True, elapsed_s=time.monotonic() - started) from None
+            yield fetcher, file, format
 
-    def _open_listed(self, fetcher: Fetcher, url: str, options: Mapping[str, str]) -> Answer | Decrypted | io.BytesIO:
+    def _check_status(self, answer: Answer) -> None:
+        if answer.status in (401, 403):
+            raise SourceRejected(self.name, base.ACCESS_REFUSED)
+        if answer.status in (404, 410):
+            raise SourceUnreachable(self.name, "not found")
+        if answer.status not in (200, 206):
+            raise SourceUnreachable(self.name, f"the server answers {answer.status}")
+
+    def _open_listed(self, fetcher: Fetcher, url: str, options: Mapping[str, str]) -> Opened:
         """What a playlist names. One that cannot be had is empty, and FFmpeg goes on with the next.
 
-        Raises SourceRejected for what a camera may not name.
+        Called by FFmpeg. Raises SourceError for what a camera may not name or send.
         """
-        is_encrypted = url.startswith(("crypto+", "crypto:"))
-        first, end = options.get("offset"), options.get("end_offset")
+        if self._refusal is not None:
+            raise self._refusal
         try:
-            answer = fetcher.get(
-                url[7:] if is_encrypted else url, int(first) if first else None, int(end) if end else None
-            )
-            if answer.status not in (200, 206):
-                answer.close()
-                raise SourceUnreachable(self.name, f"the server answers {answer.status}")
-        except (SourceRejected, Interrupted):
+            with ExitStack() as on_error:
+                file = self._opened_listed(fetcher, url, options, on_error)
+                on_error.pop_all()
+                return file
+        except Interrupted:
             raise
+        except (SourceRejected, SourceUnsupported) as error:
+            self._refusal = error
         except (SourceError, OSError, UnicodeError, http.client.HTTPException) as error:
             self._failure = error
             return io.BytesIO()
-        return Decrypted(answer, options["key"], options["iv"]) if is_encrypted else answer
+        except Exception:
+            log.debug("an entry of a playlist", exc_info=True)
+            self._refusal = SourceUnsupported(self.name, "has a playlist that cannot be read")
+        raise self._refusal
+
+    def _opened_listed(self, fetcher: Fetcher, url: str, options: Mapping[str, str], on_error: ExitStack) -> Opened:
+        is_encrypted = url.startswith(("crypto+", "crypto:"))
+        first, end = options.get("offset"), options.get("end_offset")
+        answer = fetcher.get(url[7:] if is_encrypted else url, int(first) if first else None, int(end) if end else None)
+        on_error.callback(answer.close)
+        if answer.status not in (200, 206):
+            raise SourceUnreachable(self.name, f"the server answers {answer.status}")
+        if is_encrypted:
+            try:
+                return Decrypted(answer, options.get("key", ""), options.get("iv", ""))
+            except ValueError as error:
+                raise SourceUnsupported(self.name, f"names an encrypted segment that {error}") from None
+        if _playlist_format(answer) is None:
+            return answer
+        with closing(answer):
+            return answer.text()
 
     def described(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
         if isinstance(error, http.client.HTTPException):
@@ -120,8 +148,9 @@ class HttpSource(NetworkSource):
         return super().described(error, opening=opening, elapsed_s=elapsed_s)
 
 
-def _format(answer: Answer) -> str | None:
-    """FFmpeg's name; None: it finds out."""
-    if answer.peek().startswith(b"#EXTM3U"):
+def _playlist_format(answer: Answer) -> str | None:
+    """FFmpeg's name for what begins as a playlist does; None: it is none."""
+    head = answer.peek().lstrip(b"\xef\xbb\xbf\r\n\t ")
+    if head.startswith(b"#EXTM3U"):
         return "hls"
-    return _FORMATS.get(answer.content_type)
+    return "dash" if head.startswith((b"<?xml", b"<MPD")) else None

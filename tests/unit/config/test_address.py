@@ -25,6 +25,8 @@ NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}[a-z0-9](\.[a-z]{2,5})?", fullmatch=T
         ("clip.mp4", SourceKind.FILE, "clip.mp4"),
         ("file:/videos/a@b.mp4", SourceKind.FILE, "/videos/a@b.mp4"),
         ("file:///videos/a.mp4", SourceKind.FILE, "///videos/a.mp4"),
+        ("file:rtsp:clip.mp4", SourceKind.FILE, "rtsp:clip.mp4"),
+        ("rtsp.mp4", SourceKind.FILE, "rtsp.mp4"),
         ("C:clip.mp4", SourceKind.FILE, "C:clip.mp4"),
         ("yard: noon.mp4", SourceKind.FILE, "yard: noon.mp4"),
         ("concat:a.ts|b.ts", SourceKind.FILE, "concat:a.ts|b.ts"),
@@ -97,6 +99,10 @@ PORT, NAME, IPV6 = "no port from 1 to 65535", "neither a name nor an address", "
         ("rtp://h:5000", "no kind of source"),
         ("a://b", "no kind of source"),
         (f"{'x' * 1000}://b", "no kind of source"),
+        ("rtsp:/user:secret@cam/live", r"needs // after rtsp: .* file:rtsp:\.\.\.$"),
+        ("rtsp:user:secret@cam", "needs // after rtsp:"),
+        ("RTSP:\\\\user:secret@cam", "needs // after rtsp:"),
+        ("udp:", "needs // after udp:"),
         ("rtsp://", "has no host"),
         ("rtsp:///x", "has no host"),
         ("rtsp://u:p@/x", "has no host"),
@@ -129,6 +135,7 @@ def test_what_is_refused(source: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as caught:
         SourceAddress.parse(source)
     assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
     assert len(str(caught.value)) < 200
 
 
