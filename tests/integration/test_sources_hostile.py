@@ -8,8 +8,9 @@ import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,10 +22,12 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from streamd.config.sections import StreamConfig
-from streamd.errors import SourceError, SourceRejected, SourceUnreachable
+from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
 from streamd.sources import open_source
 from streamd.sources.destinations import Network
 from tests.support.clips import number_in, write_clip
+from tests.support.waiting import scaled
+from tests.unit.sources.peers import peer
 
 pytestmark = pytest.mark.timeout(40)
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -289,6 +292,35 @@ def test_an_encrypted_playlist_is_played(tmp_path: Path) -> None:
         assert watch(f"{camera.url}/list.m3u8") == list(range(12))
 
 
+@pytest.mark.parametrize("protocol", ["crypto:", "crypto+"])
+@pytest.mark.parametrize("key", [None, 0, 15, 17, 40_000])
+def test_a_segment_without_a_usable_key_is_refused(tmp_path: Path, protocol: str, key: int | None) -> None:
+    write_clip(tmp_path / "a.ts", 12)
+    (tmp_path / "key").write_bytes(bytes(key or 0))
+    line = "" if key is None else '#EXT-X-KEY:METHOD=AES-128,URI="key"\n'
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        address = f"{protocol}http://127.0.0.1:{request.server.server_address[1]}/a.ts"  # type: ignore[index]
+        text = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n{line}#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n"
+        lists(text, tmp_path)(request)
+
+    with serve(answer) as camera, pytest.raises(SourceError):
+        watch(f"{camera.url}/list.m3u8")
+
+
+def test_an_error_of_ours_in_a_playlist_is_no_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("secret")
+
+    text = PLAYLISTS["segment"].format("inner/")
+    monkeypatch.setattr("streamd.sources.http.HttpSource._opened_listed", fail)
+    with (
+        serve(lists(text)) as camera,
+        pytest.raises(SourceUnsupported, match="has a playlist that cannot be read"),
+    ):
+        watch(f"{camera.url}/list.m3u8")
+
+
 def test_one_segment_that_is_missing_is_passed_over(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.ts", 12)
     text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.5,\nnone.ts\n#EXTINF:0.5,\na.ts\n#EXT-X-ENDLIST\n"
@@ -357,3 +389,130 @@ def test_a_login_is_given_to_nobody_else(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(SourceRejected, match="access refused"):
             watch(f"http://{LOGIN}127.0.0.1:{camera.port}/")
         assert other.logins == [None]
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+LIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n"
+MOTION = HEAD + b"Content-Type: multipart/x-mixed-replace; boundary=b\r\n"
+ENDLESS = {
+    "playlist": (HEAD + b"\r\n" + LIST, b"#EXTINF:1,\na.ts\n"),
+    "playlist without lines": (HEAD + b"\r\n" + LIST, b"x" * 100),
+    "DASH": (HEAD + b"Content-Type: application/dash+xml\r\n\r\n<MPD>", b"<Period/>"),
+    "DASH by its look": (HEAD + b"\r\n<?xml version='1.0'?><MPD>", b"<Period/>"),
+    "part": (MOTION + b"\r\n--b\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8", b"\x11" * 100),
+    "head of a part": (MOTION + b"\r\n--b\r\n", b"X: y\r\n"),
+    "line": (HEAD + b"X: ", b"x" * 100),
+    "head": (HEAD, b"X: y\r\n"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "chunk extension": (MOTION + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 100),
+    "trailer": (MOTION + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+    "zeroes": (HEAD + b"\r\n", bytes(100)),
+}
+MAX_GROWTH_KB = 300_000
+
+
+@contextmanager
+def bounded_memory() -> Iterator[None]:
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is measured anew
+    before_kb = memory_kb("VmRSS")
+    yield
+    assert memory_kb("VmHWM") - before_kb < MAX_GROWTH_KB
+
+
+def memory_kb(name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+@contextmanager
+def endless(first: bytes, then: bytes, every_s: float = 0.0) -> Iterator[str]:
+    """A camera that never ends; the address. ``every_s`` between two of ``then``; 0: as fast as it can."""
+
+    def script(connection: socket.socket, stop: threading.Event) -> None:
+        connection.recv(4096)
+        connection.sendall(first)
+        while not stop.wait(every_s):
+            connection.sendall(then if every_s else then * 1000)
+
+    with peer(script) as address:
+        yield f"http://{address}/x"
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_memory_is_bounded_whatever_comes(what: str) -> None:
+    with bounded_memory(), endless(*ENDLESS[what]) as url, pytest.raises(SourceError) as caught:
+        watch(url, read_timeout_s=10)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["key", "map"])
+def test_a_key_or_an_init_segment_without_end(name: str) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.path.startswith("/list"):
+            lists(PLAYLISTS[name].format("huge"))(request)
+            return
+        request.send_response(200)
+        request.end_headers()
+        with suppress(OSError):
+            while True:
+                request.wfile.write(bytes(100_000))
+
+    with bounded_memory(), serve(answer) as camera, pytest.raises(SourceError):
+        watch(f"{camera.url}/list.m3u8", read_timeout_s=10)
+
+
+def test_a_short_playlist_cannot_stand_for_gigabytes() -> None:
+    """FFmpeg keeps a whole address for each line."""
+    path = "/list.m3u8/" + "x" * 3000 + "/"
+    text = LIST + b"#EXTINF:1,\na\n" * 50_000
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        (redirect(path) if request.path == "/live" else lambda request: send(request, text))(request)
+
+    with bounded_memory(), serve(answer) as camera, pytest.raises(SourceUnsupported, match="without a picture"):
+        watch(f"{camera.url}/live")
+
+
+def test_a_chunk_of_a_negative_length_is_refused() -> None:
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n-7\r\n"
+    with endless(MOTION + chunks, b"x" * 100) as url, pytest.raises(SourceError):
+        watch(url)
+
+
+def test_a_playlist_that_trickles_after_opening_is_a_stall(tmp_path: Path) -> None:
+    """Its reload, a byte at a time: never silent, and FFmpeg does not look at its own time limit."""
+    write_clip(tmp_path / "list.m3u8", 36, fps=24, options={"hls_time": "0.5", "hls_list_size": "0"})
+    text = (tmp_path / "list.m3u8").read_text().replace("#EXT-X-ENDLIST\n", "")
+    over, reloads = threading.Event(), list[str]()
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.path != "/list.m3u8" or not reloads:
+            reloads.append(request.path)
+            lists(text, tmp_path)(request)
+            return
+        request.send_response(200)
+        request.end_headers()
+        with suppress(OSError):
+            request.wfile.write(LIST)
+            while not over.wait(0.1):
+                request.wfile.write(b"#")
+                request.wfile.flush()
+
+    with serve(answer) as camera:
+        try:
+            started = time.monotonic()
+            with pytest.raises((SourceStalled, SourceEnded)):
+                watch(f"{camera.url}/list.m3u8", read_timeout_s=1)
+            assert time.monotonic() - started < scaled(6)
+        finally:
+            over.set()
+
+
+@pytest.mark.parametrize("what", ["part", "head of a part"])
+def test_a_camera_that_trickles_without_a_picture_is_given_up(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr("streamd.sources.base.OPEN_TIMEOUT_S", 1.0)
+    started = time.monotonic()
+    with endless(ENDLESS[what][0], b"\x11", 0.05) as url, pytest.raises(SourceError):
+        watch(url, read_timeout_s=1)
+    assert time.monotonic() - started < scaled(4)
