@@ -84,7 +84,7 @@ class SourceAddress:
         """Raises ValueError with the reason in one line, without secrets.
 
         Letters and ``://`` make a URL, whose scheme must be known; ``/dev/``, ``v4l2:``, ``lavfi:``, ``file:`` and
-        ``demo:`` name those kinds; all else is a file, also with a colon in its name, unless a URL's scheme precedes it.
+        ``demo:`` name those kinds; all else is a file, with a colon in its name too, unless a URL's scheme precedes it.
         """
         if not source:
             raise ValueError("must not be empty")
