@@ -156,7 +156,7 @@ class Daemon:
             return await listen(build_app(context), self.config.server.address, tls_of(self.config.server))
         except StreamdError:
             self._close_executors()
-            self.streams.close()
+            await self.streams.close()
             raise
 
     async def _close_viewers(self) -> None:
@@ -166,13 +166,10 @@ class Daemon:
 
     async def _close(self) -> None:
         """In a thread: it waits for processes and other threads, and the loop must go on answering meanwhile."""
-        self.streams.close()
         thread = threads.start("closing", self._close_blocking)
-        try:
-            await asyncio.wait([asyncio.wrap_future(thread.finished)], timeout=CLOSE_S)
-        finally:
-            if thread.is_alive():
-                threads.abandon(thread)
+        _, ended = await asyncio.gather(self.streams.close(), threads.finish(thread, CLOSE_S))
+        if ended:
+            thread.finished.result()
 
     def _close_blocking(self) -> None:
         self.service.close()
@@ -288,17 +285,7 @@ class Daemon:
     async def _read(self) -> Config:
         """In a thread: the disk may hang. Raises ConfigError."""
         assert self._reload is not None
-        found: list[Config] = []
-        reload = self._reload
-        thread = threads.start("reload", lambda: found.append(reload()))
-        finished = asyncio.wrap_future(thread.finished)
-        try:
-            await asyncio.wait([finished])
-        finally:
-            if not finished.done():
-                threads.abandon(thread)
-        finished.result()
-        return found[0]
+        return await threads.call("reload", self._reload)
 
     def _status(self) -> DaemonStatus:
         """What systemd is shown."""

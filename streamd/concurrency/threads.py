@@ -49,15 +49,17 @@ def start(name: str, run: Callable[[], object]) -> Worker:
 
 
 async def finish(worker: Worker, within_s: float) -> bool:
-    """Waits for its end, which someone has asked for. One that takes longer is abandoned, and False returned."""
+    """Waits for its end, which someone has asked for. One that takes longer is abandoned, and False returned; also
+    when the wait is cancelled."""
     finished = asyncio.wrap_future(worker.finished)
     finished.add_done_callback(lambda done: done.cancelled() or done.exception())
-    await asyncio.wait([finished], timeout=within_s)
-    if finished.done():
-        return True
-    log.warning("thread %s does not end: it is left to itself", worker.name)
-    abandon(worker)
-    return False
+    try:
+        await asyncio.wait([finished], timeout=within_s)
+    finally:
+        if not finished.done():
+            log.warning("thread %s does not end: it is left to itself", worker.name)
+            abandon(worker)
+    return finished.done()
 
 
 async def call(name: str, run: Callable[[], T]) -> T:

@@ -77,10 +77,18 @@ class Fleet(Mapping[str, Stream]):
     async def restore(self) -> None:
         """Adds what was kept, before anyone can change it. The configuration file wins."""
         if self._kept is not None:
-            for name, config in (await self._kept.load()).items():
-                if name not in self:
-                    self._add(name, config)
+            self._adopt(await self._kept.load(self._adopt))
             await self._keep()
+
+    def _adopt(self, kept: Mapping[str, StreamConfig]) -> bool:
+        """Also those that a slow disk gives later, unless it is the end."""
+        if self.stopping or self._kept is None:
+            return False
+        for name, config in kept.items():
+            if name not in self and name not in self._tasks:
+                self._add(name, config)
+        self._kept.want(self._added())
+        return True
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``; then all streams end, at the same time."""
@@ -94,10 +102,10 @@ class Fleet(Mapping[str, Stream]):
                 for stream in self._streams.values():
                     stream.stop()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """After ``run``: another process may keep its streams from now on."""
         if self._kept is not None:
-            self._kept.close()
+            await self._kept.close()
 
     # -- changes --------------------------------------------------------------------------------
 
@@ -209,7 +217,9 @@ class Fleet(Mapping[str, Stream]):
             watcher(stream, change)
 
     async def _keep(self) -> None:
-        """Saves the streams that the API has added. Changes of the file's streams last until the next reload only."""
         if self._kept is not None:
-            added = (stream for stream in self._streams.values() if stream.origin is Origin.API)
-            await self._kept.save({stream.name: stream.wanted for stream in added})
+            await self._kept.save(self._added())
+
+    def _added(self) -> dict[str, StreamConfig]:
+        """By the API. Changes of the file's streams last until the next reload only."""
+        return {name: stream.wanted for name, stream in self.items() if stream.origin is Origin.API}

@@ -1,154 +1,175 @@
-"""The streams that the API has added, kept in a file across restarts.
-
-It holds passwords of cameras, so only its owner may read it. It is whole at any moment, also after a power cut; one
-that is damaged all the same is put aside, and the daemon starts without.
-"""
+"""The streams that the API has added, kept in a file over restarts."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import json
 import logging
-import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from streamd.concurrency import threads
-from streamd.config.load import parse
+from streamd.concurrency.backoff import Backoff
 from streamd.config.sections import StreamConfig
-from streamd.depth.files import sync
-from streamd.errors import ConfigError
+from streamd.streams.kept_file import Content, Entries, InUse, KeptFile, entry
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
-MAX_BYTES = 32 * 1024 * 1024
-"""Far more than the API lets anyone add."""
 WAIT_S = 2.0
-"""How long a change waits for the disk; one that takes longer goes on by itself."""
+"""How long the start, or a change, waits for the disk; one that takes longer goes on by itself."""
+FLUSH_S = 1.0
+"""The same at the end."""
+BACKOFF = Backoff(first_s=1.0, cap_s=60.0)
+"""Between attempts that fail."""
+
+Streams = Mapping[str, StreamConfig]
+Adopt = Callable[[Streams], bool]
+"""Takes streams that were read late, and calls ``want``. False: they shall stay in the file as they are."""
 
 
 class KeptStreams:
-    """Lives on the event loop; a thread reads and writes."""
+    """Lives on the event loop. One task reads the file, then writes it as long as it differs from what is wanted,
+    in threads, which a dead disk may hold."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._lock = asyncio.Lock()
-        self._owner: int | None = None
-        """The descriptor that holds the lock against other processes; without it nothing is written."""
-        self._wanted = self._written = _serialised({})
-        self._writing: asyncio.Future[None] | None = None
+        self._file = KeptFile(file)
+        self._wanted: Entries = {}
+        self._named: set[str] = set()
+        """Whatever was wanted before the file has been read: what it says of these is out of date."""
+        self._left: Entries = {}
+        """Entries of the file that are no streams here: written again as they are."""
+        self._other: dict[str, Any] | None = None
+        """What the file has beside streams. None: it has not been read, and so must not be written."""
+        self._written: Entries | None = {}
+        """What the file holds. None: a write runs or has failed, and nobody knows."""
+        self._loaded: asyncio.Future[Streams] | None = None
+        self._adopt: Adopt = lambda streams: False
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        """Something else is wanted, or it is the end."""
+        self._tried = asyncio.Event()
+        """Replaced after each attempt."""
+        self._error = ""
+        """Why the last attempt failed, as it was logged."""
+        self._in_use = self._failed = self._closing = False
 
-    async def load(self) -> dict[str, StreamConfig]:
-        """Once, at the start. Logs what is wrong."""
-        found: dict[str, StreamConfig] = {}
-        reading = _in_thread(lambda: found.update(self._read()))
-        await asyncio.wait([reading], timeout=WAIT_S)
-        if not reading.done():
-            log.error("%s: the disk does not answer: going on without the streams that were kept", self._file)
-            return {}
-        return found if self._is_done(reading) else {}
+    async def load(self, adopt: Adopt | None = None) -> Streams:
+        """Once, at the start. What a slow disk gives only later goes to ``adopt`` on the event loop, save what has
+        been changed meanwhile. Logs what is wrong."""
+        self._adopt = adopt or self._adopt
+        self._loaded = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run(), name="kept-streams")
+        await asyncio.wait([self._loaded], timeout=WAIT_S)
+        if not self._loaded.done():
+            self._loaded.cancel()
+            log.error("%s: the disk does not answer: going on without the streams that were kept", self._file.path)
+        return {} if self._loaded.cancelled() else self._loaded.result()
 
-    async def save(self, streams: Mapping[str, StreamConfig]) -> None:
-        """Returns when these are on the disk, or it took too long. Logs what is wrong."""
-        self._wanted = _serialised(streams)
+    def want(self, streams: Streams) -> None:
+        """These are to be on the disk, as soon as it can be."""
+        self._wanted = {name: entry(config) for name, config in streams.items()}
+        if self._other is None:
+            self._named.update(streams)
+        for name in streams:
+            self._left.pop(name, None)
+        self._failed = False
+        self._wake.set()
+
+    async def save(self, streams: Streams) -> None:
+        """Returns when these are on the disk, or it failed, or took too long. Logs what is wrong."""
+        self.want(streams)
         try:
-            async with asyncio.timeout(WAIT_S), self._lock:
-                await self._save()
+            async with asyncio.timeout(WAIT_S):
+                while not (self._is_written or self._failed or self._in_use):
+                    await self._tried.wait()
         except TimeoutError:
-            log.warning("%s: the disk is slow: a change of streams is not kept yet", self._file)
+            log.warning("%s: the disk is slow: a change of streams is not kept yet", self._file.path)
 
-    async def _save(self) -> None:
-        """Writes the newest state: changes that wait meanwhile are written along with it."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-        if self._wanted != self._written and self._owner is not None:
-            content = self._wanted
-            self._writing = _in_thread(lambda: self._write(content))
-            await asyncio.wait([self._writing])
-            self._is_done(self._writing)
-
-    def _is_done(self, call: asyncio.Future[None]) -> bool:
-        """Without an error."""
-        error = call.exception()
-        if isinstance(error, OSError):
-            log.error("%s: streams that the API adds are not kept: %s", self._file, error.strerror)
-        elif error is not None:
-            log.error("%s: internal error", self._file, exc_info=error)
-        return error is None
-
-    def close(self) -> None:
-        """Another process may keep its streams here from now on."""
-        if self._owner is not None:
-            os.close(self._owner)
-            self._owner = None
-
-    # -- blocking -------------------------------------------------------------------------------
-
-    def _read(self) -> dict[str, StreamConfig]:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    async def close(self, within_s: float = FLUSH_S) -> None:
+        """Writes what is wanted still. Another process may keep its streams here from now on, or when the disk has
+        let go of us. Safe to repeat."""
+        self._closing = True
+        self._wake.set()
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            streams = self._streams()
-        except BlockingIOError:
-            os.close(handle)
-            log.warning("%s belongs to another streamd that runs: streams that the API adds are not kept", self._file)
-            return {}
-        except BaseException:
-            os.close(handle)
-            raise
-        self._owner = handle
-        self._wanted = self._written = _serialised(streams)
-        return streams
+            if self._task is not None and not self._is_written:
+                await asyncio.wait([self._task], timeout=within_s)
+                if not (self._is_written or self._in_use):
+                    log.error("%s: the last changes of streams are not kept", self._file.path)
+        finally:
+            if self._task is not None:
+                self._task.cancel()
+            self._file.release()
 
-    def _streams(self) -> dict[str, StreamConfig]:
+    # -- the task -------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        """Until it is closed. When it is cancelled, ``threads.call`` abandons the thread."""
+        delays = BACKOFF.start()
+        while True:
+            self._wake.clear()
+            self._failed = not await self._attempt()
+            if self._loaded is not None:
+                self._loaded.cancel()  # ``load`` does not wait for the next attempt
+            tried, self._tried = self._tried, asyncio.Event()
+            tried.set()
+            if self._closing or self._in_use:
+                return
+            if not self._failed:
+                delays = BACKOFF.start()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delays.after(0.0) if self._failed else None):
+                    await self._wake.wait()
+
+    async def _attempt(self) -> bool:
+        """Logs an error once, however often it comes again."""
         try:
-            with self._file.open("rb") as file:
-                return _parsed(file.read(MAX_BYTES))
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            aside = self._file.with_suffix(".damaged")
-            os.replace(self._file, aside)
-            log.error("%s is damaged: %s; put aside as %s, and starting without it", self._file, error, aside.name)
-            return {}
+            await self._synchronise()
+        except InUse:
+            self._in_use = True
+            self._take(Content())
+            log.warning(
+                "%s belongs to another streamd that runs: streams that the API adds are not kept", self._file.path
+            )
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if reason != self._error:
+                log.error("%s: streams that the API adds are not kept: %s", self._file.path, reason)
+            self._error = reason
+            return False
+        except Exception:
+            log.exception("%s: internal error", self._file.path)
+            return False
+        self._error = ""
+        return True
 
-    def _write(self, content: bytes) -> None:
-        new = self._file.with_suffix(".new")
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb") as file:
-            os.fchmod(handle, 0o600)
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
-        os.replace(new, self._file)
-        sync(self._file.parent)
-        self._written = content
+    async def _synchronise(self) -> None:
+        if self._other is None:
+            self._take(await threads.call("kept-streams", self._file.read))
+        while not self._is_written:
+            content, self._written = self._content, None
+            await threads.call("kept-streams", partial(self._file.write, content, self._other or {}))
+            self._written = content
 
+    def _take(self, found: Content) -> None:
+        """What has been changed meanwhile wins."""
+        self._other, self._written = found.other, found.entries
+        self._left = {name: each for name, each in found.entries.items() if name not in self._named}
+        streams = {name: config for name, config in found.streams.items() if name not in self._named}
+        if self._loaded is not None and not self._loaded.done():
+            self._loaded.set_result(streams)
+            self._wanted = {name: entry(config) for name, config in streams.items()}
+        elif self._closing or not streams or not self._adopt(streams):
+            return
+        for name in streams:
+            self._left.pop(name, None)
 
-def _in_thread(call: Callable[[], None]) -> asyncio.Future[None]:
-    return asyncio.wrap_future(threads.start("kept-streams", call).finished)
+    @property
+    def _content(self) -> Entries:
+        return {**self._left, **self._wanted}
 
-
-def _serialised(streams: Mapping[str, StreamConfig]) -> bytes:
-    """What was set only: the rest follows the defaults of the version that reads it."""
-    content = {name: config.model_dump(mode="json", exclude_unset=True) for name, config in streams.items()}
-    return json.dumps({"version": VERSION, "streams": content}, indent=1).encode()
-
-
-def _parsed(data: bytes) -> dict[str, StreamConfig]:
-    """Raises ValueError in one line, without any of the content, which may be a password."""
-    try:
-        content: Any = json.loads(data)
-        if content["version"] != VERSION:
-            raise ValueError(f"version {content['version']} is unknown")
-        return parse({"streams": content["streams"]}).streams
-    except ConfigError as error:
-        raise ValueError("; ".join(f"{problem.path}: {problem.reason}" for problem in error.problems[:3])) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        raise ValueError("is not JSON") from None
-    except (TypeError, KeyError):
-        raise ValueError("is not a list of streams") from None
+    @property
+    def _is_written(self) -> bool:
+        """As far as anyone knows: before the file is read, when nothing has been wanted."""
+        return self._content == self._written
