@@ -171,5 +171,5 @@ class KeptStreams:
 
     @property
     def _is_written(self) -> bool:
-        """As far as anyone knows: before the file is read, when nothing has been wanted."""
-        return self._content == self._written
+        """Before the file has been read: whether nothing has been changed."""
+        return not self._named if self._other is None else self._content == self._written

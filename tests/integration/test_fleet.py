@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,22 +17,27 @@ from streamd.concurrency.backoff import Backoff
 from streamd.config.sections import RecordingConfig, StreamConfig
 from streamd.errors import Stopping
 from streamd.media.hub import Subscription
-from streamd.streams import capture
+from streamd.streams import capture, kept
 from streamd.streams.fleet import Fleet
+from streamd.streams.kept import KeptStreams
+from streamd.streams.kept_file import KeptFile
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
 from tests.support.played import PlayedCamera, PlayedService
-from tests.support.waiting import timeout, wait_for
+from tests.support.waiting import scaled, timeout, wait_for
 
 pytestmark = pytest.mark.timeout(20)
 
 
 class Bench:
-    def __init__(self, configured: Mapping[str, StreamConfig] | None = None) -> None:
+    def __init__(
+        self, configured: Mapping[str, StreamConfig] | None = None, keeping: KeptStreams | None = None
+    ) -> None:
         self.metrics = Metrics()
         self.cameras: dict[str, PlayedCamera] = {}
         self.stop = asyncio.Event()
-        self.fleet = Fleet(self._make, self.metrics.forget, configured or {"porch": config(), "yard": config()})
+        configured = configured or {"porch": config(), "yard": config()}
+        self.fleet = Fleet(self._make, self.metrics.forget, configured, keeping)
 
     def _make(self, name: str, config: StreamConfig) -> Stream:
         camera = self.cameras[name] = PlayedCamera()
@@ -251,15 +258,60 @@ async def test_an_end_that_is_cut_short_leaves_nothing(monkeypatch: pytest.Monke
 NAMES = ("a", "b", "c", "d")
 
 
-class Interleaving:
-    """Requests of several clients at once, a reload now and then, and the end, in an order that a seed makes."""
+class UnsteadyDisk:
+    """Each call of a thread waits for some turns of the event loop, and some fail, as a seed has it."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.bench = Bench({name: config() for name in self.random.sample(NAMES, 2)})
-        self.changed: list[str] = []
+        self.loop = asyncio.get_running_loop()
+        self.fails = self.random.random() < 0.5
 
-    async def run(self) -> None:
+    def delay(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._turns(self.random.choice([0, 3, 30])), self.loop).result(scaled(10))
+        if self.fails and self.random.random() < 0.3:
+            raise OSError(28, "No space left on device")
+
+    async def _turns(self, count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    def slowed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def later(*arguments: Any) -> Any:
+            self.delay()
+            return call(*arguments)
+
+        return later
+
+
+class Interleaving:
+    """Requests of several clients at once, a reload now and then, and the end, in an order that a seed makes, on a
+    disk that is slow or full at times."""
+
+    def __init__(self, seed: int, file: Path) -> None:
+        self.random = random.Random(seed)
+        self.file = KeptFile(file)
+        self.disk = UnsteadyDisk(seed)
+        self.before = {name: {"source": f"rtsp://{name}/"} for name in self.random.sample([*NAMES, "e", "f"], 3)}
+        self.unread = {"later": {"source": "demo:", "zones": [seed]}}
+        self.file.read()
+        self.file.write({**self.before, **self.unread}, {"version": 1})
+        self.file.release()
+        self.kept = KeptStreams(file)
+        self.bench = Bench({name: config() for name in self.random.sample(NAMES, 2)}, self.kept)
+        self.added: set[str] = set()
+        """By the API, or from the file."""
+        self.bench.fleet.watchers.add(self._note)
+
+    async def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with monkeypatch.context() as slow:
+            for call in ("read", "write"):
+                slow.setattr(KeptFile, call, self.disk.slowed(getattr(KeptFile, call)))
+            slow.setattr(kept, "WAIT_S", self.random.choice([0.0, 5.0]))
+            await self._run()
+        self._what_is_wanted_is_kept()
+
+    async def _run(self) -> None:
+        await self.bench.fleet.restore()
         running = asyncio.create_task(self.bench.fleet.run(self.bench.stop))
         clients = [asyncio.create_task(self._client()) for _ in range(4)]
         for _ in range(self.random.randrange(40)):
@@ -269,8 +321,24 @@ class Interleaving:
             await self._nothing_is_lost()
         self.bench.stop.set()
         await asyncio.gather(running, *clients)
+        self.disk.fails = False
+        await self.kept.close(scaled(5))
         alive = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(("stream-", "source-"))]
         assert not alive
+
+    def _note(self, stream: Stream, change: str) -> None:
+        if change == "added" and stream.origin == "api":
+            self.added.add(stream.name)
+
+    def _what_is_wanted_is_kept(self) -> None:
+        """And what was not understood, or came too late to be started and has not been changed."""
+        entries = KeptFile(self.file.path).read().entries
+        wanted = {name: stream.wanted for name, stream in self.bench.fleet.items() if stream.origin == "api"}
+        assert {name: StreamConfig.model_validate(entries[name]) for name in wanted} == wanted
+        left = {name: entry for name, entry in entries.items() if name not in wanted}
+        assert self.unread.items() <= left.items()
+        assert left.items() <= {**self.before, **self.unread}.items()
+        assert not left.keys() & self.added
 
     async def _client(self) -> None:
         for _ in range(self.random.randrange(1, 6)):
@@ -299,11 +367,14 @@ class Interleaving:
 
 
 @pytest.mark.timeout(100)
-async def test_whatever_comes_at_once_nothing_is_lost_and_nothing_hangs(caplog: pytest.LogCaptureFixture) -> None:
+async def test_whatever_comes_at_once_nothing_is_lost_and_nothing_hangs(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(kept, "BACKOFF", Backoff(first_s=0))
     began = {thread.name for thread in threading.enumerate()}
     for seed in range(200):
         async with timeout(10):
-            await Interleaving(seed).run()
+            await Interleaving(seed, tmp_path / f"{seed}.json").run(monkeypatch)
         assert "internal error" not in caplog.text, seed
         assert "Traceback" not in caplog.text, seed
         caplog.clear()
