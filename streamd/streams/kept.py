@@ -108,13 +108,14 @@ class KeptStreams:
         """Until it is closed. When it is cancelled, ``threads.call`` abandons the thread."""
         delays = BACKOFF.start()
         while True:
+            is_last = self._closing
             self._wake.clear()
             self._failed = not await self._attempt()
             if self._loaded is not None:
                 self._loaded.cancel()  # ``load`` does not wait for the next attempt
             tried, self._tried = self._tried, asyncio.Event()
             tried.set()
-            if self._closing or self._in_use:
+            if self._in_use or is_last or (self._closing and not self._failed):
                 return
             if not self._failed:
                 delays = BACKOFF.start()
