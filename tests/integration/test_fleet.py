@@ -19,7 +19,7 @@ from streamd.errors import Stopping
 from streamd.media.hub import Subscription
 from streamd.streams import capture, kept
 from streamd.streams.fleet import Fleet
-from streamd.streams.kept import KeptStreams
+from streamd.streams.kept import KeptStreams, Streams
 from streamd.streams.kept_file import KeptFile
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
@@ -283,6 +283,17 @@ class UnsteadyDisk:
         return later
 
 
+class NotedStreams(KeptStreams):
+    def __init__(self, file: Path) -> None:
+        super().__init__(file)
+        self.named: set[str] = set()
+        """All that were ever wanted."""
+
+    def want(self, streams: Streams) -> None:
+        self.named.update(streams)
+        super().want(streams)
+
+
 class Interleaving:
     """Requests of several clients at once, a reload now and then, and the end, in an order that a seed makes, on a
     disk that is slow or full at times."""
@@ -296,11 +307,8 @@ class Interleaving:
         self.file.read()
         self.file.write({**self.before, **self.unread}, {"version": 1})
         self.file.release()
-        self.kept = KeptStreams(file)
+        self.kept = NotedStreams(file)
         self.bench = Bench({name: config() for name in self.random.sample(NAMES, 2)}, self.kept)
-        self.added: set[str] = set()
-        """By the API, or from the file."""
-        self.bench.fleet.watchers.add(self._note)
 
     async def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as slow:
@@ -326,10 +334,6 @@ class Interleaving:
         alive = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(("stream-", "source-"))]
         assert not alive
 
-    def _note(self, stream: Stream, change: str) -> None:
-        if change == "added" and stream.origin == "api":
-            self.added.add(stream.name)
-
     def _what_is_wanted_is_kept(self) -> None:
         """And what was not understood, or came too late to be started and has not been changed."""
         entries = KeptFile(self.file.path).read().entries
@@ -338,7 +342,7 @@ class Interleaving:
         left = {name: entry for name, entry in entries.items() if name not in wanted}
         assert self.unread.items() <= left.items()
         assert left.items() <= {**self.before, **self.unread}.items()
-        assert not left.keys() & self.added
+        assert not left.keys() & self.kept.named
 
     async def _client(self) -> None:
         for _ in range(self.random.randrange(1, 6)):
