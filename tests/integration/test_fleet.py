@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -336,7 +337,9 @@ class Interleaving:
 
     def _what_is_wanted_is_kept(self) -> None:
         """And what was not understood, or came too late to be started and has not been changed."""
-        entries = KeptFile(self.file.path).read().entries
+        file = KeptFile(self.file.path)
+        entries = file.read().entries
+        file.release()
         wanted = {name: stream.wanted for name, stream in self.bench.fleet.items() if stream.origin == "api"}
         assert {name: StreamConfig.model_validate(entries[name]) for name in wanted} == wanted
         left = {name: entry for name, entry in entries.items() if name not in wanted}
@@ -375,6 +378,7 @@ async def test_whatever_comes_at_once_nothing_is_lost_and_nothing_hangs(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(kept, "BACKOFF", Backoff(first_s=0))
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     began = {thread.name for thread in threading.enumerate()}
     for seed in range(200):
         async with timeout(10):
