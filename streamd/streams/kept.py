@@ -1,4 +1,4 @@
-"""The streams that the API has added, kept in a file over restarts."""
+"""The streams that the API has added, kept in a file across restarts."""
 
 from __future__ import annotations
 
