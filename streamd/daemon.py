@@ -9,7 +9,6 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -330,19 +329,20 @@ def build_service(config: Config, store: ModelStore, metrics: Metrics) -> DepthS
 
 def build_fleet(config: Config, service: DepthService, metrics: Metrics, kept: Path) -> Fleet:
     """``kept`` is the file for streams that the API adds."""
-    open_media = partial(open_source, media=MediaDirectories(config.server.media_directories))
+    media = MediaDirectories(config.server.media_directories)
 
-    def make(name: str, stream: StreamConfig) -> Stream:
-        return Stream(
+    def make(name: str, settings: StreamConfig) -> Stream:
+        stream = Stream(
             name,
-            stream,
+            settings,
             service,
             metrics.of_stream(name),
             config.recording,
             decode_threads=lambda: _decode_threads(len(fleet)),
-            open_source=open_media,
+            open_source=lambda config, stop, threads: open_source(config, stop, threads, media, stream.origin),
             patience_s=max(SILENT_S, 2 * config.model.timeout_s),  # a worker that hangs is replaced first
         )
+        return stream
 
     fleet = Fleet(make, metrics.forget, config.streams, KeptStreams(kept) if config.server.keep_changes else None)
     return fleet
