@@ -8,10 +8,8 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-import ssl
 import threading
 import time
-from functools import lru_cache
 from urllib.parse import quote, urljoin
 
 from streamd import __version__
@@ -22,6 +20,7 @@ from streamd.sources.connection import Connection, dial
 from streamd.sources.credentials import Credentials
 from streamd.sources.destinations import Destinations
 from streamd.sources.http_login import Challenge
+from streamd.sources.tls import any_certificate
 
 MAX_REDIRECTS = 8
 """As FFmpeg."""
@@ -32,17 +31,6 @@ GRACE_S = 0.5
 VARIANT_BYTES = 256 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PRINTABLE = "".join(map(chr, range(33, 127)))
-
-
-@lru_cache(maxsize=1)
-def _any_certificate() -> ssl.SSLContext:
-    """Cameras sign their own, and some know no TLS later than 1.0."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    return context
 
 
 class _Dialled(http.client.HTTPConnection):
@@ -147,7 +135,7 @@ class Fetcher:
         connection = Connection(plain, self._stop, self._silence_s, self.budget)
         try:
             if address.scheme == "https":
-                connection.start_tls(_any_certificate(), address.host)
+                connection.start_tls(any_certificate(), address.host)
         except BaseException:
             connection.hang_up()
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import av
@@ -14,9 +15,11 @@ from av.video.stream import VideoStream
 
 from streamd.config.address import SourceKind
 from streamd.errors import SourceEnded, SourceError, SourceUnsupported
+from streamd.sources import base
 from streamd.sources.base import Source, TransportRefused
 from streamd.sources.connection import is_reachable
 from streamd.sources.credentials import Credentials, credentials
+from streamd.sources.rtsp_relay import RtspRelay
 
 PROBE_EVERY_S = 1.5
 
@@ -62,7 +65,10 @@ class RtspSource(NetworkSource):
     def frames(self) -> Generator[av.VideoFrame]:
         for transport in self._transports():
             try:
-                with self.opened(self.url, options=self.open_options(transport)) as container:
+                with (
+                    self._relayed() as relay,
+                    self.opened(relay.url, options=self.open_options(transport)) as container,
+                ):
                     yield from self.until_lost(container)
             except TransportRefused:
                 if transport == "tcp" and self.config.transport == "auto":
@@ -70,8 +76,27 @@ class RtspSource(NetworkSource):
                 raise
             return
 
+    @contextmanager
+    def _relayed(self) -> Iterator[RtspRelay]:
+        """Raises SourceError."""
+        login, started = self.credentials(), time.monotonic()
+        silence_s = min(base.OPEN_TIMEOUT_S, self.config.read_timeout_s)
+        try:
+            relay = RtspRelay(self.address, self.name, login, silence_s, self.stop)
+        except (OSError, UnicodeError) as error:
+            raise self.described(error, opening=True, elapsed_s=time.monotonic() - started) from None
+        with relay:
+            try:
+                yield relay
+            except SourceError:
+                if relay.failure is not None:
+                    raise relay.failure from None
+                raise
+
     def _transports(self) -> tuple[str, ...]:
         """One after the other: FFmpeg's own "tcp+udp" takes UDP first (measured)."""
+        if self.address.scheme == "rtsps":
+            return ("tcp",)
         return ("tcp", "udp") if self.config.transport == "auto" else (self.config.transport,)
 
     def open_options(self, transport: str) -> dict[str, str]:
