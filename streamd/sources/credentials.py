@@ -10,14 +10,12 @@ import os
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
-from streamd.config.address import Login, SourceAddress, SourceKind
+from streamd.config.address import Login, SourceAddress
 from streamd.config.secret import read_secret
 from streamd.errors import SourceRejected
 
-MAX_RTSP_LOGIN = 127
-"""FFmpeg's RTSP cuts off what is longer, without a word."""
 _SAFE = "!$&'()*+,;="
-"""Not escaped: there is little room, see MAX_RTSP_LOGIN."""
+"""Not escaped."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,7 @@ def credentials(address: SourceAddress, name: str) -> Credentials | None:
     """
     if address.login is None:
         return None
-    found = _read(address.login, name)
-    if address.kind is SourceKind.RTSP and len(found.escaped) > MAX_RTSP_LOGIN:
-        raise SourceRejected(name, f"its login is longer than the {MAX_RTSP_LOGIN} characters that FFmpeg takes")
-    return found
+    return _read(address.login, name)
 
 
 def _read(login: Login, name: str) -> Credentials:
