@@ -90,8 +90,11 @@ def _check(until_s: float, stop: threading.Event) -> float:
 class Connection:
     """What ``http.client`` wants of a socket. One thread's."""
 
-    def __init__(self, connection: socket.socket, stop: threading.Event, silence_s: float, budget: Budget) -> None:
-        """``connection`` must not block; ``silence_s`` is how long it may move nothing."""
+    def __init__(
+        self, connection: socket.socket, stop: threading.Event, silence_s: float, budget: Budget | None = None
+    ) -> None:
+        """``connection`` must not block; ``silence_s`` is how long it may move nothing. Without a budget it may bring
+        any number of bytes: for what is passed on at once."""
         self._socket = connection
         self._stop = stop
         self._silence_s = silence_s
@@ -110,7 +113,8 @@ class Connection:
     def recv_into(self, buffer: Any) -> int:
         """Raises OverBudget too."""
         count = self._patiently(lambda: self._socket.recv_into(buffer), select.POLLIN)
-        self._budget.spend(count)
+        if self._budget is not None:
+            self._budget.spend(count)
         return count
 
     def fileno(self) -> int:
@@ -133,7 +137,9 @@ class Connection:
 
     def _patiently(self, call: Callable[[], Answer], event: int) -> Answer:
         """Raises TimeoutError and Interrupted, also when the socket would never block."""
-        until_s = min(self._budget.deadline_s, time.monotonic() + self._silence_s)
+        until_s = time.monotonic() + self._silence_s
+        if self._budget is not None:
+            until_s = min(self._budget.deadline_s, until_s)
         while True:
             _check(until_s, self._stop)
             try:

@@ -26,7 +26,7 @@ async def test_a_directory_that_left_media_directories_is_closed(tmp_path: Path,
     kept = KeptStreams(tmp_path / "streams.json")
     await kept.load()
     await kept.save({"yard": StreamConfig(source=clip)})
-    kept.close()
+    await kept.close()
 
     config = Config(server=ServerConfig(media_directories=(media,) if is_configured else ()))
     metrics = Metrics(CollectorRegistry())
@@ -43,4 +43,4 @@ async def test_a_directory_that_left_media_directories_is_closed(tmp_path: Path,
             with pytest.raises(SourceRejected, match=r"not in server\.media_directories"):
                 next(frames)
     finally:
-        fleet.close()
+        await fleet.close()
