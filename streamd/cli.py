@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MODELS = get_args(ModelName)
+EXIT_S = 4.0
+"""After SIGTERM the daemon exits, whatever holds it: systemd kills after 5 s."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -170,7 +172,9 @@ def _run(options: argparse.Namespace) -> None:
 async def _serve(config: Config, reload: Callable[[], Config]) -> None:
     from streamd.daemon import Daemon
 
+    asyncio.get_running_loop().set_default_executor(threads.LeftExecutor(thread_name_prefix="resolver"))
     daemon = Daemon(config, _store(), reload)
+    daemon.on_stop = lambda: threads.exit_after(EXIT_S, lambda: int(daemon.exhausted))
     daemon.install_signals()
     await daemon.run(on_listening=lambda url: print(f"Watch live depth at {url}", flush=True))
 

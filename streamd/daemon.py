@@ -14,6 +14,7 @@ from typing import Any
 
 from streamd import __version__
 from streamd.concurrency import threads
+from streamd.concurrency.deadline import Deadline
 from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import VIEWS, Config, StreamConfig
 from streamd.depth.estimator import ModelInfo
@@ -51,8 +52,15 @@ DESCRIPTORS_PER_VIEWER = 8
 """A socket for each address of this machine."""
 OTHER_DESCRIPTORS = 512
 """Cameras, recordings, the worker, libraries."""
+# The end, in seconds after ``stop``: whatever takes longer is left to itself, so that all is done before systemd loses
+# patience.
+END_S = 3.25
+STREAMS_S = 2.75
+"""For streams and viewers to end, side by side."""
 CLOSE_S = 1.0
-"""At the end: whatever takes longer is left to itself, so that all is done before systemd loses patience."""
+"""For the HTTP server, and then for the worker process and the other threads, as far as ``END_S`` lets them."""
+LATE_S = 0.25
+"""They have so long at least."""
 SLOTS = 32
 """Of the worker's shared memory: streams come at run time, and more than this take turns."""
 
@@ -81,11 +89,17 @@ class Daemon:
         self._stop = asyncio.Event()
         self._running: asyncio.Task[Any] | None = None
         self._interrupted = False
-        self._exhausted = False
+        self.on_stop: Callable[[], None] = lambda: None
+        """Called once, when the end begins."""
+        self._deadline = Deadline(END_S)
+        self.exhausted = False
         """Stopped for want of memory: to be started again."""
 
     def stop(self) -> None:
         """Safe to repeat."""
+        if not self._stop.is_set():
+            self._deadline.start()
+            self.on_stop()
         self._stop.set()
 
     def interrupt(self) -> None:
@@ -104,7 +118,7 @@ class Daemon:
         except asyncio.CancelledError:
             if not self._interrupted:
                 raise
-        if self._exhausted:
+        if self.exhausted:
             raise StreamdError("memory ran out: stopped in good order, to be started again")
 
     async def _run(self, on_listening: Callable[[str], None]) -> None:
@@ -116,7 +130,17 @@ class Daemon:
         self._check_descriptors()
         self.service.start(lazy=True)
         try:
-            async with asyncio.TaskGroup() as group:
+            await self._run_parts()
+        finally:
+            try:
+                await self._close_server(server)
+            finally:
+                await self._close()
+
+    async def _run_parts(self) -> None:
+        """Until ``stop``, and all have ended or been left to themselves."""
+        try:
+            async with asyncio.timeout(None) as ending, asyncio.TaskGroup() as group:
                 helpers = [
                     group.create_task(helper)
                     for helper in (
@@ -129,15 +153,13 @@ class Daemon:
                 ]
                 group.create_task(self.streams.run(self._stop))
                 await self._stop.wait()
+                ending.reschedule(asyncio.get_running_loop().time() + self._deadline.left_s(STREAMS_S))
                 self.systemd.stopping()
                 for helper in helpers:
                     helper.cancel()
                 await self._close_viewers()
-        finally:
-            try:
-                await server.close()
-            finally:
-                await self._close()
+        except TimeoutError:
+            log.error("not all streams have ended: going on without them")
 
     async def _listen(self) -> Server:
         context = WebContext(
@@ -163,10 +185,18 @@ class Daemon:
             async with asyncio.timeout(CLOSE_S):
                 await self.viewers.shutdown()
 
+    async def _close_server(self, server: Server) -> None:
+        """Clients that do not read are left to themselves."""
+        closing = asyncio.create_task(server.close(), name="close-server")
+        await asyncio.wait([closing], timeout=self._deadline.left_s(2 * CLOSE_S, min_s=LATE_S))
+        if closing.done():
+            closing.result()
+
     async def _close(self) -> None:
         """In a thread: it waits for processes and other threads, and the loop must go on answering meanwhile."""
         thread = threads.start("closing", self._close_blocking)
-        _, ended = await asyncio.gather(self.streams.close(), threads.finish(thread, CLOSE_S))
+        left_s = self._deadline.left_s(CLOSE_S, min_s=LATE_S)
+        _, ended = await asyncio.gather(self.streams.close(left_s), threads.finish(thread, left_s))
         if ended:
             thread.finished.result()
 
@@ -233,7 +263,7 @@ class Daemon:
         if step is Step.RECYCLE_WORKER:
             self.service.recycle()
         elif step is Step.RESTART:
-            self._exhausted = True
+            self.exhausted = True
             self.stop()
 
     async def _keep_recordings(self) -> None:

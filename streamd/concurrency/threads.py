@@ -7,10 +7,11 @@ import logging
 import os
 import sys
 import threading
+import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import chain
@@ -230,6 +231,30 @@ class SharedCall(Generic[T]):
             self._result.set_exception(error)
 
 
+class LeftExecutor(ThreadPoolExecutor):
+    """For what libraries ask of the event loop's own threads, names in the DNS above all: nobody waits for it at the
+    end. ``asyncio.run`` would, for five minutes."""
+
+    def submit(self, call: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
+        future = super().submit(call, *args, **options)
+        _left_calls.add(future)
+        future.add_done_callback(_left_calls.discard)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=True)
+
+
+def exit_after(seconds: float, code: Callable[[], int]) -> None:
+    """Ends the process then, if it has not ended by itself, whatever holds its threads: the last resort."""
+
+    def run() -> None:
+        time.sleep(seconds)
+        os._exit(code())
+
+    threading.Thread(target=run, name="last-resort", daemon=True).start()
+
+
 def lower_priority(niceness: int) -> None:
     """Of this thread, and of those that it starts. Where a sandbox does not let us, all is done at the usual one.
     Elsewhere than on Linux it would be that of the process."""
@@ -240,6 +265,7 @@ def lower_priority(niceness: int) -> None:
 
 
 _abandoned: weakref.WeakSet[Worker] = weakref.WeakSet()
+_left_calls: set[Future[Any]] = set()
 
 
 def abandon(worker: Worker) -> None:
@@ -248,5 +274,5 @@ def abandon(worker: Worker) -> None:
 
 
 def any_abandoned() -> bool:
-    """Whether such a thread still runs."""
-    return any(worker.is_alive() for worker in _abandoned)
+    """Whether such a thread, or a call of a LeftExecutor, still runs."""
+    return bool(_left_calls) or any(worker.is_alive() for worker in _abandoned)

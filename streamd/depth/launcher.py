@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from streamd.errors import DepthError, InferenceFailed, ModelMissing
 from streamd.states import WorkerEnd
 
 log = logging.getLogger(__name__)
+
+POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,19 @@ class Launcher:
             on_exit=on_exit,
         )
         try:
-            worker.ready.result()
+            self._wait_ready(worker)
         except InferenceFailed:
             worker.close()
             raise
-        if self._stop.is_set():
-            worker.close()
-            raise InferenceFailed(WorkerEnd.STOPPED, "closing")
         spec = replace(spec, preprocessing=replace(spec.preprocessing, input_size=self._config.input_size))
         return Serving(worker, ModelInfo(spec, sha256, job.runtime, worker.precision))
+
+    def _wait_ready(self, worker: WorkerProcess) -> None:
+        """Raises InferenceFailed when it fails, or ``stop`` is set: it may be compiling for a minute."""
+        while not self._stop.is_set():
+            if wait([worker.ready], timeout=POLL_S).done:
+                return worker.ready.result()
+        raise InferenceFailed(WorkerEnd.STOPPED, "closing")
 
     def _weights(self, spec: ModelSpec) -> tuple[Path, str]:
         own = self._config.weights

@@ -94,11 +94,15 @@ class Supervisor:
         self._stop.set()
         self._wake.set()
         self._current.close()
+        self._close_worker()  # first of all: a disk or the network may hold the threads
         if self._thread is not None:
             self._thread.join()
+        self._close_worker()
         self._fetcher.join()
+
+    def _close_worker(self) -> None:
         serving = self._current.withdraw()
-        if serving:
+        if serving is not None:
             serving.worker.close()
 
     # -- the supervisor's thread --------------------------------------------------------------

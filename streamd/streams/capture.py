@@ -22,7 +22,7 @@ from streamd.telemetry.metrics import StreamMetrics
 log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 0.25
-LEAVE_S = 2.0
+LEAVE_S = 1.5
 """A thread that FFmpeg holds longer than this at the end is left to itself: FFmpeg's time-outs end it."""
 
 

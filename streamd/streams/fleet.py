@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from streamd.config.sections import StreamConfig
 from streamd.errors import Busy, Stopping
 from streamd.states import Origin
-from streamd.streams.kept import KeptStreams
+from streamd.streams.kept import FLUSH_S, KeptStreams
 from streamd.streams.stream import Stream
 from streamd.telemetry.logs import StreamLog
 
@@ -102,10 +102,10 @@ class Fleet(Mapping[str, Stream]):
                 for stream in self._streams.values():
                     stream.stop()
 
-    async def close(self) -> None:
+    async def close(self, within_s: float = FLUSH_S) -> None:
         """After ``run``: another process may keep its streams from now on."""
         if self._kept is not None:
-            await self._kept.close()
+            await self._kept.close(within_s)
 
     # -- changes --------------------------------------------------------------------------------
 

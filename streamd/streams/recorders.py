@@ -76,12 +76,12 @@ class Recorders:
                     self._recordings[view] = self._recordings.pop(view)  # listed in the order of asking
                 recording.start()
 
-    async def stop(self, views: Collection[View] = ()) -> None:
+    async def stop(self, views: Collection[View] = (), within_s: float = STOP_S) -> None:
         """All, unless some are named. Returns when their files are complete, or the disk has hung for too long."""
         ending = [recording for view, recording in self._recordings.items() if not views or view in views]
         for recording in ending:
             recording.stop()
-        await asyncio.gather(*(recording.ended() for recording in ending))
+        await asyncio.gather(*(recording.ended(within_s) for recording in ending))
 
     def hold(self, views: Collection[View]) -> None:
         """These are not recorded until they are held no more: what is wanted of them then goes on. Safe to repeat."""
@@ -166,9 +166,9 @@ class Recording:
         self.error = None
         self._show()
 
-    async def ended(self) -> None:
+    async def ended(self, within_s: float) -> None:
         """A recorder that the disk holds is abandoned."""
-        recorder, until = self._recorder, self._loop.time() + STOP_S
+        recorder, until = self._recorder, self._loop.time() + within_s
         if recorder is None:
             return
         finished = self._ended

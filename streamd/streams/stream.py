@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from streamd.concurrency.backoff import Backoff
+from streamd.concurrency.deadline import Deadline
 from streamd.concurrency.waiting import Pulse, wait
 from streamd.config.sections import RecordingConfig, StreamConfig, View
 from streamd.depth.service import DepthService
@@ -20,7 +21,7 @@ from streamd.sources import open_source
 from streamd.states import KeyframeReason, LossReason, Origin, StreamState
 from streamd.streams.hubs import Hubs
 from streamd.streams.pipeline import Pipeline
-from streamd.streams.recorders import Recorders
+from streamd.streams.recorders import STOP_S, Recorders
 from streamd.streams.recovery import SILENT_S, Faults, Liveness
 from streamd.streams.state import StateMachine
 from streamd.streams.status import StreamStatus
@@ -31,6 +32,10 @@ from streamd.telemetry.metrics import StreamMetrics
 log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 1.0
+END_S = 2.5
+"""From ``stop`` until its recordings are complete, or left to a disk that is too slow."""
+LATE_S = 0.25
+"""Recordings have so long at least."""
 
 
 class Stream:
@@ -74,6 +79,7 @@ class Stream:
         """Set when what ``run`` waits for may have changed."""
         self._settings_taken = Pulse()
         self._stopping = False
+        self._deadline = Deadline(END_S)
         self._lookers = 0
         self._pipeline: Pipeline | None = None
         self._faults = Faults(self._backoff)
@@ -182,6 +188,7 @@ class Stream:
     def stop(self) -> None:
         """``run`` returns soon. Safe to repeat."""
         self._stopping = True
+        self._deadline.start()
         self._attention.set()
         self._settings_taken.fire()
 
@@ -195,11 +202,14 @@ class Stream:
                 await self._step()
         finally:
             try:
-                await self._recorders.stop()
+                await self._end_recordings()
             finally:
                 if self.state not in (StreamState.ENDED, StreamState.FAILED):
                     self._states.enter(StreamState.STOPPING)
                 self._hubs.close()
+
+    async def _end_recordings(self) -> None:
+        await self._recorders.stop(within_s=self._deadline.left_s(STOP_S, min_s=LATE_S))
 
     async def _step(self) -> None:
         """The only broad ``except`` on the path of a frame: a fault of ours fails this stream only, for a while."""
@@ -321,7 +331,7 @@ class Stream:
         try:
             failures = await pipeline.stop()
             if self._stopping:
-                await self._recorders.stop()
+                await self._end_recordings()
             await asyncio.wait([supervising])
         finally:
             self._pipeline = None

@@ -26,7 +26,7 @@ BURST = 5
 WINDOW_S = 60.0
 MAX_KINDS = 256
 QUEUE_LINES = 1000
-CLOSE_S = 1.0
+CLOSE_S = 0.5
 # syslog(3) priorities: journald takes them from the beginning of a line (sd-daemon(3)).
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 

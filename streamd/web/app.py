@@ -21,7 +21,8 @@ from streamd.web.tls import Tls
 
 MODULES = (page, health, session, streams, pictures, events, mjpeg, recordings, whep, openapi)
 ROUTES = RouteTable(route for module in MODULES for route in module.ROUTES)
-CLOSE_CONNECTIONS_S = 1.0
+CLOSE_CONNECTIONS_S = 0.5
+"""aiohttp waits this long for requests under way, then as long again for them to take note."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": f"{page.POLICY}'self'",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=()",

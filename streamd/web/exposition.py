@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from streamd.concurrency import threads
 
 MAX_WAITING = 8
+CLOSE_S = 1.0
 
 
 class Exposition:
@@ -31,4 +32,4 @@ class Exposition:
 
     async def clean_up(self, app: web.Application) -> None:
         if self._writer is not None:
-            await self._writer.leave(within_s=1.0)
+            await self._writer.leave(CLOSE_S)

@@ -38,6 +38,7 @@ FPS = Whole("fps", default=10, minimum=1, maximum=30, description="At most so ma
 REPEAT_S = 3.0
 """A picture at least this often, though it is the same: proxies close silent connections, often after 5 s or more."""
 QUALITY = 80
+CLOSE_S = 1.0
 _BOUNDARY = "streamd-picture"
 _HEADERS = {
     "Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}",
@@ -182,7 +183,7 @@ class JpegMaker:
     async def leave(self) -> None:
         """Not for longer than a moment: a picture that takes its time is left to itself."""
         if self._executor is not None:
-            await self._executor.leave(within_s=1.0)
+            await self._executor.leave(CLOSE_S)
 
 
 class Feeds:

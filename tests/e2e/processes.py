@@ -142,6 +142,8 @@ class Daemon:
     arguments: tuple[str, ...]
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    stderr: int | None = None
+    """A descriptor; else it is ``log``."""
     url: str = ""
     started_at: float = 0.0
     _process: subprocess.Popen[bytes] | None = None
@@ -152,7 +154,9 @@ class Daemon:
         with self._file("out").open("wb") as out, self._file("log").open("wb") as log:
             self.started_at = time.monotonic()
             environment = environment_of(self.home, **self.environment)
-            self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=log)
+            self._process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=self.stderr or log
+            )
         self.url = until("the daemon prints its address", self._address)
         return self
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -244,3 +246,26 @@ def test_a_sandbox_that_keeps_priorities_keeps_nothing_else(monkeypatch: pytest.
     executor = SerialExecutor("nice", niceness=5)
     assert executor.submit(lambda: 42).result(10) == 42
     executor.close()
+
+
+def test_nobody_waits_at_the_end_for_a_name_that_is_looked_up() -> None:
+    go = threading.Event()
+
+    async def look_up() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(threads.LeftExecutor())
+        loop.run_in_executor(None, go.wait)
+
+    asyncio.run(look_up())  # would not return
+    assert threads.any_abandoned()
+    go.set()
+    deadline = time.monotonic() + scaled(5)
+    while threads.any_abandoned() and time.monotonic() < deadline:
+        threading.Event().wait(0.005)
+    assert not threads.any_abandoned()
+
+
+def test_the_last_resort_ends_a_process_that_threads_hold() -> None:
+    program = "import threading; from streamd.concurrency import threads; "
+    program += "threads.exit_after(0.0, lambda: 3); threads.start('hangs', threading.Event().wait)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=scaled(9)).returncode == 3
