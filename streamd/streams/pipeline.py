@@ -62,6 +62,8 @@ class Pipeline:
         self.publisher = Publisher(name, config, depths, hubs, metrics, clock, self._published)
         self._on_first_frame = on_first_frame
         self._parts: dict[asyncio.Future[None], threads.Worker] = {}
+        self.abandoned: list[threads.Worker] = []
+        """Those that did not end in time."""
 
     def start(self, on_end: Callable[[], None]) -> None:
         """``on_end`` is called on the event loop when a thread ends, for any reason."""
@@ -94,4 +96,5 @@ class Pipeline:
                     self._log.error("the thread %s does not end; going on without it", thread.name)
                     self.publisher.abandon()
                     threads.abandon(thread)
+                    self.abandoned.append(thread)
         return [failure for part in self._parts if part.done() and (failure := part.exception())]

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from streamd.concurrency.backoff import Backoff
+from streamd.concurrency.threads import Worker
 from streamd.errors import StreamStuck
 
 SILENT_S = 15.0
 HOPELESS_AFTER = 3
 """Runs in a row that ended stuck, without any publication."""
+
+
+MAX_ABANDONED = 3
+"""Runs whose threads hang: with so many, no other is begun."""
+
+
+class Abandoned:
+    """The threads of former runs that have not ended: each set holds memory, and may hold a core."""
+
+    def __init__(self) -> None:
+        self._runs: list[list[Worker]] = []
+
+    def add(self, threads: Iterable[Worker]) -> None:
+        """Those of one run."""
+        self._runs.append(list(threads))
+
+    @property
+    def too_many(self) -> bool:
+        self._runs = [run for run in self._runs if any(thread.is_alive() for thread in run)]
+        return len(self._runs) >= MAX_ABANDONED
 
 
 class Liveness:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from streamd.concurrency.backoff import Backoff
 from streamd.concurrency.deadline import Deadline
@@ -22,7 +22,7 @@ from streamd.states import KeyframeReason, LossReason, Origin, StreamState
 from streamd.streams.hubs import Hubs
 from streamd.streams.pipeline import Pipeline
 from streamd.streams.recorders import STOP_S, Recorders
-from streamd.streams.recovery import SILENT_S, Faults, Liveness
+from streamd.streams.recovery import SILENT_S, Abandoned, Faults, Liveness
 from streamd.streams.state import StateMachine
 from streamd.streams.status import StreamStatus
 from streamd.streams.supervisor import OpenSource, Sources, Supervisor
@@ -36,6 +36,7 @@ END_S = 2.5
 """From ``stop`` until its recordings are complete, or left to a disk that is too slow."""
 LATE_S = 0.25
 """Recordings have so long at least."""
+HANGING = "its threads hang: it is tried again when one of them ends, or with other settings"
 
 
 class Stream:
@@ -83,6 +84,7 @@ class Stream:
         self._lookers = 0
         self._pipeline: Pipeline | None = None
         self._faults = Faults(self._backoff)
+        self._abandoned = Abandoned()
         self._healthy_s = 0.0
         """How long the last run published."""
         self._hubs = Hubs(self._loop, self._request_keyframe, self._attention.set)
@@ -251,12 +253,31 @@ class Stream:
         else:
             self._log.error("internal error", exc_info=error)
             reason, cause = f"internal error: {error}", LossReason.ERROR
+        if self._abandoned.too_many:
+            reason += f"; {HANGING}"
         self._states.enter(StreamState.FAILED, reason)
         self.metrics.restarted(cause)
         wanted, until = self.wanted, time.monotonic() + self._faults.add(error, self._healthy_s)
         await asyncio.sleep(0)
-        while not self._stopping and self.wanted == wanted and (left_s := until - time.monotonic()) > 0:
-            await self._until_attention(left_s)
+        async with self._notice_shown():
+            while not self._stopping and self.wanted == wanted:
+                left_s = until - time.monotonic()
+                if left_s <= 0 and not self._abandoned.too_many:
+                    break
+                await self._until_attention(left_s if left_s > 0 else CHECK_EVERY_S)
+
+    @asynccontextmanager
+    async def _notice_shown(self) -> AsyncIterator[None]:
+        """What viewers see while nothing runs."""
+        with suppress(Exception):  # what is broken may break this too
+            self._pipeline = self._start_pipeline(every=False)
+            self._show_notice()
+        try:
+            yield
+        finally:
+            pipeline, self._pipeline = self._pipeline, None
+            if pipeline is not None:
+                await self._stop_pipeline(pipeline)
 
     # -- one run of it: from opening the source until nobody wants it -----------------------------
 
@@ -264,7 +285,8 @@ class Stream:
         """Until nobody wants it any more, its settings are to change, or it is to stop. Raises what broke it."""
         self._healthy_s, began = 0.0, time.monotonic()
         self._states.enter(StreamState.STARTING)
-        pipeline = self._pipeline = self._start_pipeline()
+        every = not self.config.realtime and not self._sources.is_live(self.config)
+        pipeline = self._pipeline = self._start_pipeline(every=every)
         supervisor = self._supervisor(pipeline)
         supervising = asyncio.create_task(supervisor.run(), name=f"source-{self.name}")
         supervising.add_done_callback(lambda _: self._attention.set())
@@ -279,7 +301,7 @@ class Stream:
         for failure in failures:
             raise failure
 
-    def _start_pipeline(self) -> Pipeline:
+    def _start_pipeline(self, *, every: bool) -> Pipeline:
         pipeline = Pipeline(
             self.name,
             self.config,
@@ -287,11 +309,18 @@ class Stream:
             self.metrics,
             self._clock,
             self._hubs,
-            every=not self.config.realtime and not self._sources.is_live(self.config),
+            every=every,
             on_first_frame=self._on_first_frame,
         )
         pipeline.start(self._attention.set)
         return pipeline
+
+    async def _stop_pipeline(self, pipeline: Pipeline) -> list[BaseException]:
+        """What its threads failed with."""
+        try:
+            return await pipeline.stop()
+        finally:
+            self._abandoned.add(pipeline.abandoned)
 
     def _supervisor(self, pipeline: Pipeline) -> Supervisor:
         return Supervisor(
@@ -329,7 +358,7 @@ class Stream:
     async def _end(self, pipeline: Pipeline, supervising: asyncio.Task[None]) -> list[BaseException]:
         """What its threads and its supervisor failed with. Recordings do not wait for a camera that does not let go."""
         try:
-            failures = await pipeline.stop()
+            failures = await self._stop_pipeline(pipeline)
             if self._stopping:
                 await self._end_recordings()
             await asyncio.wait([supervising])

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,40 @@ class TestStates:
         assert bench.stream.state == "failed"
 
 
+class TestAfterAFault:
+    async def test_viewers_see_a_notice_while_it_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And no frozen picture."""
+        async with playing(backoff=LATER) as bench:
+            seat = await watch(bench)
+            await bench.film_one()
+            monkeypatch.setattr(Publisher, "_publish_frame", broken_publication)
+            await bench.film_until(lambda: bench.stream.state == "failed")
+            shown = 0
+            while shown < 2:
+                packet = await wait_for(seat.get(), 5)
+                assert packet is not None
+                shown += packet.is_notice
+            assert (bench.stream.state, bench.camera.opened) == ("failed", 1)
+            seat.close()
+
+    async def test_it_waits_though_not_even_a_notice_can_be_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with playing(backoff=LATER) as bench:
+            await bench.film_one()
+            monkeypatch.setattr(Publisher, "_publish_frame", broken_publication)
+            monkeypatch.setattr(Publisher, "__init__", broken_publication)
+            await bench.film_until(lambda: bench.stream.state == "failed")
+            await asyncio.sleep(0.05)
+            assert bench.stream.state == "failed"
+
+
+def broken_publication(*_: Any, **__: Any) -> None:
+    raise ZeroDivisionError("test")
+
+
+def passed(at: float) -> bool:
+    return time.monotonic() > at
+
+
 class TestStuck:
     """The network says that it is ready, and answers nothing."""
 
@@ -367,6 +402,32 @@ class TestStuck:
             shown = await reading
         assert len(shown) > 1
         assert all(a < b for a, b in pairwise(shown))
+
+    @pytest.mark.parametrize("way", ["a thread ends", "other settings"])
+    async def test_threads_that_hang_do_not_pile_up(self, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+        monkeypatch.setattr(pipeline, "END_S", 0.05)
+        held: list[threading.Event] = []
+
+        def hang(self: Publisher, frame: Any) -> None:
+            held.append(threading.Event())
+            held[-1].wait(10)
+
+        async with playing(patience_s=0.1) as bench:
+            with monkeypatch.context() as broken:
+                broken.setattr(Publisher, "_publish_frame", hang)
+                await bench.film_until(lambda: stream.HANGING in str(bench.stream.reason))
+                assert len(held) == recovery.MAX_ABANDONED
+                before = bench.camera.opened
+                await bench.film_until(partial(passed, time.monotonic() + 0.3))
+                assert (bench.stream.state, bench.camera.opened, len(held)) == ("failed", before, len(held))
+            if way == "a thread ends":
+                held[0].set()
+            else:
+                bench.stream.reconfigure(bench.stream.config.model_copy(update={"max_fps": 100.0}))
+            await bench.film_until(lambda: bench.stream.state == "running")
+            for each in held:
+                each.set()
+            await bench.until(lambda: not threads.any_abandoned())
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from streamd.concurrency import threads
 from streamd.concurrency.backoff import Backoff
 from streamd.errors import StreamStuck
-from streamd.streams.recovery import HOPELESS_AFTER, Faults, Liveness
+from streamd.streams.recovery import HOPELESS_AFTER, MAX_ABANDONED, Abandoned, Faults, Liveness
 
 
 def watched(seconds: int, *, captures: bool = True, publishes: bool = False, can_publish: bool = True) -> None:
@@ -59,3 +62,18 @@ def test_another_fault_is_no_reason_to_give_up() -> None:
     for _ in range(10):
         faults.add(ZeroDivisionError(), 0.0)
     assert not faults.hopeless
+
+
+def test_runs_whose_threads_hang_are_counted_until_one_ends() -> None:
+    abandoned, go = Abandoned(), [threading.Event() for _ in range(MAX_ABANDONED)]
+    workers = [threads.start("hangs", each.wait) for each in go]
+    for worker in workers:
+        assert not abandoned.too_many
+        abandoned.add([worker])
+        abandoned.add([])
+    assert abandoned.too_many
+    go[1].set()
+    workers[1].join()
+    assert not abandoned.too_many
+    for each in go:
+        each.set()
