@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from streamd.concurrency.backoff import Backoff
 from streamd.concurrency.deadline import Deadline
-from streamd.concurrency.waiting import Pulse, wait
+from streamd.concurrency.waiting import Pulse
 from streamd.config.sections import RecordingConfig, StreamConfig, View
 from streamd.depth.service import DepthService
 from streamd.errors import PictureError, StreamStuck
@@ -20,18 +20,17 @@ from streamd.render.notice import Notice
 from streamd.sources import open_source
 from streamd.states import KeyframeReason, LossReason, Origin, StreamState
 from streamd.streams.hubs import Hubs
-from streamd.streams.pipeline import Pipeline
 from streamd.streams.recorders import STOP_S, Recorders
-from streamd.streams.recovery import SILENT_S, Abandoned, Faults, Liveness
+from streamd.streams.recovery import SILENT_S, Abandoned, Faults
+from streamd.streams.run import CHECK_EVERY_S, Run, RunEvents, StreamParts
 from streamd.streams.state import StateMachine
 from streamd.streams.status import StreamStatus
-from streamd.streams.supervisor import OpenSource, Sources, Supervisor
+from streamd.streams.supervisor import OpenSource, Sources
 from streamd.telemetry.logs import StreamLog
 from streamd.telemetry.metrics import StreamMetrics
 
 log = logging.getLogger(__name__)
 
-CHECK_EVERY_S = 1.0
 END_S = 2.5
 """From ``stop`` until its recordings are complete, or left to a disk that is too slow."""
 LATE_S = 0.25
@@ -69,26 +68,35 @@ class Stream:
         self.on_change: Callable[[], None] = lambda: None
         """Called on the event loop when the state or its reason is another."""
         self._log = StreamLog(log, name)
-        self._service = service
-        self._backoff = backoff or Backoff()
-        self._sources = Sources(open_source, decode_threads)
-        self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
         self._clock = StampClock()
         self._states = StateMachine(name, metrics, self._changed)
         self._attention = asyncio.Event()
-        """Set when what ``run`` waits for may have changed."""
         self._settings_taken = Pulse()
         self._stopping = False
         self._deadline = Deadline(END_S)
         self._lookers = 0
-        self._pipeline: Pipeline | None = None
-        self._faults = Faults(self._backoff)
+        self._run: Run | None = None
+        self._faults = Faults(backoff or Backoff())
         self._abandoned = Abandoned()
         self._healthy_s = 0.0
         """How long the last run published."""
         self._hubs = Hubs(self._loop, self._request_keyframe, self._attention.set)
         self._recorders = Recorders(name, recording, self._hubs.full, metrics)
+        self._parts = StreamParts(
+            name,
+            service,
+            metrics,
+            self._hubs,
+            self._states,
+            Sources(open_source, decode_threads),
+            backoff or Backoff(),
+            self._abandoned,
+            self._attention,
+            self._clock,
+            patience_s,
+        )
+        self._events = RunEvents(self._is_over, self._is_wanted, self._on_first_frame, self._threads_ended)
 
     # -- what others ask of it ----------------------------------------------------------------
 
@@ -108,7 +116,7 @@ class Stream:
 
     @property
     def status(self) -> StreamStatus:
-        publisher = self._pipeline.publisher if self._pipeline else None
+        publisher = self._run.publisher if self._run else None
         p50_ms, p95_ms = (publisher.latencies.percentile_ms(share) if publisher else None for share in (0.5, 0.95))
         return StreamStatus(
             name=self.name,
@@ -138,8 +146,8 @@ class Stream:
     @property
     def newest(self) -> NormalisedFrame | None:
         """What stills and Motion JPEG are made from. None while there is no frame. Any thread."""
-        pipeline = self._pipeline
-        return pipeline.publisher.newest if pipeline is not None else None
+        run = self._run
+        return run.publisher.newest if run is not None else None
 
     async def frame(self) -> NormalisedFrame:
         """The newest, once a stream on demand is awake: for those who are ``looking``.
@@ -210,6 +218,13 @@ class Stream:
                     self._states.enter(StreamState.STOPPING)
                 self._hubs.close()
 
+    async def _threads_ended(self) -> None:
+        if self._stopping:
+            await self._end_recordings()
+
+    def _is_over(self) -> bool:
+        return self._stopping or self.config != self.wanted
+
     async def _end_recordings(self) -> None:
         await self._recorders.stop(within_s=self._deadline.left_s(STOP_S, min_s=LATE_S))
 
@@ -222,7 +237,7 @@ class Stream:
                 await self._play()
             else:
                 self._states.enter(StreamState.IDLE)
-                await self._until_attention()
+                await self._parts.until_attention()
         except Exception as error:
             await self._fail(error)
 
@@ -232,11 +247,6 @@ class Stream:
     def _is_watched(self) -> bool:
         """Or recorded, also while the disk does not let it be."""
         return self._hubs.watched or bool(self._recorders.wanted)
-
-    async def _until_attention(self, timeout_s: float | None = None) -> None:
-        """Until something may have changed."""
-        await wait(self._attention, timeout_s)
-        self._attention.clear()
 
     async def _take_settings(self) -> None:
         before, self.config = self.config, self.wanted
@@ -264,109 +274,39 @@ class Stream:
                 left_s = until - time.monotonic()
                 if left_s <= 0 and not self._abandoned.too_many:
                     break
-                await self._until_attention(left_s if left_s > 0 else CHECK_EVERY_S)
+                await self._parts.until_attention(left_s if left_s > 0 else CHECK_EVERY_S)
 
     @asynccontextmanager
     async def _notice_shown(self) -> AsyncIterator[None]:
         """What viewers see while nothing runs."""
         with suppress(Exception):  # what is broken may break this too
-            self._pipeline = self._start_pipeline(every=False)
-            self._show_notice()
+            self._begin(Run(self._parts, self.config, self._events))
         try:
             yield
         finally:
-            pipeline, self._pipeline = self._pipeline, None
-            if pipeline is not None:
-                await self._stop_pipeline(pipeline)
-
-    # -- one run of it: from opening the source until nobody wants it -----------------------------
+            run, self._run = self._run, None
+            if run is not None:
+                await run.stop()
 
     async def _play(self) -> None:
-        """Until nobody wants it any more, its settings are to change, or it is to stop. Raises what broke it."""
-        self._healthy_s, began = 0.0, time.monotonic()
+        """One run. Raises what broke it."""
+        self._healthy_s = 0.0
         self._states.enter(StreamState.STARTING)
-        every = not self.config.realtime and not self._sources.is_live(self.config)
-        pipeline = self._pipeline = self._start_pipeline(every=every)
-        supervisor = self._supervisor(pipeline)
-        supervising = asyncio.create_task(supervisor.run(), name=f"source-{self.name}")
-        supervising.add_done_callback(lambda _: self._attention.set())
+        sources, config = self._parts.sources, self.config
+        run = self._begin(
+            Run(self._parts, config, self._events, every=not config.realtime and not sources.is_live(config))
+        )
+        try:
+            await run.play()
+        finally:
+            self._run = None
+            self._healthy_s = run.healthy_s
+
+    def _begin(self, run: Run) -> Run:
+        run.start()
+        self._run = run
         self._show_notice()
-        try:
-            with self._service.leased(live=True):
-                await self._until_unwanted(pipeline, supervising)
-        finally:
-            supervisor.stop()
-            failures = await self._end(pipeline, supervising)
-            self._healthy_s = max(0.0, (pipeline.publisher.fps.newest or began) - began)
-        for failure in failures:
-            raise failure
-
-    def _start_pipeline(self, *, every: bool) -> Pipeline:
-        pipeline = Pipeline(
-            self.name,
-            self.config,
-            self._service,
-            self.metrics,
-            self._clock,
-            self._hubs,
-            every=every,
-            on_first_frame=self._on_first_frame,
-        )
-        pipeline.start(self._attention.set)
-        return pipeline
-
-    async def _stop_pipeline(self, pipeline: Pipeline) -> list[BaseException]:
-        """What its threads failed with."""
-        try:
-            return await pipeline.stop()
-        finally:
-            self._abandoned.add(pipeline.abandoned)
-
-    def _supervisor(self, pipeline: Pipeline) -> Supervisor:
-        return Supervisor(
-            self.name,
-            self.config,
-            pipeline,
-            service=self._service,
-            metrics=self.metrics,
-            clock=self._clock,
-            states=self._states,
-            sources=self._sources,
-            backoff=self._backoff,
-        )
-
-    async def _until_unwanted(self, pipeline: Pipeline, supervising: asyncio.Task[None]) -> None:
-        """Returns ``linger_s`` after the last one left, or when it cannot go on like this. Raises StreamStuck."""
-        until_s: float | None = None
-        liveness = Liveness(max(self._patience_s, 3 / self.config.max_fps if self.config.max_fps else 0.0))
-        while not (self._stopping or self.config != self.wanted or pipeline.ended or _has_failed(supervising)):
-            now = time.monotonic()
-            if self._is_wanted():
-                until_s = None
-            elif until_s is None:
-                until_s = now + self.config.linger_s
-            elif until_s <= now:
-                return
-            liveness.check(
-                now,
-                captured_at=self.metrics.capture_rate.newest,
-                published_at=pipeline.publisher.fps.newest,
-                can_publish=self._service.info is not None,
-            )
-            await self._until_attention(CHECK_EVERY_S if until_s is None else min(CHECK_EVERY_S, until_s - now))
-
-    async def _end(self, pipeline: Pipeline, supervising: asyncio.Task[None]) -> list[BaseException]:
-        """What its threads and its supervisor failed with. Recordings do not wait for a camera that does not let go."""
-        try:
-            failures = await self._stop_pipeline(pipeline)
-            if self._stopping:
-                await self._end_recordings()
-            await asyncio.wait([supervising])
-        finally:
-            self._pipeline = None
-            supervising.cancel()
-        error = supervising.exception()
-        return [*failures, *([error] if error else [])]
+        return run
 
     # -- what its parts report ----------------------------------------------------------------
 
@@ -375,8 +315,8 @@ class Stream:
         self.on_change()
 
     def _show_notice(self) -> None:
-        if self._pipeline is not None:
-            self._pipeline.publisher.show(self.notice)
+        if self._run is not None:
+            self._run.publisher.show(self.notice)
 
     def _on_first_frame(self) -> None:
         """From the publish thread."""
@@ -390,10 +330,6 @@ class Stream:
 
     def _request_keyframe(self, rendition: Rendition, reason: KeyframeReason) -> None:
         """From any thread."""
-        pipeline = self._pipeline
-        if pipeline is not None:
-            pipeline.publisher.request_keyframe(rendition, reason)
-
-
-def _has_failed(task: asyncio.Task[None]) -> bool:
-    return task.done() and not task.cancelled() and task.exception() is not None
+        run = self._run
+        if run is not None:
+            run.publisher.request_keyframe(rendition, reason)

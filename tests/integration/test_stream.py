@@ -36,7 +36,7 @@ from streamd.media.frames import TIME_BASE, EncodedPacket
 from streamd.media.hub import Subscription
 from streamd.sinks.recording import recorder
 from streamd.states import StreamState
-from streamd.streams import capture, notices, pipeline, recovery, stream
+from streamd.streams import capture, notices, pipeline, recovery, run, stream
 from streamd.streams.capture import Pacer
 from streamd.streams.publisher import Publisher
 from streamd.streams.stills import Stills
@@ -432,7 +432,7 @@ class TestStuck:
 
 @pytest.fixture(autouse=True)
 def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "CHECK_EVERY_S", 0.02)
+    monkeypatch.setattr(run, "CHECK_EVERY_S", 0.02)
 
 
 class TestFrames:
