@@ -29,7 +29,9 @@ ELSEWHERE = {
     "integration/test_sources_hostile_rtsp.py": "sources/rtsp_dialler sources/rtsp_relay",
     "integration/test_sources_live.py": "sources/hardware",
     "integration/test_sources_rtsp.py": "sources/tls",
-    "integration/test_stream.py": "streams/capture streams/pipeline streams/run streams/stream streams/supervisor",
+    "integration/test_stream.py": """
+        streams/capture streams/life streams/pipeline streams/run streams/stream streams/supervisor
+    """,
     "integration/test_web_auth.py": "web/session",
     "integration/test_web_events.py": "web/app web/context web/schemas",
     "integration/test_web_streams.py": "web/health web/streams",

@@ -145,7 +145,7 @@ async def test_a_stream_that_breaks_down_leaves_the_others_alone(
     async def fail(*_: object) -> None:
         raise ZeroDivisionError("test")
 
-    monkeypatch.setattr(bench.fleet["porch"], "_take_settings", fail)
+    monkeypatch.setattr(bench.fleet["porch"]._life, "_take_settings", fail)
     await bench.fleet.put("porch", config(max_fps=5))
     async with timeout(5):
         while "internal error" not in caplog.text:  # noqa: ASYNC110

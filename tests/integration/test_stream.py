@@ -36,7 +36,7 @@ from streamd.media.frames import TIME_BASE, EncodedPacket
 from streamd.media.hub import Subscription
 from streamd.sinks.recording import recorder
 from streamd.states import StreamState
-from streamd.streams import capture, notices, pipeline, recovery, run, stream
+from streamd.streams import capture, life, notices, pipeline, recovery, run
 from streamd.streams.capture import Pacer
 from streamd.streams.publisher import Publisher
 from streamd.streams.stills import Stills
@@ -415,7 +415,7 @@ class TestStuck:
         async with playing(patience_s=0.1) as bench:
             with monkeypatch.context() as broken:
                 broken.setattr(Publisher, "_publish_frame", hang)
-                await bench.film_until(lambda: stream.HANGING in str(bench.stream.reason))
+                await bench.film_until(lambda: life.HANGING in str(bench.stream.reason))
                 assert len(held) == recovery.MAX_ABANDONED
                 before = bench.camera.opened
                 await bench.film_until(partial(passed, time.monotonic() + 0.3))
