@@ -176,7 +176,10 @@ async def _serve(config: Config, reload: Callable[[], Config]) -> None:
     daemon = Daemon(config, _store(), reload)
     daemon.on_stop = lambda: threads.exit_after(EXIT_S, lambda: int(daemon.exhausted))
     daemon.install_signals()
-    await daemon.run(on_listening=lambda url: print(f"Watch live depth at {url}", flush=True))
+    try:
+        await daemon.run(on_listening=lambda url: print(f"Watch live depth at {url}", flush=True))
+    finally:
+        daemon.ignore_signals()
 
 
 def _named(sources: list[str]) -> dict[str, str]:

@@ -232,6 +232,14 @@ class Daemon:
             loop.add_signal_handler(number, self.interrupt)
         loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
 
+    def ignore_signals(self) -> None:
+        """When all is done. Closing the loop would restore what they do by default, and one more would turn a good
+        end into a bad exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+
     async def _heartbeat(self) -> None:
         """How late the loop is."""
         loop, worst = asyncio.get_running_loop(), Worst(LAG_WINDOW_S)

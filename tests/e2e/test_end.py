@@ -170,6 +170,17 @@ def size(running: Daemon) -> float:
     return running.metrics().value("streamd_recorded_bytes_total")
 
 
+def test_signals_at_any_moment_of_the_end_do_not_make_it_a_bad_one(daemon: StartDaemon) -> None:
+    """systemd, a terminal and an impatient user may all send one."""
+    running = daemon(BARS)
+    until("it runs", lambda: running.state("lavfi-testsrc2") == "running")
+    deadline = time.monotonic() + 10
+    while running.running and time.monotonic() < deadline:
+        os.kill(running.pid, signal.SIGTERM)
+        time.sleep(0.002)
+    assert running.process.wait(1) == 0
+
+
 def test_a_worker_that_does_not_get_ready_does_not_outlive_us(daemon: StartDaemon, tmp_path: Path) -> None:
     running = daemon(BARS, model="")
     worker = until("a worker starts", running.worker)
