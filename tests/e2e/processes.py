@@ -226,9 +226,12 @@ class Daemon:
     def children(self) -> list[int]:
         return [pid for pid, parent in _processes() if parent == self.pid]
 
+    def workers(self) -> list[int]:
+        return [pid for pid in self.children() if "streamd.depth.worker" in command_line(pid)]
+
     def worker(self) -> int:
         """The process id of its depth worker; 0 when there is none."""
-        workers = [pid for pid in self.children() if "streamd.depth.worker" in command_line(pid)]
+        workers = self.workers()
         assert len(workers) < 2, workers
         return workers[0] if workers else 0
 
