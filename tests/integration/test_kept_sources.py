@@ -35,7 +35,7 @@ async def test_a_directory_that_left_media_directories_is_closed(tmp_path: Path,
     try:
         await fleet.restore()
         assert fleet["yard"].origin is Origin.API
-        frames = fleet["yard"]._sources.open(fleet["yard"].config).frames()
+        frames = fleet["yard"]._life._parts.sources.open(fleet["yard"].config).frames()
         if is_configured:
             assert (await asyncio.to_thread(next, frames)).width
             frames.close()
