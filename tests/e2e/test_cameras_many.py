@@ -38,10 +38,12 @@ JSON = {"Content-Type": "application/json"}
 @needs_rtsp_server
 @pytest.mark.usefixtures("midas_small")
 def test_nobody_starves(daemon: StartDaemon, camera: StartCamera, tmp_path: Path) -> None:
-    """Eight cameras, more pictures than the network can take."""
+    """Eight cameras, more pictures than the network can take, also on a fast box."""
     street = camera("--cameras", str(CAMERAS))
     streams = {f"cam{number}": {"source": street.url(f"cam{number}")} for number in range(CAMERAS)}
-    running = daemon("--config", write_settings(tmp_path / "streamd.toml", streams), model="midas_small")
+    settings = write_settings(tmp_path / "streamd.toml", streams)
+    slow = {"STREAMD_MODEL__PRECISION": "fp32", "STREAMD_MODEL__INPUT_SIZE": "384"}
+    running = daemon("--config", settings, model="midas_small", **slow)
     for name in streams:
         enters(running, name, "running", within_s=40)
 

@@ -96,7 +96,7 @@ def test_a_version_that_does_not_start_as_the_service_gives_way_to_the_old_one(r
 
 def built(service: Service) -> bool:
     """A version beside the current one."""
-    return any((service.machine.disk / "opt/streamd/versions").glob("0.1.0.post0-*/bin/python"))
+    return any((service.machine.disk / "opt/streamd/versions").glob("0.1.0.post0-*/pyvenv.cfg"))
 
 
 def tried_apart(service: Service) -> bool:
