@@ -33,7 +33,7 @@ from streamd.sinks.webrtc.ports import NoPort
 from streamd.web.errors import response_for
 from tests.support.ports import free_ports
 from tests.support.waiting import until_async, wait_for
-from tests.support.webrtc_peers import Pair, connectivity_of
+from tests.support.webrtc_peers import MakePair, Pair, connectivity_of, pairs
 
 pytestmark = pytest.mark.timeout(40)
 
@@ -49,19 +49,10 @@ def has_ipv6() -> bool:
     return True
 
 
-MakePair = Callable[..., Pair]
-
-
 @pytest.fixture
 async def pair() -> AsyncIterator[MakePair]:
-    pairs: list[Pair] = []
-
-    def make(connectivity: Connectivity) -> Pair:
-        pairs.append(Pair(connectivity))
-        return pairs[-1]
-
-    yield make
-    await asyncio.gather(*(one.close() for one in pairs))
+    async with pairs() as make:
+        yield make
 
 
 def muxes(connectivity: Connectivity) -> dict[str, mux.Mux]:

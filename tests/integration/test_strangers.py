@@ -7,7 +7,7 @@ import random
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
@@ -17,13 +17,12 @@ from OpenSSL import SSL
 from streamd.sinks.webrtc.filter import MAX_ADDRESSES, MAX_WAITING
 from streamd.sinks.webrtc.ice import Connectivity
 from tests.support.ports import free_ports
-from tests.support.webrtc_peers import Pair, connectivity_of
+from tests.support.webrtc_peers import MakePair, Pair, connectivity_of, pairs
 
 pytestmark = pytest.mark.timeout(60)
 
 MODES = ["auto", "range", "single"]
 FLOOD_PACKETS = 3000
-MakePair = Callable[[Connectivity], Pair]
 
 
 @pytest.fixture(params=MODES)
@@ -33,14 +32,8 @@ def connectivity(request: pytest.FixtureRequest) -> Connectivity:
 
 @pytest.fixture
 async def pair() -> AsyncIterator[MakePair]:
-    pairs: list[Pair] = []
-
-    def make(connectivity: Connectivity) -> Pair:
-        pairs.append(Pair(connectivity))
-        return pairs[-1]
-
-    yield make
-    await asyncio.gather(*(one.close() for one in pairs))
+    async with pairs() as make:
+        yield make
 
 
 def client_hello() -> bytes:

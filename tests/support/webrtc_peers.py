@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -100,3 +101,19 @@ class Pair:
     async def close(self) -> None:
         await self.server.close()
         await self.viewer.close()
+
+
+MakePair = Callable[[Connectivity], Pair]
+
+
+@asynccontextmanager
+async def pairs() -> AsyncIterator[MakePair]:
+    """Makes pairs, and closes them at the end."""
+    made: list[Pair] = []
+
+    def make(connectivity: Connectivity) -> Pair:
+        made.append(Pair(connectivity))
+        return made[-1]
+
+    yield make
+    await asyncio.gather(*(one.close() for one in made))

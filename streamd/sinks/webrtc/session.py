@@ -80,9 +80,8 @@ class Session:
         try:
             await self._agree(RTCSessionDescription(self._offer.sdp, "offer"))
             for other in self._peer.getTransceivers():
-                if (
-                    other is not self._transceiver
-                ):  # aiortc would decode what a viewer sends, into a queue without bound
+                # aiortc would decode what a viewer sends, into a queue without bound.
+                if other is not self._transceiver:
                     other.direction = "inactive"
             # The keyframe asked for here is encoded while the viewer shakes hands.
             subscription = Subscription(hubs(self._codec, False), on_drop=on_drop)
