@@ -16,17 +16,15 @@ from streamd import __version__
 from streamd.concurrency import threads
 from streamd.concurrency.deadline import Deadline
 from streamd.concurrency.threads import SerialExecutor
-from streamd.config.sections import VIEWS, Config, StreamConfig
+from streamd.config.sections import Config, StreamConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.service import DepthService, ServiceEvents
 from streamd.depth.store import ModelStore
 from streamd.errors import InferenceFailed, StreamdError
 from streamd.host import allocator
 from streamd.host.descriptors import ensure_descriptors
-from streamd.host.memory import MemoryRelief, MemoryWatch, Step, limit_bytes
+from streamd.host.memory import MemoryRelief
 from streamd.host.systemd import DaemonStatus, SystemdLink
-from streamd.sinks.recording.disk import DiskWatch
-from streamd.sinks.recording.retention import start_retention
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.sources import MediaDirectories, open_source
 from streamd.streams.fleet import Fleet
@@ -34,11 +32,11 @@ from streamd.streams.kept import KeptStreams
 from streamd.streams.recovery import SILENT_S
 from streamd.streams.stills import NICENESS, Stills
 from streamd.streams.stream import Stream
-from streamd.telemetry.metrics import Metrics, resident_bytes
-from streamd.telemetry.statistics import Worst
+from streamd.telemetry.metrics import Metrics
+from streamd.upkeep import Upkeep
 from streamd.web.app import Server, build_app, listen
 from streamd.web.context import WebContext
-from streamd.web.tls import tls_of
+from streamd.web.tls import load_tls
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +80,9 @@ class Daemon:
             "uploads", MAX_UPLOADS, max_per_owner=MAX_UPLOADS_PER_CLIENT, niceness=NICENESS, calls="pictures"
         )
         self.systemd = SystemdLink(self._status)
+        self._upkeep = Upkeep(
+            self.streams, self.service, self.metrics, self.memory, config.recording, on_exhausted=self._exhaust
+        )
         self._reload = reload
         self._server: Server | None = None
         self._reload_wanted = asyncio.Event()
@@ -142,14 +143,7 @@ class Daemon:
         try:
             async with asyncio.timeout(None) as ending, asyncio.TaskGroup() as group:
                 helpers = [
-                    group.create_task(helper)
-                    for helper in (
-                        self._heartbeat(),
-                        self._watch_memory(),
-                        self._keep_recordings(),
-                        self._reloads(),
-                        self.systemd.run(),
-                    )
+                    group.create_task(helper) for helper in (*self._upkeep.jobs(), self._reloads(), self.systemd.run())
                 ]
                 group.create_task(self.streams.run(self._stop))
                 await self._stop.wait()
@@ -174,7 +168,7 @@ class Daemon:
             self.memory,
         )
         try:
-            return await listen(build_app(context), self.config.server.address, tls_of(self.config.server))
+            return await listen(build_app(context), self.config.server.address, load_tls(self.config.server))
         except StreamdError:
             self._close_executors()
             await self.streams.close()
@@ -240,53 +234,9 @@ class Daemon:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
 
-    async def _heartbeat(self) -> None:
-        """How late the loop is."""
-        loop, worst = asyncio.get_running_loop(), Worst(LAG_WINDOW_S)
-        while True:
-            due = loop.time() + HEARTBEAT_S
-            await asyncio.sleep(HEARTBEAT_S)
-            self.metrics.loop_lag.set(worst.add(max(0.0, loop.time() - due)))
-
-    async def _watch_memory(self) -> None:
-        """What daemon and worker take of it: in time to do something about it."""
-        clock, watch = asyncio.get_running_loop().time, MemoryWatch(limit_bytes())
-        tidy_at = clock() + TIDY_EVERY_S
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            if clock() > tidy_at:
-                tidy_at = clock() + TIDY_EVERY_S
-                allocator.release_memory()
-            used = resident_bytes(os.getpid()) + self.service.worker_memory()
-            step = watch.check(clock(), used)
-            if step is not None:
-                log.warning("memory: %d of %d MB in use: %s", used / 1e6, watch.limit / 1e6, step.action)
-                self._relieve_memory(step)
-            self.memory.update(watch.step)
-            held = {view for view in VIEWS if self.memory.sheds(view)}
-            for stream in self.streams.values():
-                stream.hold_recordings(held)
-
-    def _relieve_memory(self, step: Step) -> None:
-        if step is Step.RECYCLE_WORKER:
-            self.service.recycle()
-        elif step is Step.RESTART:
-            self.exhausted = True
-            self.stop()
-
-    async def _keep_recordings(self) -> None:
-        """How full their disk is, and which the rules do not keep: looked at in threads, which a dead disk may hold."""
-        rules = self.config.recording
-        if rules.directory is None:
-            return
-        self.metrics.disk_min_free.set(1e9 * rules.min_free_gb)
-        watch, retention = DiskWatch(rules.directory), start_retention(rules)
-        try:
-            while True:
-                self.metrics.disk_free.set(watch.free_bytes)
-                await asyncio.sleep(LOOK_EVERY_S)
-        finally:
-            await asyncio.gather(*(each.stop() for each in (watch, retention) if each is not None))
+    def _exhaust(self) -> None:
+        self.exhausted = True
+        self.stop()
 
     async def _reloads(self) -> None:
         """On SIGHUP reads the configuration again and applies the difference. A bad one changes nothing."""

@@ -23,6 +23,7 @@ ELSEWHERE = {
     "integration/test_embedded.py": "depth/models/embedded depth/models/layers",
     "integration/test_fleet.py": "streams/fleet",
     "integration/test_ice.py": "sinks/webrtc/probe",
+    "integration/test_memory_relief.py": "upkeep",
     "integration/test_midas_small.py": "depth/models/export depth/models/midas_small depth/models/weights",
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
     "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi sources/rotation",

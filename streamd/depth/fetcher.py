@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 BACKOFF = Backoff(first_s=60.0, factor=2.0, cap_s=3600.0)
 
 
-class Fetcher:
+class ModelFetcher:
     """One thread, from ``start`` until the weights are here or ``stop`` is set."""
 
     def __init__(

@@ -17,7 +17,17 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from streamd.concurrency import threads
-from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, PREPARING, READY, Reply, Request, Slots, WorkerJob
+from streamd.depth.protocol import (
+    DONE,
+    FAILED,
+    MESSAGE_BYTES,
+    PREPARING,
+    READY,
+    InferenceRequest,
+    Reply,
+    Slots,
+    WorkerJob,
+)
 from streamd.errors import InferenceFailed
 from streamd.media.frames import FloatImage
 from streamd.states import WorkerEnd
@@ -134,7 +144,7 @@ class WorkerProcess:
         return resident_bytes(self.pid)
 
     def submit(self, planes: FloatImage, *, live: bool = True) -> Future[FloatImage]:
-        """(3, h, w) float32 in, (h, w) float32 out. Waits for a free slot. ``live``: see ``Request``."""
+        """(3, h, w) float32 in, (h, w) float32 out. Waits for a free slot. ``live``: see ``InferenceRequest``."""
         _, height, width = planes.shape
         slot = self._take_slot()
         pending = _Pending((height, width), time.monotonic() + self._deadline_s, Future())
@@ -146,7 +156,7 @@ class WorkerProcess:
                 return pending.future
             self._pending[slot] = pending
         try:
-            self._child.channel.send(Request(slot, height, width, live).pack())
+            self._child.channel.send(InferenceRequest(slot, height, width, live).pack())
         except OSError:
             pass  # it died or hangs: the reader notices and fails the future
         return pending.future

@@ -47,7 +47,7 @@ class WorkerJob:
         return cls(**json.loads(text))
 
 
-class Request(NamedTuple):
+class InferenceRequest(NamedTuple):
     slot: int
     height: int
     width: int
@@ -58,7 +58,7 @@ class Request(NamedTuple):
         return _REQUEST.pack(*self)
 
     @classmethod
-    def unpack(cls, message: bytes) -> Request:
+    def unpack(cls, message: bytes) -> InferenceRequest:
         return cls(*_REQUEST.unpack(message))
 
 

@@ -11,7 +11,7 @@ from streamd.config.sections import ModelConfig
 from streamd.depth.current import Current, ServiceStatus
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.store import ModelStore
-from streamd.depth.supervisor import RESTART_BACKOFF, ServiceEvents, Supervisor
+from streamd.depth.supervisor import RESTART_BACKOFF, ServiceEvents, WorkerSupervisor
 from streamd.errors import InferenceFailed
 from streamd.media.frames import FloatImage
 from streamd.states import ModelState, WorkerEnd
@@ -44,7 +44,7 @@ class DepthService:
         self._current = Current()
         self.turns = Turns(parallel + 1)
         """Of live streams: one more than run side by side, so that the next input is ready when one ends."""
-        self._supervisor = Supervisor(
+        self._supervisor = WorkerSupervisor(
             config,
             store,
             self._current,

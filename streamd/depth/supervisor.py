@@ -15,7 +15,7 @@ from streamd.config.sections import ModelConfig
 from streamd.depth.current import Current
 from streamd.depth.demand import Demand
 from streamd.depth.estimator import ModelInfo
-from streamd.depth.fetcher import Fetcher
+from streamd.depth.fetcher import ModelFetcher
 from streamd.depth.launcher import Launcher, Serving
 from streamd.depth.models import ModelSpec, find_model
 from streamd.depth.store import ModelStore
@@ -40,7 +40,7 @@ class ServiceEvents:
     def worker_lost(self, failure: InferenceFailed) -> None: ...
 
 
-class Supervisor:
+class WorkerSupervisor:
     """One thread, from ``start`` to ``close``. It alone starts workers."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Supervisor:
         self._min_parallel = parallel
         self.demand = Demand(max_parallel, self._wake.set)
         self._launcher = Launcher(config, store, self._stop, parallel=parallel, slots=slots)
-        self._fetcher = Fetcher(
+        self._fetcher = ModelFetcher(
             store,
             find_model(config.name),
             config.fallback,

@@ -15,7 +15,17 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
-from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, PREPARING, READY, Reply, Request, Slots, WorkerJob
+from streamd.depth.protocol import (
+    DONE,
+    FAILED,
+    MESSAGE_BYTES,
+    PREPARING,
+    READY,
+    InferenceRequest,
+    Reply,
+    Slots,
+    WorkerJob,
+)
 from streamd.media.frames import FloatImage
 
 Done = Callable[[str | None], None]
@@ -50,7 +60,7 @@ def serve(channel: socket.socket, slots: Slots, runtime: Runtime) -> None:
         reply(FAILED if problem else DONE, slot, problem or "")
 
     while message := _next(channel):
-        slot, height, width, live = Request.unpack(message)
+        slot, height, width, live = InferenceRequest.unpack(message)
         if not runtime.is_compiled(height, width, live=live):
             reply(PREPARING, slot)
         try:

@@ -60,9 +60,9 @@ def _references(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def _tls(config: Config) -> Iterator[Missing]:
-    from streamd.web.tls import tls_of
+    from streamd.web.tls import load_tls
 
     try:
-        tls_of(config.server)
+        load_tls(config.server)
     except ConfigError as error:
         yield from (Missing(problem, only_here=False) for problem in error.problems)

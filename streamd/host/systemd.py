@@ -73,7 +73,7 @@ def watchdog_s(environment: Mapping[str, str] = os.environ) -> float | None:
     return interval_s if is_ours and interval_s > 0 else None
 
 
-class StreamStatus(Protocol):
+class StreamReport(Protocol):
     """What is of interest here of a stream at one moment."""
 
     @property
@@ -97,7 +97,7 @@ class StreamStatus(Protocol):
 class DaemonStatus:
     """The daemon at one moment."""
 
-    streams: Sequence[StreamStatus]
+    streams: Sequence[StreamReport]
     stuck: bool
     """Streams get pictures, none publishes any, and starting them anew has not helped."""
     model_state: ModelState

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from streamd.errors import UsageError
-from streamd.installer.install import Choice, Installer
+from streamd.installer.install import Installer, Options
 from streamd.installer.machine import Machine
 from streamd.installer.status import status
 from streamd.installer.uninstall import uninstall
@@ -32,8 +32,8 @@ def act(options: argparse.Namespace) -> None:
     machine = Machine(options.root.resolve(), options.prefix)
     if not options.prefix.is_absolute():
         raise UsageError(f"--prefix {options.prefix}: not an absolute path")
-    choice = Choice(options.python, options.environment, options.torch_index)
-    if options.rollback and (options.action != "install" or choice != Choice()):
+    choice = Options(options.python, options.environment, options.torch_index)
+    if options.rollback and (options.action != "install" or choice != Options()):
         raise UsageError("--rollback goes with no other choice, and with install only")
     machine.require(root_user=options.action != "status")
     if options.action == "status":

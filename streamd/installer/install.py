@@ -20,7 +20,7 @@ from streamd.installer.versions import Version, Versions
 
 
 @dataclass(frozen=True)
-class Choice:
+class Options:
     """What to install, by the options of the command line."""
 
     python: Path | None = None
@@ -37,7 +37,7 @@ class Installer:
         self._versions = Versions(machine, self.manifest)
         self._service = Service(machine)
 
-    def install(self, choice: Choice) -> None:
+    def install(self, choice: Options) -> None:
         """Raises StreamdError, ConfigError for a bad configuration."""
         self._prepare()
         version = self._version(choice)
@@ -71,7 +71,7 @@ class Installer:
 
     # -- the version
 
-    def _version(self, choice: Choice) -> Version:
+    def _version(self, choice: Options) -> Version:
         """One that is there, when it is of this code and this lock and works; else a new one."""
         if choice.environment is not None:
             return self._given(choice.environment)

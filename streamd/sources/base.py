@@ -106,12 +106,12 @@ class Source(ABC):
                 yield container
         except (av.error.FFmpegError, OSError, ValueError) as error:
             elapsed_s = time.monotonic() - started
-            described = self.described(error, opening=opening, elapsed_s=elapsed_s)
+            described = self.explain(error, opening=opening, elapsed_s=elapsed_s)
             if isinstance(error, av.error.FFmpegError):
                 error.args = error.args[:2]  # the third is the URL with its password
             raise described from error
 
-    def described(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
+    def explain(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
         """What a native error means here."""
         patience_s = min(OPEN_TIMEOUT_S, self.config.read_timeout_s)
         return source_error(self.name, error, opening=opening, elapsed_s=elapsed_s, patience_s=patience_s)

@@ -27,7 +27,7 @@ class Network(StrEnum):
     """Multicast, broadcast, reserved: no server has such an address."""
 
 
-def network(text: str) -> Network:
+def network_of(text: str) -> Network:
     """Of an address as the resolver gives it. One in which an IPv4 address is embedded counts as that."""
     address = _unwrapped(ipaddress.ip_address(text))
     if address.is_loopback or address.is_unspecified:  # 0.0.0.0 is this machine too
@@ -72,13 +72,13 @@ class Destinations:
     def permit(self, ip: str, port: int) -> None:
         """Raises SourceRejected: loopback only at the configured port, link-local only itself, a private network only
         from a private or link-local address, and all that is public."""
-        own, kind = ip in self._own, network(ip)
+        own, kind = ip in self._own, network_of(ip)
         if kind is Network.LOOPBACK:
             permitted = own and port == self._port
         elif kind is Network.LINK_LOCAL:
             permitted = own
         elif kind is Network.PRIVATE:
-            permitted = own or any(network(each) in (Network.PRIVATE, Network.LINK_LOCAL) for each in self._own)
+            permitted = own or any(network_of(each) in (Network.PRIVATE, Network.LINK_LOCAL) for each in self._own)
         else:
             permitted = kind is Network.PUBLIC
         if not permitted:

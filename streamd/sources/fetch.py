@@ -41,7 +41,7 @@ class _Dialled(http.client.HTTPConnection):
         self.sock = connection  # has all that http.client uses of a socket
 
 
-class Fetcher:
+class HttpClient:
     """Requests on behalf of one source. One thread's."""
 
     def __init__(
@@ -70,7 +70,7 @@ class Fetcher:
         """A picture came, or the opening is done: the next has its own budget."""
         self.budget.renew(self._silence_s + GRACE_S)
 
-    def get(self, url: str, first_byte: int | None = 0, end_byte: int | None = None) -> Answer:
+    def get(self, url: str, first_byte: int | None = 0, end_byte: int | None = None) -> Body:
         """The whole answer, or bytes ``first_byte`` to before ``end_byte``, after redirects and logging in.
 
         Raises SourceError and, for what went wrong on the way, OSError and HTTPException.
@@ -80,7 +80,7 @@ class Fetcher:
             response, connection = self._ask(address, first_byte, end_byte)
             location = response.getheader("Location")
             if response.status not in _REDIRECTS or not location:
-                return Answer(self, address, response, connection, first_byte or 0)
+                return Body(self, address, response, connection, first_byte or 0)
             connection.hang_up()
             url = urljoin(address.url(), location)
         raise SourceUnreachable(self.name, "redirects without end")
@@ -158,12 +158,12 @@ class Text(io.BytesIO):
         return text.count(b"\n") * len(self.name) + variants * VARIANT_BYTES
 
 
-class Answer:
+class Body:
     """A body as PyAV reads a file. Seeking asks again, from there on, at the next read."""
 
     def __init__(
         self,
-        fetcher: Fetcher,
+        fetcher: HttpClient,
         address: SourceAddress,
         response: http.client.HTTPResponse,
         connection: Connection,

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 BLOCK_BYTES = 16
 
 
-class Readable(Protocol):
+class ClosableFile(Protocol):
     def read(self, size: int) -> bytes: ...
 
     def close(self) -> None: ...
@@ -20,7 +20,7 @@ class Readable(Protocol):
 class Decrypted:
     """What is in ``encrypted``, as it is read. The last block is padding, in part or all (PKCS #7)."""
 
-    def __init__(self, encrypted: Readable, key: str, iv: str) -> None:
+    def __init__(self, encrypted: ClosableFile, key: str, iv: str) -> None:
         """Both in hexadecimal. Raises ValueError, whose text shows neither."""
         self._encrypted = encrypted
         self._decryptor = Cipher(AES(_block(key, "key")), CBC(_block(iv, "IV"))).decryptor()

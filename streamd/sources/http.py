@@ -17,7 +17,7 @@ from streamd.config.sections import StreamConfig
 from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
 from streamd.sources import base
 from streamd.sources.connection import Interrupted
-from streamd.sources.fetch import Answer, Fetcher, Text
+from streamd.sources.fetch import Body, HttpClient, Text
 from streamd.sources.file import Pace
 from streamd.sources.formats import MEDIA_FORMATS
 from streamd.sources.hls_key import Decrypted
@@ -39,7 +39,7 @@ _OPTIONS = {
 }
 _HLS_OPTIONS = {"http_persistent": "0", "http_multiple": "0"}
 """FFmpeg asserts that connections to be used again are its own."""
-Opened = Answer | Decrypted | io.BytesIO
+Opened = Body | Decrypted | io.BytesIO
 log = logging.getLogger(__name__)
 
 
@@ -75,12 +75,12 @@ class HttpSource(NetworkSource):
             raise SourceEnded(self.name, "stopped sending")
 
     @contextmanager
-    def _answer(self) -> Iterator[tuple[Fetcher, Answer | Text, str | None]]:
+    def _answer(self) -> Iterator[tuple[HttpClient, Body | Text, str | None]]:
         """What the address gives, with FFmpeg's name of its format; None: FFmpeg finds out."""
         started = time.monotonic()
         deadline_s = started + base.OPEN_TIMEOUT_S
         login = self.credentials()
-        fetcher = Fetcher(self.address, self.name, login, self.stop, self.config.read_timeout_s, deadline_s)
+        fetcher = HttpClient(self.address, self.name, login, self.stop, self.config.read_timeout_s, deadline_s)
         with ExitStack() as stack:
             try:
                 answer = stack.enter_context(closing(fetcher.get(self.address.url())))
@@ -88,10 +88,10 @@ class HttpSource(NetworkSource):
                 format = _playlist_format(answer) or _FORMATS.get(answer.content_type)
                 file = answer.text() if format in _PLAYLISTS else answer
             except (OSError, ValueError, http.client.HTTPException) as error:
-                raise self.described(error, opening=True, elapsed_s=time.monotonic() - started) from None
+                raise self.explain(error, opening=True, elapsed_s=time.monotonic() - started) from None
             yield fetcher, file, format
 
-    def _check_status(self, answer: Answer) -> None:
+    def _check_status(self, answer: Body) -> None:
         if answer.status in (401, 403):
             raise SourceRejected(self.name, base.ACCESS_REFUSED)
         if answer.status in (404, 410):
@@ -99,7 +99,7 @@ class HttpSource(NetworkSource):
         if answer.status not in (200, 206):
             raise SourceUnreachable(self.name, f"the server answers {answer.status}")
 
-    def _open_listed(self, fetcher: Fetcher, url: str, options: Mapping[str, str]) -> Opened:
+    def _open_listed(self, fetcher: HttpClient, url: str, options: Mapping[str, str]) -> Opened:
         """What a playlist names. One that cannot be had is empty, and FFmpeg goes on with the next.
 
         Called by FFmpeg. Raises SourceError for what a camera may not name or send.
@@ -123,7 +123,7 @@ class HttpSource(NetworkSource):
             self._refusal = SourceUnsupported(self.name, "has a playlist that cannot be read")
         raise self._refusal
 
-    def _opened_listed(self, fetcher: Fetcher, url: str, options: Mapping[str, str], on_error: ExitStack) -> Opened:
+    def _opened_listed(self, fetcher: HttpClient, url: str, options: Mapping[str, str], on_error: ExitStack) -> Opened:
         is_encrypted = url.startswith(("crypto+", "crypto:"))
         first, end = options.get("offset"), options.get("end_offset")
         answer = fetcher.get(url[7:] if is_encrypted else url, int(first) if first else None, int(end) if end else None)
@@ -140,15 +140,15 @@ class HttpSource(NetworkSource):
         with closing(answer):
             return answer.text()
 
-    def described(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
+    def explain(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
         if isinstance(error, http.client.HTTPException):
             return SourceUnreachable(self.name, "does not answer as HTTP does")
         if not opening and self._failure is not None and isinstance(error, av.error.FFmpegError):
             return SourceEnded(self.name, "stopped sending")
-        return super().described(error, opening=opening, elapsed_s=elapsed_s)
+        return super().explain(error, opening=opening, elapsed_s=elapsed_s)
 
 
-def _playlist_format(answer: Answer) -> str | None:
+def _playlist_format(answer: Body) -> str | None:
     """FFmpeg's name for what begins as a playlist does; None: it is none."""
     head = answer.peek().lstrip(b"\xef\xbb\xbf\r\n\t ")
     if head.startswith(b"#EXTM3U"):

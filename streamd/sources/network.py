@@ -84,7 +84,7 @@ class RtspSource(NetworkSource):
         try:
             relay = RtspRelay(self.address, self.name, login, silence_s, self.stop)
         except (OSError, UnicodeError) as error:
-            raise self.described(error, opening=True, elapsed_s=time.monotonic() - started) from None
+            raise self.explain(error, opening=True, elapsed_s=time.monotonic() - started) from None
         with relay:
             try:
                 yield relay
@@ -136,10 +136,10 @@ class PushedSource(NetworkSource):
             options["timeout"] = silence_us  # of RTMP it means: listen
         return options
 
-    def described(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
+    def explain(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
         if isinstance(error, av.error.ProtocolNotFoundError):
             return SourceUnsupported(self.name, f"{self.address.scheme}:// is missing in PyAV's FFmpeg")
-        return super().described(error, opening=opening, elapsed_s=elapsed_s)
+        return super().explain(error, opening=opening, elapsed_s=elapsed_s)
 
     def await_return(self, delay_s: float) -> None:
         """UDP has no connection to try: waits for the whole time."""

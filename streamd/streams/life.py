@@ -44,7 +44,7 @@ class Life:
         self._recorders = recorders
         self._settings_taken = Pulse()
         self._deadline = Deadline(END_S)
-        self._lookers = 0
+        self._wakers = 0
         self._run: Run | None = None
         self._faults = Faults(parts.backoff)
         self._healthy_s = 0.0
@@ -63,14 +63,14 @@ class Life:
         return self._faults.hopeless
 
     @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Keeps it running: for those who have no seat at a hub."""
-        self._lookers += 1
+    def keep_awake(self) -> Iterator[None]:
+        """Keeps it running: for those who do not subscribe to a hub."""
+        self._wakers += 1
         self._parts.attention.set()
         try:
             yield
         finally:
-            self._lookers -= 1
+            self._wakers -= 1
             self._parts.attention.set()
 
     def reconfigure(self, config: StreamConfig) -> None:
@@ -129,7 +129,7 @@ class Life:
 
     def _is_wanted(self) -> bool:
         """One that is to be recorded is, also while the disk does not let it be."""
-        is_watched = self._lookers > 0 or self._parts.hubs.watched
+        is_watched = self._wakers > 0 or self._parts.hubs.watched
         return self.config.mode == "always" or is_watched or bool(self._recorders.wanted)
 
     async def _take_settings(self) -> None:

@@ -48,9 +48,9 @@ class Recorders:
             }
 
     @property
-    def seats(self) -> int:
-        """How many recorders sit at a hub."""
-        return sum(recording.has_seat for recording in self._recordings.values())
+    def subscriptions(self) -> int:
+        """How many recorders subscribe to a hub."""
+        return sum(recording.subscribed for recording in self._recordings.values())
 
     @property
     def wanted(self) -> list[View]:
@@ -129,7 +129,7 @@ class Recording:
         return self.wanted and self.error is None
 
     @property
-    def has_seat(self) -> bool:
+    def subscribed(self) -> bool:
         return self._recorder is not None and not self._recorder.closed
 
     def start(self) -> None:

@@ -17,7 +17,7 @@ from streamd.streams.pipeline import Pipeline
 from streamd.streams.publisher import Publisher
 from streamd.streams.recovery import Abandoned, Liveness
 from streamd.streams.state import StateMachine
-from streamd.streams.supervisor import Sources, Supervisor
+from streamd.streams.supervisor import Sources, SourceSupervisor
 from streamd.telemetry.metrics import StreamMetrics
 
 CHECK_EVERY_S = 1.0
@@ -80,6 +80,17 @@ class Run:
             every=every,
             on_first_frame=events.on_first_frame,
         )
+        self._supervisor = SourceSupervisor(
+            parts.name,
+            config,
+            self._pipeline,
+            service=parts.service,
+            metrics=parts.metrics,
+            clock=parts.clock,
+            states=parts.states,
+            sources=parts.sources,
+            backoff=parts.backoff,
+        )
 
     @property
     def publisher(self) -> Publisher:
@@ -99,32 +110,17 @@ class Run:
     async def play(self) -> None:
         """After ``start``. Returns when it is over or unwanted, and has ended. Raises what broke it."""
         began = time.monotonic()
-        supervisor = self._supervisor()
-        supervising = asyncio.create_task(supervisor.run(), name=f"source-{self._parts.name}")
+        supervising = asyncio.create_task(self._supervisor.run(), name=f"source-{self._parts.name}")
         supervising.add_done_callback(lambda _: self._parts.attention.set())
         try:
             with self._parts.service.leased(live=True):
                 await self._until_unwanted(supervising)
         finally:
-            supervisor.stop()
+            self._supervisor.stop()
             failures = await self._end(supervising)
             self.healthy_s = max(0.0, (self.publisher.fps.newest or began) - began)
         for failure in failures:
             raise failure
-
-    def _supervisor(self) -> Supervisor:
-        parts = self._parts
-        return Supervisor(
-            parts.name,
-            self._config,
-            self._pipeline,
-            service=parts.service,
-            metrics=parts.metrics,
-            clock=parts.clock,
-            states=parts.states,
-            sources=parts.sources,
-            backoff=parts.backoff,
-        )
 
     async def _until_unwanted(self, supervising: asyncio.Task[None]) -> None:
         """Returns ``linger_s`` after the last one left, or when it cannot go on like this. Raises StreamStuck."""

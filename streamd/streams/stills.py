@@ -26,7 +26,7 @@ NICENESS = 5
 """Video and its network come first where there is too little processor."""
 
 
-class Request(NamedTuple):
+class StillRequest(NamedTuple):
     """Equal requests share a still."""
 
     stream: Stream
@@ -37,7 +37,7 @@ class Request(NamedTuple):
 class _Job:
     """Makes one still for all who asked for the same before it began."""
 
-    def __init__(self, request: Request, fallback: NormalisedFrame, scaler: Scaler) -> None:
+    def __init__(self, request: StillRequest, fallback: NormalisedFrame, scaler: Scaler) -> None:
         """``fallback`` is used when the stream has stopped meanwhile."""
         self.future: Future[memoryview] = Future()
         self._request = request
@@ -70,17 +70,17 @@ class Stills:
         )
         self._scaler = Scaler()
         """Used in the executor's thread only."""
-        self._jobs: WeakValueDictionary[Request, _Job] = WeakValueDictionary()
+        self._jobs: WeakValueDictionary[StillRequest, _Job] = WeakValueDictionary()
         """Gone with the last who waits."""
 
     async def make(self, stream: Stream, view: View, format: PictureFormat) -> memoryview:
         """The bytes of a file: the newest frame in the camera's full size. A stream on demand wakes for it.
         Raises Busy, and PictureError when there is no frame or the format cannot hold it."""
-        with stream.looking():
-            job = self._job(Request(stream, view, format), await stream.frame())
+        with stream.keep_awake():
+            job = self._job(StillRequest(stream, view, format), await stream.frame())
             return await asyncio.shield(asyncio.wrap_future(job.future))
 
-    def _job(self, request: Request, newest: NormalisedFrame) -> _Job:
+    def _job(self, request: StillRequest, newest: NormalisedFrame) -> _Job:
         job = self._jobs.get(request)
         if job is None or not job.serves(newest):
             job = _Job(request, newest, self._scaler)

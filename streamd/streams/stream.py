@@ -111,7 +111,7 @@ class Stream:
             skipped=dict(self.metrics.skips),
             latency_p50_ms=p50_ms,
             latency_p95_ms=p95_ms,
-            viewers=self._hubs.subscribers - self._recorders.seats,
+            viewers=self._hubs.subscribers - self._recorders.subscriptions,
             recording_wanted=tuple(self._recorders.wanted),
             recording_active=tuple(self._recorders.active),
             recording_error=self._recorders.error,
@@ -130,7 +130,7 @@ class Stream:
         return publisher.newest if publisher is not None else None
 
     async def frame(self) -> NormalisedFrame:
-        """The newest, once a stream on demand is awake: for those who are ``looking``.
+        """The newest, once a stream on demand is awake: for whoever does ``keep_awake``.
         Raises PictureError when there is none."""
         while self.config.mode == "on_demand" and self.state in (StreamState.IDLE, StreamState.STARTING):
             await self._states.entered.wait()
@@ -139,9 +139,9 @@ class Stream:
             raise PictureError("the stream has stopped" if self._life.stopping else "no frame yet")
         return newest
 
-    def looking(self) -> AbstractContextManager[None]:
-        """Keeps it running: for those who have no seat at a hub."""
-        return self._life.looking()
+    def keep_awake(self) -> AbstractContextManager[None]:
+        """Keeps it running: for those who do not subscribe to a hub."""
+        return self._life.keep_awake()
 
     def start_recording(self, views: Iterable[View] = ()) -> None:
         """Views that are recorded already go on; none named: those of its settings. Does nothing

@@ -41,7 +41,7 @@ class Sources:
         return self._open_source(config, threading.Event(), 1).live
 
 
-class Supervisor:
+class SourceSupervisor:
     """Of one pipeline. Lives on the event loop."""
 
     def __init__(

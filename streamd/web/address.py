@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 
-def network(address: str | None) -> str:
+def client_network(address: str | None) -> str:
     """An address of IPv4, or the /64 of one of IPv6, whose owner has all of it. A socket file has no address."""
     try:
         known = ipaddress.ip_address((address or "").partition("%")[0])

@@ -21,7 +21,7 @@ from typing import Any
 from aiohttp import web
 
 from streamd.config.sections import is_loopback
-from streamd.web.address import network
+from streamd.web.address import client_network
 from streamd.web.errors import RETRY_AFTER_S
 from streamd.web.tls import Tls
 
@@ -71,7 +71,7 @@ class Places:
 
     def take(self, address: str) -> Callable[[], None] | None:
         """What gives the place back, once however often it is called; None when there is none for this address."""
-        here, owner = is_loopback(address), network(address)
+        here, owner = is_loopback(address), client_network(address)
         left = self._maximum - self.taken - (0 if here else self._reserved)
         if left <= 0 or (not here and self._taken[owner] >= self._share):
             return None

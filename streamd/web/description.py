@@ -9,7 +9,7 @@ from streamd.config.sections import VIEWS, StreamConfig
 from streamd.streams.status import StreamStatus
 
 
-def described(status: StreamStatus) -> dict[str, Any]:
+def describe_stream(status: StreamStatus) -> dict[str, Any]:
     """As ``GET /api/v1/streams/NAME`` answers. ``wanted`` is there while it differs from ``settings``."""
     width, height = status.size or (None, None)
     json = {
@@ -33,11 +33,11 @@ def described(status: StreamStatus) -> dict[str, Any]:
         "flicker": status.flicker,
         "overlay_alpha": status.settings.overlay_alpha,
         "views": list(VIEWS),
-        "settings": described_settings(status.settings),
+        "settings": describe_settings(status.settings),
     }
-    return json if status.is_in_force else json | {"wanted": described_settings(status.wanted)}
+    return json if status.is_in_force else json | {"wanted": describe_settings(status.wanted)}
 
 
-def described_settings(config: StreamConfig) -> dict[str, Any]:
+def describe_settings(config: StreamConfig) -> dict[str, Any]:
     """Every key, passwords as ***."""
     return config.model_dump(mode="json") | {"source": redact_source(config.source)}

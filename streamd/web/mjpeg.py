@@ -127,7 +127,7 @@ class Feed:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            with self._stream.looking():
+            with self._stream.keep_awake():
                 while self._stream.state != StreamState.STOPPING:
                     began = loop.time()
                     await self._update()

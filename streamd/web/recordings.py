@@ -18,7 +18,7 @@ from streamd.config.sections import View
 from streamd.sinks.recording.library import BeingWritten, Library, OpenFile, Segment
 from streamd.sinks.recording.names import SegmentName, position
 from streamd.web.context import CONTEXT
-from streamd.web.description import described
+from streamd.web.description import describe_stream
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, Header, Text, Whole, shortened
 from streamd.web.ranges import Part, parse_range
@@ -66,7 +66,7 @@ async def start(request: web.Request) -> web.Response:
     if stream.state in NOT_RUNNING:
         raise Refusal(409, "not_running", f"stream {stream.name} is not running: {stream.state}")
     stream.start_recording(views)
-    return web.json_response(described(stream.status))
+    return web.json_response(describe_stream(stream.status))
 
 
 async def stop(request: web.Request) -> web.Response:
@@ -75,7 +75,7 @@ async def stop(request: web.Request) -> web.Response:
     views = _views(await json_object(request, HINT))
     views += [VIEW.parse(view) for view in request.query.getall("view", [])]
     await stream.stop_recording(views)
-    return web.json_response(described(stream.status))
+    return web.json_response(describe_stream(stream.status))
 
 
 def _views(body: dict[str, Any]) -> list[View]:

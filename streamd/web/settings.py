@@ -12,7 +12,7 @@ from streamd.errors import ConfigError, Problem
 from streamd.sources import MediaDirectories, permitted
 from streamd.sources.media_directories import NO_MEDIA
 
-HIDDEN = ("://***@", "=***")
+REDACTED = ("://***@", "=***")
 """What redaction makes of a password, and no password is."""
 
 
@@ -39,7 +39,7 @@ def merged(
 def _with_password(name: str, wanted: StreamConfig | None, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """A source sent back as GET shows it, with its password hidden, keeps the password that is there."""
     source = settings.get("source")
-    if not isinstance(source, str) or not any(hidden in source for hidden in HIDDEN):
+    if not isinstance(source, str) or not any(mark in source for mark in REDACTED):
         return settings
     if wanted is not None and source in (wanted.source, redact_source(wanted.source)):
         return {**settings, "source": wanted.source}

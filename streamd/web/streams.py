@@ -16,7 +16,7 @@ from streamd.sources import MediaDirectories
 from streamd.streams.fleet import Settings
 from streamd.web import settings
 from streamd.web.context import CONTEXT, WebContext
-from streamd.web.description import described
+from streamd.web.description import describe_stream
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, picture_format
 from streamd.web.pictures import send_picture
@@ -41,14 +41,14 @@ def describe(context: WebContext) -> dict[str, Any]:
     """All streams, now."""
     return {
         "time": time.time(),
-        "streams": [described(stream.status) for stream in context.streams.values()],
+        "streams": [describe_stream(stream.status) for stream in context.streams.values()],
         "model": _model(context),
         "version": __version__,
     }
 
 
 async def show_stream(request: web.Request) -> web.Response:
-    return web.json_response(described(find_stream(request).status) | {"model": _model(request.app[CONTEXT])})
+    return web.json_response(describe_stream(find_stream(request).status) | {"model": _model(request.app[CONTEXT])})
 
 
 async def put_stream(request: web.Request) -> web.Response:
@@ -81,7 +81,7 @@ async def _change(request: web.Request, make: Settings) -> web.Response:
             await stream.settings_in_force()
     status = stream.status
     code = 202 if not status.is_in_force else 201 if created else 200
-    return web.json_response(described(status), status=code)
+    return web.json_response(describe_stream(status), status=code)
 
 
 async def delete_stream(request: web.Request) -> web.Response:
@@ -91,7 +91,7 @@ async def delete_stream(request: web.Request) -> web.Response:
         await request.app[CONTEXT].streams.remove(stream.name)
     except KeyError:  # another request was faster
         raise unknown_stream(stream.name) from None
-    return web.json_response(described(stream.status))
+    return web.json_response(describe_stream(stream.status))
 
 
 async def snapshot(request: web.Request) -> web.StreamResponse:

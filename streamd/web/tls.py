@@ -25,7 +25,7 @@ class Tls:
         self.context = await threads.call("certificate", partial(_load, *self._files))
 
 
-def tls_of(config: ServerConfig) -> Tls | None:
+def load_tls(config: ServerConfig) -> Tls | None:
     """None: plain HTTP. Raises ConfigError."""
     if config.tls_certificate is None or config.tls_key is None:
         return None

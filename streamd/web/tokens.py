@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 
-from streamd.web.address import network
+from streamd.web.address import client_network
 
 SESSION_S = 7 * 24 * 3600.0
 """A session ends when it was not used for this long."""
@@ -106,12 +106,12 @@ class Failures:
 
     def wait_s(self, address: str | None) -> float:
         """How long until this address may try again; 0: now."""
-        over_s = self._full_until.get(network(address), 0.0) - self._clock() - (FAILURES - 1) * FAILURE_S
+        over_s = self._full_until.get(client_network(address), 0.0) - self._clock() - (FAILURES - 1) * FAILURE_S
         return max(0.0, over_s)
 
     def note(self, address: str | None) -> None:
         """Another wrong guess."""
-        key, now = network(address), self._clock()
+        key, now = client_network(address), self._clock()
         self._full_until[key] = max(self._full_until.pop(key, now), now) + FAILURE_S
         while len(self._full_until) > MAX_ADDRESSES:
             self._full_until.popitem(last=False)

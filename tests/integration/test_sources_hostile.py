@@ -382,7 +382,7 @@ def test_a_wrong_password_is_tried_once(scheme: str) -> None:
 
 def test_a_login_is_given_to_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another port of the camera, which asks for it."""
-    monkeypatch.setattr("streamd.sources.destinations.network", lambda ip: Network.PUBLIC)
+    monkeypatch.setattr("streamd.sources.destinations.network_of", lambda ip: Network.PUBLIC)
     with ExitStack() as stack:
         other = stack.enter_context(serve(with_login(lambda request: send(request, b""), "Basic")))
         camera = stack.enter_context(serve(redirect(f"{other.url}/")))

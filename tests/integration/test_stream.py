@@ -42,7 +42,7 @@ from streamd.streams.publisher import Publisher
 from streamd.streams.stills import Stills
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
-from streamd.web.description import described
+from streamd.web.description import describe_stream
 from tests.support.clips import frames_of, number_in
 from tests.support.played import PlayedCamera, PlayedService
 from tests.support.waiting import scaled, timeout, wait_for
@@ -243,7 +243,7 @@ class TestStates:
                 bench.camera.end(SourceUnreachable(NAME, "not found"))
             await bench.until(lambda: bench.camera.opened > 5)
             assert bench.stream.state == "reconnecting"
-            assert described(bench.stream.status)["reason"] == "not found"
+            assert describe_stream(bench.stream.status)["reason"] == "not found"
             await bench.film_one()
             await bench.state("running")
 
@@ -253,7 +253,7 @@ class TestStates:
             await bench.state("failed")
             await asyncio.sleep(0.05)
             assert bench.camera.opened == 1
-            assert described(bench.stream.status)["reason"] == "is not a video that can be decoded"
+            assert describe_stream(bench.stream.status)["reason"] == "is not a video that can be decoded"
             assert not bench.stream.status.is_settled
 
     async def test_without_a_network_it_does_not_open_the_camera(self) -> None:
@@ -442,9 +442,9 @@ class TestFrames:
             bench.camera.film()
             await bench.until(lambda: bench.service.waiting)
             bench.camera.film(20)
-            await bench.until(lambda: described(bench.stream.status)["skipped"] == {"superseded": 19})
+            await bench.until(lambda: describe_stream(bench.stream.status)["skipped"] == {"superseded": 19})
             await bench.answer_two()
-            assert described(bench.stream.status)["skipped"] == {"superseded": 19}
+            assert describe_stream(bench.stream.status)["skipped"] == {"superseded": 19}
             assert bench.metric("streamd_frames_skipped_total", reason="superseded") == 19
 
     async def test_after_a_pause_the_newest_is_shown(self) -> None:
@@ -454,7 +454,7 @@ class TestFrames:
             bench.camera.film()
             await bench.until(lambda: bench.service.waiting)
             bench.camera.film(20)
-            await bench.until(lambda: described(bench.stream.status)["skipped"] == {"superseded": 19})
+            await bench.until(lambda: describe_stream(bench.stream.status)["skipped"] == {"superseded": 19})
             await bench.answer_two()
             got = await packets(seat, 2)
             seat.close()
@@ -469,10 +469,10 @@ class TestFrames:
             await bench.until(lambda: bench.metric("streamd_frames_captured_total") == 90)
 
             def accounted() -> float:
-                return bench.published + sum(described(bench.stream.status)["skipped"].values())
+                return bench.published + sum(describe_stream(bench.stream.status)["skipped"].values())
 
             await bench.until(lambda: accounted() == 90)
-            assert described(bench.stream.status)["skipped"]["error"] == 3
+            assert describe_stream(bench.stream.status)["skipped"]["error"] == 3
 
     async def test_every_frame_of_a_file_that_is_not_played_live(self) -> None:
         async with playing(live=False, realtime=False) as bench:
@@ -481,7 +481,7 @@ class TestFrames:
             bench.camera.end()
             got = await packets(seat, 60)
             await bench.state("ended")
-            assert described(bench.stream.status)["skipped"] == {}
+            assert describe_stream(bench.stream.status)["skipped"] == {}
             seat.close()
         assert [number_in(frame) for frame in decoded(got)] == list(range(60))
 
@@ -500,7 +500,7 @@ class TestFrames:
             bench.camera.film(20)
             await bench.until(lambda: bench.metric("streamd_frames_captured_total") == 20)
             await bench.until(lambda: bench.published == 1)
-            assert described(bench.stream.status)["skipped"] == {"max_fps": 19}
+            assert describe_stream(bench.stream.status)["skipped"] == {"max_fps": 19}
 
     async def test_each_view_has_its_hub_and_costs_nothing_unwatched(self) -> None:
         async with playing() as bench:
@@ -508,7 +508,7 @@ class TestFrames:
             await bench.film_one()
             sizes = {view: (await packets(seat, 1))[0].size for view, seat in seats.items()}
             assert sizes == {"depth": (192, 112), "rgbd": (384, 112)}
-            assert described(bench.stream.status)["viewers"] == 2
+            assert describe_stream(bench.stream.status)["viewers"] == 2
             for seat in seats.values():
                 seat.close()
             await bench.film_one()
@@ -536,10 +536,10 @@ class TestFrames:
 class TestDescription:
     async def test_is_json_without_secrets(self) -> None:
         async with playing() as bench:
-            empty = json.loads(json.dumps(described(bench.stream.status)))
+            empty = json.loads(json.dumps(describe_stream(bench.stream.status)))
             for _ in range(5):
                 await bench.film_one()
-            full = json.loads(json.dumps(described(bench.stream.status)))
+            full = json.loads(json.dumps(describe_stream(bench.stream.status)))
         assert empty["source"] == NAME
         assert (empty["width"], empty["latency_ms"], empty["fps_out"]) == (None, {"p50": None, "p95": None}, 0)
         assert (full["width"], full["height"], full["state"]) == (192, 112, "running")
@@ -595,7 +595,7 @@ class TestRecording:
         async with playing(recording=RecordingConfig(directory=tmp_path), record=("depth", "source")) as bench:
             for _ in range(10):
                 await bench.film_one()
-            description = described(bench.stream.status)
+            description = describe_stream(bench.stream.status)
             assert (description["recording"], description["viewers"]) == (True, 0)
         (depth,), (source,) = ([*(tmp_path / "porch").glob(f"*Z-{view}.mp4")] for view in ("depth", "source"))
         assert len(frames_of(depth)) == 10
@@ -608,12 +608,12 @@ class TestRecording:
         async with playing(recording=rules) as bench:
             seat = await watch(bench)
             await bench.film_one()
-            await bench.until(lambda: not described(bench.stream.status)["recording"])
+            await bench.until(lambda: not describe_stream(bench.stream.status)["recording"])
             await bench.film_one()
             assert len(await packets(seat, 2)) == 2
-            assert (bench.stream.state, described(bench.stream.status)["viewers"]) == ("running", 1)
+            assert (bench.stream.state, describe_stream(bench.stream.status)["viewers"]) == ("running", 1)
             seat.close()
-            assert described(bench.stream.status)["recording_views"] == ["depth"], "it is still wanted"
+            assert describe_stream(bench.stream.status)["recording_views"] == ["depth"], "it is still wanted"
         (line,) = [entry.getMessage() for entry in caplog.records if entry.levelname == "ERROR"]
         assert line.startswith(f"stream porch: {tmp_path}/porch: recording stopped: ")
 
@@ -626,7 +626,7 @@ class TestRecording:
         monkeypatch.setattr(recorder.Recorder, "_write", fail)
         async with playing(recording=RecordingConfig(directory=tmp_path)) as bench:
             await bench.film_one()
-            await bench.until(lambda: not described(bench.stream.status)["recording"])
+            await bench.until(lambda: not describe_stream(bench.stream.status)["recording"])
             await bench.film_one()
             assert bench.stream.state == "running"
 

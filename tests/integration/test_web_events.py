@@ -15,7 +15,7 @@ import pytest
 from streamd.config.sections import StreamConfig
 from streamd.streams.status import StreamStatus
 from streamd.web import events, streams
-from streamd.web.description import described
+from streamd.web.description import describe_stream
 from streamd.web.events import BROADCASTER, EventQueue
 from tests.integration.web_site import Site, served
 from tests.support.waiting import timeout
@@ -102,9 +102,9 @@ async def test_statistics_are_reckoned_once_for_all(site: Site, monkeypatch: pyt
     def counted(status: StreamStatus) -> dict[str, Any]:
         nonlocal count
         count += 1
-        return described(status)
+        return describe_stream(status)
 
-    monkeypatch.setattr(streams, "described", counted)
+    monkeypatch.setattr(streams, "describe_stream", counted)
     monkeypatch.setattr(events, "STATISTICS_S", 0.2)
     began = time.monotonic()
     async with listening(site) as one, listening(site) as other, listening(site) as third:

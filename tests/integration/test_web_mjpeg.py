@@ -78,7 +78,7 @@ async def site() -> AsyncIterator[Site]:
 async def gone(site: Site) -> None:
     """Nobody is there, and nothing is left of it."""
     feeds = site.app[FEEDS]
-    await site.until(lambda: feeds.clients == 0 and not feeds._feeds and site.stream()._life._lookers == 0)
+    await site.until(lambda: feeds.clients == 0 and not feeds._feeds and site.stream()._life._wakers == 0)
 
 
 async def test_pictures_of_the_view(site: Site) -> None:
@@ -194,7 +194,7 @@ async def test_a_stream_that_is_removed_ends_the_answer(site: Site) -> None:
         removed = site.stream()
         await site.fleet.remove("porch")
         assert await watcher.ended()
-        assert removed._life._lookers == 0
+        assert removed._life._wakers == 0
     assert site.app[FEEDS].clients == 0
 
 

@@ -19,7 +19,7 @@ from streamd.config.sections import RecordingConfig
 from streamd.sinks.recording.library import Library
 from streamd.states import StreamState
 from streamd.web import recordings, requests
-from streamd.web.description import described
+from streamd.web.description import describe_stream
 from streamd.web.recordings import ARCHIVE
 from tests.integration.web_site import Reply, Site, served
 from tests.support.waiting import timeout
@@ -90,7 +90,7 @@ class TestStartAndStop:
     async def test_stopping_what_is_no_view(self, site: Site) -> None:
         await site.put(RECORDING)
         assert (await site.ask("DELETE", f"{RECORDING}?view=x-ray")).error == (422, "bad_value")
-        assert described(site.stream().status)["recording"] is True
+        assert describe_stream(site.stream().status)["recording"] is True
 
     async def test_other_settings_change_nothing_about_it(self, site: Site) -> None:
         """``record`` does: then its views are recorded, and no others."""
@@ -100,7 +100,7 @@ class TestStartAndStop:
         await site.until(lambda: site.stream().config.max_fps == 5)
         assert (await site.get(path)).json["recording_views"] == ["gray"]
         await site.ask("PATCH", path, b'{"record": ["source"]}', Content_Type="application/json")
-        await site.until(lambda: described(site.stream().status)["recording_views"] == ["source"])
+        await site.until(lambda: describe_stream(site.stream().status)["recording_views"] == ["source"])
 
     async def test_what_its_settings_name_when_nothing_is_named(self, tmp_path: Path) -> None:
         rules = RecordingConfig(directory=tmp_path)
@@ -129,11 +129,11 @@ class TestStartAndStop:
         async with served(recording=RecordingConfig(directory=tmp_path, min_free_gb=1e9)) as site:
             await site.film(count=3)
             await site.until(lambda: site.stream().status.recording_error)
-            described = (await site.get("/api/v1/streams/porch")).json
-            assert (described["recording"], described["recording_active"]) == (False, [])
-            assert described["recording_views"] == ["depth"], "it is tried again"
-            assert "GB free" in described["recording_error"]
-            assert described["state"] == "running"
+            describe_stream = (await site.get("/api/v1/streams/porch")).json
+            assert (describe_stream["recording"], describe_stream["recording_active"]) == (False, [])
+            assert describe_stream["recording_views"] == ["depth"], "it is tried again"
+            assert "GB free" in describe_stream["recording_error"]
+            assert describe_stream["state"] == "running"
 
     @pytest.mark.parametrize(
         ("body", "error"),
@@ -151,7 +151,7 @@ class TestStartAndStop:
         assert (await site.ask("PUT", RECORDING, body, Content_Type="application/json")).error == error
         assert (await site.ask("PUT", RECORDING, b"x", Content_Type="text/plain")).error == (415, "wrong_type")
         assert (await site.ask("PUT", "/api/v1/streams/nobody/recording")).error == (404, "unknown_stream")
-        assert not described(site.stream().status)["recording_views"]
+        assert not describe_stream(site.stream().status)["recording_views"]
 
 
 async def listed_when_there(site: Site) -> list[dict[str, Any]]:

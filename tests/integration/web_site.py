@@ -22,7 +22,7 @@ from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
 from streamd.web.app import Server, build_app, listen
 from streamd.web.context import WebContext
-from streamd.web.tls import tls_of
+from streamd.web.tls import load_tls
 from tests.support.played import PlayedCamera, PlayedService
 from tests.support.waiting import timeout, wait_for
 
@@ -116,7 +116,7 @@ async def served(
     context = WebContext(site.fleet, service, site.metrics, sink, stills, uploads, site.server, site.recording)
     site.app = build_app(context)
     running = asyncio.create_task(site.fleet.run(stop))
-    site.listening = await listen(site.app, ("127.0.0.1", 0), tls_of(site.server))
+    site.listening = await listen(site.app, ("127.0.0.1", 0), load_tls(site.server))
     site.url = site.listening.url.rstrip("/")
     try:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as site.http:

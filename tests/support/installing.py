@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streamd.installer.install import Choice, Installer
+from streamd.installer.install import Installer, Options
 from streamd.installer.machine import Machine
 from streamd.installer.manifest import Manifest
 from streamd.installer.uninstall import uninstall
@@ -59,7 +59,7 @@ class Box:
     def install(self, **choice: object) -> Manifest:
         with self.machine.locked():
             installer = Installer(self.machine)
-            installer.install(Choice(**choice))  # type: ignore[arg-type]
+            installer.install(Options(**choice))  # type: ignore[arg-type]
             return installer.manifest
 
     def roll_back(self) -> None:

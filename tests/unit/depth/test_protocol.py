@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, Reply, Request, Slots, WorkerJob
+from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, InferenceRequest, Reply, Slots, WorkerJob
 
 
 def test_a_job_survives_the_command_line() -> None:
@@ -13,9 +13,9 @@ def test_a_job_survives_the_command_line() -> None:
     assert WorkerJob.from_json(job.to_json()) == job
 
 
-@pytest.mark.parametrize("request_", [Request(0, 128, 256), Request(7, 1024, 32)])
-def test_requests_survive_the_socket(request_: Request) -> None:
-    assert Request.unpack(request_.pack()) == request_
+@pytest.mark.parametrize("request_", [InferenceRequest(0, 128, 256), InferenceRequest(7, 1024, 32)])
+def test_requests_survive_the_socket(request_: InferenceRequest) -> None:
+    assert InferenceRequest.unpack(request_.pack()) == request_
 
 
 @pytest.mark.parametrize("reply", [Reply(DONE, 3), Reply(FAILED, 9, "it broke: ü")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamd.errors import SourceRejected
-from streamd.sources.destinations import Destinations, Network, network
+from streamd.sources.destinations import Destinations, Network, network_of
 
 KINDS = {
     Network.LOOPBACK: ["127.0.0.1", "127.8.9.1", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1", "::127.0.0.1"],
@@ -18,7 +18,7 @@ KINDS = {
 
 @pytest.mark.parametrize(("ip", "kind"), [(ip, kind) for kind, ips in KINDS.items() for ip in ips])
 def test_the_network_of_an_address(ip: str, kind: Network) -> None:
-    assert network(ip) == kind
+    assert network_of(ip) == kind
 
 
 def may(configured: str, ip: str, port: int = 80) -> bool:

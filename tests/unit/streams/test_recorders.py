@@ -94,12 +94,12 @@ async def bench(make_bench: Callable[..., Bench]) -> AsyncIterator[Bench]:
 async def test_wanted_and_active_from_start_to_stop(bench: Bench) -> None:
     assert bench.gauges() == (0, 0)
     bench.recorders.start(["depth"])
-    assert (bench.recorders.wanted, bench.recorders.active, bench.recorders.seats) == (["depth"], ["depth"], 1)
+    assert (bench.recorders.wanted, bench.recorders.active, bench.recorders.subscriptions) == (["depth"], ["depth"], 1)
     assert bench.gauges() == (1, 1)
     bench.recorders.start(["depth"])
     assert len(bench.made) == 1, "it goes on"
     await bench.recorders.stop()
-    assert (bench.recorders.wanted, bench.recorders.active, bench.recorders.seats) == ([], [], 0)
+    assert (bench.recorders.wanted, bench.recorders.active, bench.recorders.subscriptions) == ([], [], 0)
     assert bench.gauges() == (0, 0)
 
 
@@ -139,7 +139,7 @@ async def test_one_view_that_fails_leaves_the_others_alone(make_bench: Callable[
     bench.made[0].fail(OSError(errno.EIO, "broken"))
     await bench.until(lambda: bench.recorders.error)
     assert (bench.recorders.wanted, bench.recorders.active) == (["depth", "source"], ["source"])
-    assert bench.recorders.seats == 1
+    assert bench.recorders.subscriptions == 1
     await bench.recorders.stop()
 
 

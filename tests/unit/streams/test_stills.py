@@ -48,7 +48,7 @@ class Stream:
             raise PictureError("no frame yet")
         return self.newest
 
-    def looking(self) -> Any:
+    def keep_awake(self) -> Any:
         return nullcontext()
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamd.web.address import network
+from streamd.web.address import client_network
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from streamd.web.address import network
     ],
 )
 def test_whose_an_address_is(address: str | None, owner: str) -> None:
-    assert network(address) == owner
+    assert client_network(address) == owner

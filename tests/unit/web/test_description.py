@@ -4,13 +4,13 @@ import json
 from dataclasses import replace
 
 from streamd.config.sections import StreamConfig
-from streamd.web.description import described, described_settings
+from streamd.web.description import describe_settings, describe_stream
 from tests.unit.streams.test_status import CONFIG, STATUS
 
 
 def test_all_of_it_is_json_without_secrets() -> None:
     changed = CONFIG.model_copy(update={"max_fps": 5.0})
-    text = json.dumps(described(replace(STATUS, wanted=changed)))
+    text = json.dumps(describe_stream(replace(STATUS, wanted=changed)))
     assert "hunter2" not in text
     shown = json.loads(text)
     assert (shown["name"], shown["origin"], shown["state"], shown["source"]) == (
@@ -25,8 +25,8 @@ def test_all_of_it_is_json_without_secrets() -> None:
 
 
 def test_what_is_wanted_is_shown_only_while_it_is_not_in_force() -> None:
-    assert "wanted" not in described(STATUS)
+    assert "wanted" not in describe_stream(STATUS)
 
 
 def test_settings_are_every_key_in_force() -> None:
-    assert set(described_settings(CONFIG)) == set(StreamConfig.model_fields)
+    assert set(describe_settings(CONFIG)) == set(StreamConfig.model_fields)

@@ -6,12 +6,12 @@ import pytest
 
 from streamd.config.sections import ServerConfig
 from streamd.errors import ConfigError
-from streamd.web.tls import Tls, tls_of
+from streamd.web.tls import Tls, load_tls
 from tests.support.certificates import make_certificate
 
 
 def test_none_without_a_certificate() -> None:
-    assert tls_of(ServerConfig()) is None
+    assert load_tls(ServerConfig()) is None
 
 
 async def test_a_new_certificate_is_for_new_connections(tmp_path: Path) -> None:
