@@ -163,13 +163,13 @@ class Body:
 
     def __init__(
         self,
-        fetcher: HttpClient,
+        client: HttpClient,
         address: SourceAddress,
         response: http.client.HTTPResponse,
         connection: Connection,
         position: int,
     ) -> None:
-        self._fetcher = fetcher
+        self._client = client
         self._response, self._connection = response, connection
         self.name = address.url()
         """Where it came from in the end: what is relative in it is relative to that. Without a login."""
@@ -199,9 +199,9 @@ class Body:
             pieces.append(data)
             count += len(data)
             if count > MAX_TEXT_BYTES:
-                raise OverBudget(self._fetcher.name, f"has a playlist of more than {MAX_TEXT_BYTES // MIB} MiB")
+                raise OverBudget(self._client.name, f"has a playlist of more than {MAX_TEXT_BYTES // MIB} MiB")
         text = Text(self.name, b"".join(pieces))
-        self._fetcher.budget.spend(text.listed_bytes)
+        self._client.budget.spend(text.listed_bytes)
         return text
 
     def read(self, size: int) -> bytes:
@@ -213,11 +213,11 @@ class Body:
         except http.client.HTTPException:  # a chunk is cut off
             data = b""
             if self.length is None:
-                raise SourceEnded(self._fetcher.name, "stopped sending") from None
+                raise SourceEnded(self._client.name, "stopped sending") from None
         if len(data) > size:  # a chunk of a negative length; FFmpeg has no room for more
-            raise SourceUnsupported(self._fetcher.name, "does not answer as HTTP does")
+            raise SourceUnsupported(self._client.name, "does not answer as HTTP does")
         if not data and self.length is not None and self._position < self.length:
-            raise SourceEnded(self._fetcher.name, "stopped sending")
+            raise SourceEnded(self._client.name, "stopped sending")
         self._position = self._wanted = self._position + len(data)
         return data
 
@@ -242,10 +242,10 @@ class Body:
             self._response.read1(0)
             self._position = self._wanted
             return
-        again = self._fetcher.get(self.name, self._wanted)
+        again = self._client.get(self.name, self._wanted)
         if again.status != 206:
             again.close()
-            raise SourceEnded(self._fetcher.name, "stopped sending")
+            raise SourceEnded(self._client.name, "stopped sending")
         self._response, self._connection, self._position = again._response, again._connection, self._wanted
 
     @staticmethod

@@ -53,15 +53,15 @@ class HttpSource(NetworkSource):
 
     def frames(self) -> Generator[av.VideoFrame]:
         self._failure = self._refusal = None
-        with self._answer() as (fetcher, file, format):
+        with self._answer() as (client, file, format):
             options = _OPTIONS | {"format_whitelist": f"{MEDIA_FORMATS},{format}" if format else MEDIA_FORMATS}
             options |= _HLS_OPTIONS if format == "hls" else {}
 
             def io_open(url: str, flags: int, options: Mapping[str, str]) -> Opened:
-                return self._open_listed(fetcher, url, options)
+                return self._open_listed(client, url, options)
 
             with self.opened(file, format=format, options=options, io_open=io_open) as container:
-                fetcher.await_picture()
+                client.await_picture()
                 ends = container.duration is not None
                 # Both come in bursts, as fast as the line is. Motion JPEG and the like come as they are filmed.
                 paced = self.config.realtime and (ends or container.format.name.startswith("hls"))
@@ -70,7 +70,7 @@ class HttpSource(NetworkSource):
                     if pace and self.stop.wait(pace.delay(picture)):
                         return
                     yield picture
-                    fetcher.await_picture()
+                    client.await_picture()
         if not ends and not self.stop.is_set():
             raise SourceEnded(self.name, "stopped sending")
 
@@ -80,26 +80,26 @@ class HttpSource(NetworkSource):
         started = time.monotonic()
         deadline_s = started + base.OPEN_TIMEOUT_S
         login = self.credentials()
-        fetcher = HttpClient(self.address, self.name, login, self.stop, self.config.read_timeout_s, deadline_s)
+        client = HttpClient(self.address, self.name, login, self.stop, self.config.read_timeout_s, deadline_s)
         with ExitStack() as stack:
             try:
-                answer = stack.enter_context(closing(fetcher.get(self.address.url())))
-                self._check_status(answer)
-                format = _playlist_format(answer) or _FORMATS.get(answer.content_type)
-                file = answer.text() if format in _PLAYLISTS else answer
+                body = stack.enter_context(closing(client.get(self.address.url())))
+                self._check_status(body)
+                format = _playlist_format(body) or _FORMATS.get(body.content_type)
+                file = body.text() if format in _PLAYLISTS else body
             except (OSError, ValueError, http.client.HTTPException) as error:
                 raise self.explain(error, opening=True, elapsed_s=time.monotonic() - started) from None
-            yield fetcher, file, format
+            yield client, file, format
 
-    def _check_status(self, answer: Body) -> None:
-        if answer.status in (401, 403):
+    def _check_status(self, body: Body) -> None:
+        if body.status in (401, 403):
             raise SourceRejected(self.name, base.ACCESS_REFUSED)
-        if answer.status in (404, 410):
+        if body.status in (404, 410):
             raise SourceUnreachable(self.name, "not found")
-        if answer.status not in (200, 206):
-            raise SourceUnreachable(self.name, f"the server answers {answer.status}")
+        if body.status not in (200, 206):
+            raise SourceUnreachable(self.name, f"the server answers {body.status}")
 
-    def _open_listed(self, fetcher: HttpClient, url: str, options: Mapping[str, str]) -> Opened:
+    def _open_listed(self, client: HttpClient, url: str, options: Mapping[str, str]) -> Opened:
         """What a playlist names. One that cannot be had is empty, and FFmpeg goes on with the next.
 
         Called by FFmpeg. Raises SourceError for what a camera may not name or send.
@@ -108,7 +108,7 @@ class HttpSource(NetworkSource):
             raise self._refusal
         try:
             with ExitStack() as on_error:
-                file = self._opened_listed(fetcher, url, options, on_error)
+                file = self._opened_listed(client, url, options, on_error)
                 on_error.pop_all()
                 return file
         except Interrupted:
@@ -123,22 +123,22 @@ class HttpSource(NetworkSource):
             self._refusal = SourceUnsupported(self.name, "has a playlist that cannot be read")
         raise self._refusal
 
-    def _opened_listed(self, fetcher: HttpClient, url: str, options: Mapping[str, str], on_error: ExitStack) -> Opened:
+    def _opened_listed(self, client: HttpClient, url: str, options: Mapping[str, str], on_error: ExitStack) -> Opened:
         is_encrypted = url.startswith(("crypto+", "crypto:"))
         first, end = options.get("offset"), options.get("end_offset")
-        answer = fetcher.get(url[7:] if is_encrypted else url, int(first) if first else None, int(end) if end else None)
-        on_error.callback(answer.close)
-        if answer.status not in (200, 206):
-            raise SourceUnreachable(self.name, f"the server answers {answer.status}")
+        body = client.get(url[7:] if is_encrypted else url, int(first) if first else None, int(end) if end else None)
+        on_error.callback(body.close)
+        if body.status not in (200, 206):
+            raise SourceUnreachable(self.name, f"the server answers {body.status}")
         if is_encrypted:
             try:
-                return Decrypted(answer, options.get("key", ""), options.get("iv", ""))
+                return Decrypted(body, options.get("key", ""), options.get("iv", ""))
             except ValueError as error:
                 raise SourceUnsupported(self.name, f"names an encrypted segment that {error}") from None
-        if _playlist_format(answer) is None:
-            return answer
-        with closing(answer):
-            return answer.text()
+        if _playlist_format(body) is None:
+            return body
+        with closing(body):
+            return body.text()
 
     def explain(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
         if isinstance(error, http.client.HTTPException):
@@ -148,9 +148,9 @@ class HttpSource(NetworkSource):
         return super().explain(error, opening=opening, elapsed_s=elapsed_s)
 
 
-def _playlist_format(answer: Body) -> str | None:
+def _playlist_format(body: Body) -> str | None:
     """FFmpeg's name for what begins as a playlist does; None: it is none."""
-    head = answer.peek().lstrip(b"\xef\xbb\xbf\r\n\t ")
+    head = body.peek().lstrip(b"\xef\xbb\xbf\r\n\t ")
     if head.startswith(b"#EXTM3U"):
         return "hls"
     return "dash" if head.startswith((b"<?xml", b"<MPD")) else None

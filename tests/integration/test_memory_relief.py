@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 
-from streamd import daemon as module
+from streamd import upkeep as module
 from streamd.config.load import parse
 from streamd.daemon import Daemon
 from streamd.depth.store import ModelStore
@@ -88,7 +88,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     used = [100]
     monkeypatch.setattr(module, "resident_bytes", lambda pid: used[0])
     monkeypatch.setattr(module, "limit_bytes", lambda: LIMIT)
-    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(module, "CHECK_EVERY_S", 0.02)
     monkeypatch.setattr(memory, "LASTS_S", 0.0)
     monkeypatch.setattr(memory, "HOLD_S", 1.0)
     return used
