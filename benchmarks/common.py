@@ -20,7 +20,7 @@ from typing import Any
 import av
 from av.video.stream import VideoStream
 
-from streamd.depth.artefact import core_count, cpu
+from streamd.depth.profile import core_count, cpu
 from streamd.depth.store import ModelStore, default_directories
 
 ROOT = Path(__file__).resolve().parent.parent

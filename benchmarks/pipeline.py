@@ -33,9 +33,9 @@ import common
 import cv2
 import numpy as np
 from common import Box, Helper, log, median, reply, requests, spread
+from streamd.depth.artefact import core_count
 
 from streamd.config.sections import StreamConfig, View
-from streamd.depth.artefact import core_count
 from streamd.depth.models import find_model
 from streamd.depth.preprocess import VideoPreprocessor, network_size, still_input
 from streamd.depth.protocol import WorkerJob

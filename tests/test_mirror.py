@@ -14,18 +14,21 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE, UNIT = ROOT / "streamd", ROOT / "tests" / "unit"
 ELSEWHERE = {
-    "integration/test_artefact.py": "depth/artefact depth/files depth/launcher",
-    "integration/test_convert.py": "depth/converter jobs/convert sinks/file",
+    "integration/test_convert.py": "jobs/convert sinks/file",
     "integration/test_depth_service.py": """
-        depth/estimator depth/runtimes/openvino depth/runtimes/torch depth/service depth/supervisor
-        depth/worker
+        depth/estimator depth/launcher depth/profiling depth/runtimes/openvino depth/runtimes/torch depth/service
+        depth/supervisor depth/worker
     """,
-    "integration/test_embedded.py": "depth/models/embedded depth/models/layers",
+    "integration/test_embedded.py": "depth/models/embedded",
     "integration/test_fleet.py": "streams/fleet",
     "integration/test_ice.py": "sinks/webrtc/probe",
     "integration/test_memory_relief.py": "upkeep",
-    "integration/test_midas_small.py": "depth/models/export depth/models/midas_small depth/models/weights",
+    "integration/test_midas_small.py": """
+        depth/checkpoint depth/graph/openvino depth/graph/ops depth/graph/parameters depth/graph/torch
+        depth/models/blocks depth/models/midas_small
+    """,
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
+    "integration/test_profile.py": "depth/files depth/profile depth/profiler",
     "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi sources/rotation",
     "integration/test_sources_hostile_rtsp.py": "sources/rtsp_dialler sources/rtsp_relay",
     "integration/test_sources_live.py": "sources/hardware",

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamd.config.sections import ModelConfig
-from streamd.depth.artefact import prepare
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.files import one_line, sha256_of
 from streamd.depth.models import ModelSpec
 from streamd.depth.process import WorkerProcess
+from streamd.depth.profile import Profile, find_profile, measure, profile_path
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.store import ModelStore
-from streamd.errors import DepthError, InferenceFailed, ModelMissing
+from streamd.errors import InferenceFailed, ModelMissing, WeightsRejected
 from streamd.states import WorkerEnd
 
 log = logging.getLogger(__name__)
@@ -48,15 +48,14 @@ class Launcher:
         self.parallel = parallel
         """How many inferences the next worker runs side by side."""
 
-    def plan(self, spec: ModelSpec) -> tuple[WorkerJob, str]:
-        """All that a worker needs, and the sha256 of its weights. Makes the artefact when there is none.
-        Raises DepthError."""
-        weights, sha256 = self._weights(spec)
-        return self._job(spec, weights, sha256), sha256
+    def rehearse(self, spec: ModelSpec) -> None:
+        """Whether a worker would start. Raises DepthError."""
+        self.launch(spec, lambda failure: None).worker.close()
 
     def launch(self, spec: ModelSpec, on_exit: Callable[[InferenceFailed], None]) -> Serving:
         """Returns when the worker is ready. Raises DepthError."""
-        job, sha256 = self.plan(spec)
+        weights, sha256 = self._weights(spec)
+        job = self._job(spec, weights, sha256)
         worker = WorkerProcess(
             job,
             deadline_s=self._config.timeout_s,
@@ -67,6 +66,8 @@ class Launcher:
             self._wait_ready(worker)
         except InferenceFailed:
             worker.close()
+            if worker.refusal is not None:
+                raise WeightsRejected(job.weights, worker.refusal) from None
             raise
         spec = replace(spec, preprocessing=replace(spec.preprocessing, input_size=self._config.input_size))
         return Serving(worker, ModelInfo(spec, sha256, job.runtime, worker.precision))
@@ -89,16 +90,13 @@ class Launcher:
 
     def _job(self, spec: ModelSpec, weights: Path, sha256: str) -> WorkerJob:
         config = self._config
-        runtime = "openvino" if config.runtime == "auto" else config.runtime
-        file, precision = weights, "fp32" if config.precision == "auto" else str(config.precision)
-        if runtime == "openvino":
-            file, precision = self._artefact(spec, weights, sha256)
         cores = len(os.sched_getaffinity(0))
         return WorkerJob(
             model=spec.name,
-            runtime=runtime,
-            precision=precision,
-            weights=str(file),
+            runtime="openvino" if config.runtime == "auto" else config.runtime,
+            precision=self._precision(spec, sha256),
+            weights=str(weights),
+            sha256=sha256,
             cache=str(self._store.cache),
             threads=cores if config.threads == "auto" else config.threads,
             parallel=self.parallel,
@@ -106,14 +104,23 @@ class Launcher:
             max_side=config.input_size,
         )
 
-    def _artefact(self, spec: ModelSpec, weights: Path, sha256: str) -> tuple[Path, str]:
-        """OpenVINO's file, and the precision to run it in."""
+    def _precision(self, spec: ModelSpec, sha256: str) -> str:
+        """The one that was measured to be best here, if it was."""
+        config = self._config
+        if config.precision != "auto":
+            return str(config.precision)
+        if config.runtime == "torch":
+            return "fp32"
+        profile = find_profile(profile_path(self._store.cache, spec, sha256))
+        return profile.chosen if profile else "auto"
 
-        def on_work() -> None:
-            log.warning("preparing %s for this CPU; this takes some seconds, once", spec.title)
+    def needs_profile(self, info: ModelInfo) -> bool:
+        """Whether the precision that it runs in was not measured yet."""
+        if self._config.precision != "auto" or info.runtime != "openvino":
+            return False
+        return find_profile(profile_path(self._store.cache, info.spec, info.sha256)) is None
 
-        artefact = prepare(spec, weights, sha256, self._store.cache, stop=self._stop, on_work=on_work)
-        precision = artefact.chosen if self._config.precision == "auto" else self._config.precision
-        if precision not in artefact.profile.precisions:
-            raise DepthError(f"precision {precision}: this CPU does not have it")
-        return artefact.xml, precision
+    def measure(self, info: ModelInfo) -> Profile:
+        """Blocks for seconds. Raises DepthError."""
+        weights, sha256 = self._weights(info.spec)
+        return measure(info.spec, weights, sha256, self._store.cache, stop=self._stop)

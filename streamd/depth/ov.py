@@ -12,5 +12,6 @@ import sys
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not importable
 
 import openvino  # noqa: E402
+from openvino import opset15 as opset  # noqa: E402
 
-__all__ = ["openvino"]
+__all__ = ["openvino", "opset"]

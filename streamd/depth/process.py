@@ -23,6 +23,7 @@ from streamd.depth.protocol import (
     MESSAGE_BYTES,
     PREPARING,
     READY,
+    REFUSED,
     InferenceRequest,
     Reply,
     Slots,
@@ -129,6 +130,8 @@ class WorkerProcess:
         """The slot whose size is being compiled, and until when. The worker does nothing else meanwhile."""
         self.failure: InferenceFailed | None = None
         self.ready: Future[None] = Future()
+        self.refusal: str | None = None
+        """Why the weights are at fault, when it did not start because of them."""
         try:
             self._child = _Child.start(job)
         except OSError as error:
@@ -231,6 +234,9 @@ class WorkerProcess:
             if too_big is None:
                 self.ready.set_result(None)
             return too_big
+        if reply.kind == REFUSED:
+            self.refusal = reply.text
+            return InferenceFailed(WorkerEnd.START, f"weights refused: {reply.text}")
         if reply.kind == FAILED and not self.ready.done():
             return InferenceFailed(WorkerEnd.START, reply.text)
         if reply.kind == PREPARING:

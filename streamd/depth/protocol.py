@@ -20,7 +20,7 @@ _REQUEST = struct.Struct("<IHH?")
 _REPLY = struct.Struct("<4sI")
 MESSAGE_BYTES = 4096
 
-READY, PREPARING, DONE, FAILED = b"REDY", b"PREP", b"DONE", b"FAIL"
+READY, PREPARING, DONE, FAILED, REFUSED = b"REDY", b"PREP", b"DONE", b"FAIL", b"RFSD"
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class WorkerJob:
     model: str
     runtime: str
     precision: str
+    """"auto": what the CPU was made for."""
     weights: str
-    """The runtime's file: an OpenVINO .xml, or the checkpoint itself for torch."""
+    sha256: str
     cache: str
     threads: int
     parallel: int

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 import streamd
 from streamd.config.redact import redact
-from streamd.depth.artefact import check_weights
 from streamd.depth.download import Progress, discard, download
 from streamd.depth.files import locked, one_line, sha256_of, sync, write_json
 from streamd.depth.models import MODELS, ModelSpec, find_model
+from streamd.depth.profile import check_weights
 from streamd.errors import DepthError, ModelMissing, UsageError, WeightsRejected
 
 Check = Callable[[ModelSpec, Path], None]

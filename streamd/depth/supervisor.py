@@ -18,6 +18,7 @@ from streamd.depth.estimator import ModelInfo
 from streamd.depth.fetcher import ModelFetcher
 from streamd.depth.launcher import Launcher, Serving
 from streamd.depth.models import ModelSpec, find_model
+from streamd.depth.profiling import Profiling
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
 from streamd.states import WorkerEnd
@@ -67,6 +68,8 @@ class WorkerSupervisor:
         """Set when there is something to do."""
         self._change_wanted = threading.Event()
         """The wanted weights have arrived, or it is time to try the wanted model again."""
+        self._relaunch_wanted = threading.Event()
+        """The running model has a better precision."""
         self._retry_wanted = False
         """The wanted model is here but did not start: try it again now and then."""
         self._crashed = False
@@ -77,6 +80,7 @@ class WorkerSupervisor:
         self._min_parallel = parallel
         self.demand = Demand(max_parallel, self._wake.set)
         self._launcher = Launcher(config, store, self._stop, parallel=parallel, slots=slots)
+        self._profiling = Profiling(self._launcher, self._stop, self._measured)
         self._fetcher = ModelFetcher(
             store,
             find_model(config.name),
@@ -99,6 +103,7 @@ class WorkerSupervisor:
             self._thread.join()
         self._close_worker()
         self._fetcher.join()
+        self._profiling.join()
 
     def _close_worker(self) -> None:
         serving = self._current.withdraw()
@@ -139,7 +144,7 @@ class WorkerSupervisor:
             return True
         elif self._change_wanted.is_set():
             self._change_over(find_model(self._config.name))
-        elif self.demand.resize_in_s(self._launcher.parallel) == 0.0:
+        elif self._relaunch_wanted.is_set() or self.demand.resize_in_s(self._launcher.parallel) == 0.0:
             self._change_over(find_model(self._current.serving.info.spec.name))
         return False
 
@@ -152,14 +157,14 @@ class WorkerSupervisor:
         return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
     def _rest(self) -> None:
-        """Ends the worker. The first time there is none yet, but the network is made ready for this CPU."""
+        """Ends the worker. The first time there is none yet: whether it would start is tried."""
         serving = self._current.withdraw()
         if serving is not None:
             log.info("nobody needs depth: the %s model rests", serving.info.spec.name)
             serving.worker.close()
         if self._change_wanted.is_set() or not self.prepared:
             self._change_wanted.clear()
-            self._with_fallback(self._launcher.plan)
+            self._with_fallback(self._launcher.rehearse)
             self.prepared = True
 
     def _launch(self, spec: ModelSpec) -> Serving:
@@ -207,12 +212,14 @@ class WorkerSupervisor:
         info = serving.info
         log.info("model %s runs on %s in %s", info.spec.name, info.runtime, info.precision)
         self.events.model_running(info)
+        self._profiling.begin(info)
         if serving.worker.failure is not None:  # it died before it was published
             self._worker_lost(serving.worker.failure)
 
     def _change_over(self, spec: ModelSpec) -> None:
         """A second worker starts; then the first answers what it has, and goes."""
         self._change_wanted.clear()
+        self._relaunch_wanted.clear()
         old = self._current.serving
         try:
             new = self._launch(spec)
@@ -247,6 +254,13 @@ class WorkerSupervisor:
 
     def _show(self, message: str) -> None:
         self._current.message = message
+
+    def _measured(self, info: ModelInfo) -> None:
+        """The profiling thread."""
+        serving = self._current.serving
+        if serving is not None and serving.info == info:
+            self._relaunch_wanted.set()
+            self._wake.set()
 
     def _arrived(self) -> None:
         """The fetch thread."""

@@ -21,11 +21,13 @@ from streamd.depth.protocol import (
     MESSAGE_BYTES,
     PREPARING,
     READY,
+    REFUSED,
     InferenceRequest,
     Reply,
     Slots,
     WorkerJob,
 )
+from streamd.errors import WeightsRejected
 from streamd.media.frames import FloatImage
 
 Done = Callable[[str | None], None]
@@ -91,6 +93,9 @@ def main() -> None:
     slots = Slots(int(sys.argv[3]), job.slots, job.max_side)
     try:
         runtime: Runtime = importlib.import_module(f"streamd.depth.runtimes.{job.runtime}").open_runtime(job)
+    except WeightsRejected as error:
+        channel.send(Reply(REFUSED, 0, error.reason).pack())
+        sys.exit(1)
     except Exception as error:
         channel.send(Reply(FAILED, 0, f"{type(error).__name__}: {str(error).strip()[:500]}").pack())
         sys.exit(1)

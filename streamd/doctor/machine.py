@@ -32,7 +32,7 @@ DAEMON_BYTES = 400e6
 
 
 def processor(config: Config) -> Iterator[Finding]:
-    from streamd.depth.artefact import cpu
+    from streamd.depth.profile import cpu
 
     name, text = cpu()
     flags = set(text.split())

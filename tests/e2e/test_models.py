@@ -11,7 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from streamd.depth.models import midas_small as network
+from streamd.depth.graph.torch import load_network
+from streamd.depth.models import find_model
 from tests.e2e.conftest import Shared, StartDaemon, make_home
 from tests.e2e.pictures import make_still, read
 from tests.e2e.processes import streamd
@@ -35,7 +36,7 @@ def expected(midas_small: Shared, picture: Path) -> Depth:
     small = (cv2.resize(rgb, (256, 192), interpolation=cv2.INTER_CUBIC) - MEAN) / STD
     planes = torch.from_numpy(small.transpose(2, 0, 1)[None].astype(np.float32))
     with torch.inference_mode():
-        return np.asarray(network.load(midas_small.checkpoint)(planes)[0])
+        return np.asarray(load_network(find_model("midas_small"), midas_small.checkpoint)(planes)[0])
 
 
 class TestStore:

@@ -20,23 +20,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from streamd.concurrency import threads
 from streamd.config.sections import ModelConfig
 from streamd.depth import process
-from streamd.depth.artefact import Artefact, prepare
-from streamd.depth.files import sha256_of
-from streamd.depth.models import MODELS, Download, ModelSpec
+from streamd.depth.graph.torch import load_network
+from streamd.depth.models import MODELS, Download
 from streamd.depth.ov import openvino
 from streamd.depth.process import WorkerProcess
+from streamd.depth.profiler import calibration_inputs
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.runtimes.openvino import MAX_FIXED, OpenVinoRuntime
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
-from streamd.errors import DepthError, InferenceFailed, ModelMissing, WeightsRejected
+from streamd.errors import DepthError, InferenceFailed, ModelMissing
 from streamd.media.frames import FloatImage
 from streamd.telemetry.metrics import resident_bytes
-from tests.integration.conftest import MakeService, Notes
+from tests.integration.conftest import Installed, MakeService, Notes
 from tests.support.fileserver import serve_file
 from tests.support.leaks import children_of
 from tests.support.waiting import scaled
@@ -48,17 +49,21 @@ SIZES = [(256, 128), (128, 256), (256, 192), (256, 224), (192, 256), (256, 256),
 
 
 @pytest.fixture(scope="module")
-def calibration(embedded: Artefact) -> tuple[FloatImage, FloatImage]:
+def calibration(embedded: Installed) -> tuple[FloatImage, FloatImage]:
     """Frames of the demo clip, and what torch makes of them."""
-    with np.load(embedded.calibration) as calibration:
-        return calibration["inputs"], calibration["outputs"]
+    return torch_answers(embedded)
 
 
 @pytest.fixture(scope="module")
-def reference(embedded: Artefact) -> Callable[[FloatImage], FloatImage]:
+def reference(embedded: Installed) -> Callable[[FloatImage], FloatImage]:
     """The network in this process."""
-    compiled = openvino.Core().compile_model(embedded.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda planes: compiled(planes[None])[0][0].copy()
+    return embedded.compiled()
+
+
+def torch_answers(model: Installed) -> tuple[FloatImage, FloatImage]:
+    inputs = calibration_inputs(model.spec.preprocessing)
+    with torch.inference_mode():
+        return inputs, load_network(model.spec, model.weights)(torch.from_numpy(inputs)).numpy()
 
 
 def noise(width: int, height: int, seed: int = 0) -> FloatImage:
@@ -133,12 +138,10 @@ class TestAnswers:
             alike(future.result(scaled(20)), reference(planes))
 
     def test_wait_while_another_size_is_compiled(
-        self, make_service: MakeService, embedded: Artefact, tmp_path: Path
+        self, make_service: MakeService, embedded: Installed, tmp_path: Path
     ) -> None:
         """Which takes longer than an answer may, seven times over, and holds up everyone."""
         fresh = tmp_path / "cache"
-        fresh.mkdir()
-        (fresh / embedded.directory.name).symlink_to(embedded.directory)
         service = make_service(timeout_s=0.5, service={"store": ModelStore(tmp_path / "models", fresh)})
         info = service.wait_ready(20)
         infer(service, noise(*SIZES[0]))
@@ -153,7 +156,7 @@ class TestAnswers:
         for answer, expected in zip(answers, (*outputs, *outputs), strict=True):
             alike(answer, expected)
 
-    def test_tell_where_they_come_from(self, shared_service: DepthService, embedded: Artefact) -> None:
+    def test_tell_where_they_come_from(self, shared_service: DepthService, embedded: Installed) -> None:
         info = shared_service.wait_ready()
         assert (info.spec.name, info.runtime, info.precision) == ("embedded", "openvino", "fp32")
         assert info.sha256 == embedded.sha256
@@ -162,7 +165,7 @@ class TestAnswers:
         assert shared_service.worker_memory() > 50e6
 
     def test_of_torch_are_the_same(
-        self, make_service: MakeService, calibration: tuple[FloatImage, FloatImage], embedded: Artefact
+        self, make_service: MakeService, calibration: tuple[FloatImage, FloatImage], embedded: Installed
     ) -> None:
         torch = make_service(runtime="torch", memory_limit_mb=2000)
         info = torch.wait_ready(40)
@@ -175,12 +178,11 @@ class TestAnswers:
         with pytest.raises(InferenceFailed, match="another model runs now"):
             shared_service.submit(other, noise(256, 128))
 
-    def test_precisions_agree(
-        self, make_service: MakeService, calibration: tuple[FloatImage, FloatImage], embedded: Artefact
-    ) -> None:
+    def test_precisions_agree(self, make_service: MakeService, calibration: tuple[FloatImage, FloatImage]) -> None:
         service = make_service(precision="auto")
         info = service.wait_ready(20)
-        assert info.precision == embedded.chosen
+        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        assert info.precision == ("bf16" if "BF16" in capabilities else "fp32")
         inputs, outputs = calibration
         spread = np.subtract(*np.percentile(outputs[0], (98, 2)))
         assert np.abs(infer(service, inputs[0]) - outputs[0]).mean() < 0.01 * spread
@@ -216,16 +218,16 @@ class TestSizes:
             assert np.ptp(depth) > 0
 
     def test_of_many_streams_are_compiled_once(
-        self, embedded: Artefact, tmp_path: Path, compiled: list[tuple[str, str]]
+        self, embedded: Installed, tmp_path: Path, compiled: list[tuple[str, str]]
     ) -> None:
-        job = WorkerJob("embedded", "openvino", "fp32", str(embedded.xml), str(tmp_path), 1, 1, 4, 256)
+        job = embedded.job(tmp_path, slots=4)
         self.infer_all(OpenVinoRuntime(job), live=True)
         assert compiled == [*((str(height), str(width)) for width, height in SIZES[:MAX_FIXED]), ("32..256", "32..256")]
 
     def test_of_single_pictures_take_none_of_the_streams(
-        self, embedded: Artefact, tmp_path: Path, compiled: list[tuple[str, str]]
+        self, embedded: Installed, tmp_path: Path, compiled: list[tuple[str, str]]
     ) -> None:
-        job = WorkerJob("embedded", "openvino", "fp32", str(embedded.xml), str(tmp_path), 1, 1, 4, 256)
+        job = embedded.job(tmp_path, slots=4)
         runtime = OpenVinoRuntime(job)
         self.infer_all(runtime, live=False)
         assert compiled == [("32..256", "32..256")]
@@ -249,13 +251,13 @@ def test_many_streams_get_a_worker_for_many(make_service: MakeService, monkeypat
     assert notes(service).lost == []
 
 
-def test_a_worker_serves_a_process_with_very_many_descriptors(embedded: Artefact, tmp_path: Path) -> None:
+def test_a_worker_serves_a_process_with_very_many_descriptors(embedded: Installed, tmp_path: Path) -> None:
     """select(2) ends at 1024, the unit allows 16,384."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
     try:
-        job = WorkerJob("embedded", "openvino", "fp32", str(embedded.xml), str(tmp_path), 1, 1, 2, 256)
+        job = embedded.job(tmp_path)
         worker = WorkerProcess(job, deadline_s=5, memory_limit_bytes=2**40)
         try:
             worker.ready.result(scaled(20))
@@ -311,8 +313,8 @@ class TestLoss:
             service.wait_ready(20)
         assert caught.value.reason == "memory"
 
-    def test_resident_memory_is_measured_for_real(self, embedded: Artefact, tmp_path: Path) -> None:
-        job = WorkerJob("embedded", "openvino", "fp32", str(embedded.xml), str(tmp_path), 1, 1, 2, 256)
+    def test_resident_memory_is_measured_for_real(self, embedded: Installed, tmp_path: Path) -> None:
+        job = embedded.job(tmp_path)
         worker = WorkerProcess(job, deadline_s=3, memory_limit_bytes=30_000_000)
         until(lambda: worker.failure, 10)
         assert worker.failure is not None
@@ -346,7 +348,7 @@ class TestLoss:
         until(lambda: seen)
         assert seen == [None]
 
-    def test_a_worker_whose_daemon_was_killed_ends(self, embedded: Artefact, tmp_path: Path) -> None:
+    def test_a_worker_whose_daemon_was_killed_ends(self, embedded: Installed, tmp_path: Path) -> None:
         code = (
             "import sys, time; from pathlib import Path; from streamd.config.sections import ModelConfig\n"
             "from streamd.depth.service import DepthService; from streamd.depth.store import ModelStore\n"
@@ -354,7 +356,7 @@ class TestLoss:
             " ModelStore(Path(sys.argv[1]), Path(sys.argv[2])))\n"
             "service.start(); service.wait_ready(); print(service.worker_pid, flush=True); time.sleep(60)"
         )
-        command = [sys.executable, "-c", code, str(tmp_path), str(embedded.directory.parent)]
+        command = [sys.executable, "-c", code, str(tmp_path), str(embedded.cache)]
         daemon = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert daemon.stdout is not None
         worker = int(daemon.stdout.readline())
@@ -448,16 +450,16 @@ class TestChoice:
         assert service.wait_ready().sha256 == sha256
 
     def test_weights_of_ones_own_are_used(
-        self, make_service: MakeService, midas_small: Artefact, midas_weights: Path
+        self, make_service: MakeService, midas_small: Installed, midas_weights: Path
     ) -> None:
         service = make_service(name="midas_small", weights=midas_weights, service={"strict": True})
         info = service.wait_ready(20)
         assert (info.spec.name, info.sha256) == ("midas_small", midas_small.sha256)
-        with np.load(midas_small.calibration) as calibration:
-            alike(infer(service, calibration["inputs"][3]), calibration["outputs"][3])
+        inputs, outputs = torch_answers(midas_small)
+        alike(infer(service, inputs[3]), outputs[3])
 
     def test_pictures_of_any_size_fit_into_the_default_memory(
-        self, make_service: MakeService, midas_small: Artefact, midas_weights: Path
+        self, make_service: MakeService, midas_small: Installed, midas_weights: Path
     ) -> None:
         """Else a few uploads of odd shapes would cost every stream its worker."""
         service = make_service(name="midas_small", weights=midas_weights, service={"strict": True})
@@ -466,22 +468,13 @@ class TestChoice:
         assert service.worker_memory() < 0.9 * 1e6 * ModelConfig().memory_limit_mb
         assert notes(service).lost == []
 
-    def test_bad_weights_are_reported_and_the_fall_back_runs(
-        self, make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """What the converter makes of them is its own test."""
+    def test_bad_weights_are_reported_and_the_fall_back_runs(self, make_service: MakeService, tmp_path: Path) -> None:
         bad = tmp_path / "bad.pt"
         bad.write_bytes(b"no weights")
 
-        def converter(spec: ModelSpec, weights: Path, *arguments: Any, **options: Any) -> Artefact:
-            if weights == bad:
-                raise WeightsRejected(str(bad), "cut short")
-            return prepare(spec, weights, *arguments, **options)
-
-        monkeypatch.setattr("streamd.depth.launcher.prepare", converter)
         service = make_service(name="midas_small", weights=bad, fallback="embedded")
         assert service.wait_ready(30).spec.name == "embedded"
-        assert f"{bad}: weights refused: cut short" in (service.status.message or "")
+        assert f"{bad}: weights refused: not a readable checkpoint, or cut short" in (service.status.message or "")
 
     def test_the_input_size_is_the_configurations(self, make_service: MakeService) -> None:
         service = make_service(input_size=128)
@@ -491,7 +484,7 @@ class TestChoice:
 
 def test_a_runtime_that_does_not_start_reports_why() -> None:
     lost: list[InferenceFailed] = []
-    job = WorkerJob("embedded", "nonsense", "fp32", "/none", "/tmp", 1, 1, 2, 256)
+    job = WorkerJob("embedded", "nonsense", "fp32", "/none", "", "/tmp", 1, 1, 2, 256)
     worker = WorkerProcess(job, deadline_s=3, memory_limit_bytes=2**40, on_exit=lost.append)
     failure = worker.ready.exception(scaled(30))
     assert isinstance(failure, InferenceFailed)
@@ -502,28 +495,28 @@ def test_a_runtime_that_does_not_start_reports_why() -> None:
     assert lost == [failure]
 
 
-def test_a_question_that_cannot_be_computed_fails_alone(embedded: Artefact, tmp_path: Path) -> None:
-    """No such file: OpenVINO finds out when it compiles for the first size."""
-    job = WorkerJob("embedded", "openvino", "fp32", "/none/model.xml", str(tmp_path), 1, 1, 2, 256)
-    worker = WorkerProcess(job, deadline_s=3, memory_limit_bytes=2**40)
+def test_a_question_that_cannot_be_computed_fails_alone(embedded: Installed, tmp_path: Path) -> None:
+    """Of a size that is no multiple of 32: OpenVINO finds out when it compiles."""
+    worker = WorkerProcess(embedded.job(tmp_path), deadline_s=3, memory_limit_bytes=2**40)
     worker.ready.result(scaled(20))
     for _ in range(5):
-        failure = worker.submit(noise(64, 32)).exception(scaled(10))
+        failure = worker.submit(noise(62, 46)).exception(scaled(10))
         assert isinstance(failure, InferenceFailed)
         assert failure.reason == "error"
+    assert worker.submit(noise(64, 32)).result(scaled(10)).shape == (32, 64)
     worker.close()
 
 
 def test_changing_over_loses_no_answer(
-    embedded: Artefact, midas_small: Artefact, midas_weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    embedded: Installed, midas_small: Installed, midas_weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Starts on the stand-in, fetches MiDaS_small, goes on with it: every question is answered, in order."""
     caplog.set_level(logging.INFO)
-    sha256 = sha256_of(midas_weights)
+    sha256 = midas_small.sha256
     with serve_file(midas_weights.read_bytes()) as server:
         spec = replace(MODELS["midas_small"], download=Download(server.url, sha256[:8]))
         models = {"midas_small": spec, "embedded": MODELS["embedded"]}
-        store = ModelStore(tmp_path / "models", embedded.directory.parent, models=models, check=lambda *_: None)
+        store = ModelStore(tmp_path / "models", embedded.cache, models=models, check=lambda *_: None)
         config = ModelConfig(precision="fp32", threads=1)
         service, events = DepthService(config, store, slots=4, events=Notes()), None
         service._supervisor.events = events = Notes()

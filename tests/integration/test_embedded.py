@@ -8,11 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from streamd.depth.models import embedded, find_model
+from streamd.depth.graph.torch import TorchNetwork, load_network
+from streamd.depth.models import find_model
 from streamd.depth.preprocess import still_input
 from streamd.errors import WeightsRejected
 
 CHECK = Path(__file__).parent.parent / "data" / "embedded-check.npz"
+
+
+def load(path: Path) -> TorchNetwork:
+    return load_network(find_model("embedded"), path)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +27,7 @@ def weights() -> Path:
 
 @pytest.fixture(scope="module")
 def network(weights: Path) -> torch.nn.Module:
-    return embedded.load(weights)
+    return load(weights)
 
 
 @pytest.mark.parametrize("picture", ["coffee", "chelsea"])
@@ -41,7 +46,7 @@ def test_takes_any_batch_and_size(network: torch.nn.Module) -> None:
 
 
 def test_computes_in_full_precision(network: torch.nn.Module) -> None:
-    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in network.buffers()} == {torch.float32}
     assert not network.training
 
 
@@ -50,4 +55,4 @@ def test_a_missing_key_is_refused(weights: Path, tmp_path: Path) -> None:
     del state["h2.bias"]
     save_file(state, tmp_path / "cut.safetensors")
     with pytest.raises(WeightsRejected, match=r"1 key missing \(h2.bias\) of \d+$"):
-        embedded.load(tmp_path / "cut.safetensors")
+        load(tmp_path / "cut.safetensors")

@@ -1,4 +1,4 @@
-"""What a process holds: torch stays with the converter, and a command answers at once."""
+"""What a process holds: torch stays away, and a command answers at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streamd.depth.artefact import Artefact
+from tests.integration.conftest import Installed
 from tests.support.waiting import scaled
 
 HEAVY = ("torch", "timm", "torchvision", "safetensors", "openvino")
@@ -45,8 +45,8 @@ print(json.dumps({"modules": sorted(sys.modules), "threads": [thread.name for th
 """
 
 
-def test_a_running_daemon_holds_neither_torch_nor_openvino(embedded: Artefact, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", DAEMON, str(tmp_path), str(embedded.directory.parent)]
+def test_a_running_daemon_holds_neither_torch_nor_openvino(embedded: Installed, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DAEMON, str(tmp_path), str(embedded.cache)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=scaled(60))
     assert done.returncode == 0, done.stderr
     left = json.loads(done.stdout)

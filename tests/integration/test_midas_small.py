@@ -10,13 +10,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from streamd.depth.models import midas_small
+from streamd.depth.graph.torch import TorchNetwork, load_network
+from streamd.depth.models import find_model
 from streamd.errors import WeightsRejected
 from tests.support.checkpoints import midas_small_state, write_midas_small
 
 SIZES = [(256, 128), (256, 192), (128, 256), (256, 256), (32, 64)]
 
 State = dict[str, Tensor]
+
+
+def load(path: Path) -> TorchNetwork:
+    return load_network(find_model("midas_small"), path)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +31,7 @@ def state() -> State:
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> torch.nn.Module:
-    return midas_small.load(write_midas_small(tmp_path_factory.mktemp("weights") / "random.pt", seed=1))
+    return load(write_midas_small(tmp_path_factory.mktemp("weights") / "random.pt", seed=1))
 
 
 def picture(width: int, height: int, count: int = 1) -> Tensor:
@@ -53,7 +58,7 @@ class TestNetwork:
         dark = {**state, "scratch.output_conv.4.bias": torch.tensor([-20.0])}
         torch.save(dark, tmp_path / "dark.pt")
         with torch.inference_mode():
-            depth = midas_small.load(tmp_path / "dark.pt")(picture(64, 64))
+            depth = load(tmp_path / "dark.pt")(picture(64, 64))
         assert depth.min() == 0
 
 
@@ -61,11 +66,11 @@ class TestAccepted:
     @pytest.mark.parametrize("wrap", [lambda s: {"state_dict": s}, lambda s: {"model": s, "optimizer": {"lr": 1e-4}}])
     def test_wrapped(self, state: State, tmp_path: Path, wrap: object) -> None:
         torch.save(wrap(state), tmp_path / "wrapped.pt")  # type: ignore[operator]
-        midas_small.load(tmp_path / "wrapped.pt")
+        load(tmp_path / "wrapped.pt")
 
     def test_safetensors_whatever_it_is_called(self, state: State, tmp_path: Path) -> None:
         save_file(state, tmp_path / "weights.bin")
-        midas_small.load(tmp_path / "weights.bin")
+        load(tmp_path / "weights.bin")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +92,7 @@ class Evil:
 class TestRefused:
     def reason(self, path: Path) -> str:
         with pytest.raises(WeightsRejected) as caught:
-            midas_small.load(path)
+            load(path)
         assert caught.value.file == str(path)
         assert "\n" not in caught.value.reason
         assert len(caught.value.reason) < 350
@@ -118,15 +123,15 @@ class TestRefused:
     def test_wrong_shape(self, lean: State, tmp_path: Path) -> None:
         bad = {**lean, "scratch.output_conv.4.bias": torch.zeros(2)}
         assert self.reason(self.saved(bad, tmp_path)) == (
-            "1 tensor of the wrong shape (scratch.output_conv.4.bias: float32 2 for float32 1)"
+            "1 tensor of the wrong shape (scratch.output_conv.4.bias: 2 for 1)"
         )
 
-    @pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.int32])
+    @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
     def test_wrong_type(self, lean: State, tmp_path: Path, dtype: torch.dtype) -> None:
         bad = {**lean, "scratch.output_conv.4.bias": torch.zeros(1, dtype=dtype)}
         given = str(dtype).removeprefix("torch.")
         assert self.reason(self.saved(bad, tmp_path)) == (
-            f"1 tensor of the wrong type (scratch.output_conv.4.bias: {given} 1 for float32 1)"
+            f"1 tensor of the wrong type (scratch.output_conv.4.bias: {given} for float32)"
         )
 
     @pytest.mark.parametrize("number", [float("nan"), float("inf")])

@@ -8,13 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from streamd.depth.artefact import Artefact
-from streamd.depth.ov import openvino
 from streamd.depth.preprocess import still_input
 from streamd.depth.service import DepthService
 from streamd.errors import PictureError
 from streamd.jobs.picture import depth_of_picture
 from streamd.media.frames import ByteImage
+from tests.integration.conftest import Installed
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +26,14 @@ def file_of(rgb: ByteImage) -> bytes:
     return cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
 
 
-def test_the_arrays_are_the_references(shared_service: DepthService, embedded: Artefact, photo: ByteImage) -> None:
+def test_the_arrays_are_the_references(shared_service: DepthService, embedded: Installed, photo: ByteImage) -> None:
     with np.load(io.BytesIO(depth_of_picture(file_of(photo), shared_service, "depth", "npz"))) as npz:
         output, depth = npz["network_output"], npz["inverse_depth"]
         assert (str(npz["model"]), str(npz["runtime"]), str(npz["precision"])) == ("embedded", "openvino", "fp32")
         assert str(npz["sha256"]) == embedded.sha256
-    compiled = openvino.Core().compile_model(embedded.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = embedded.compiled()
     planes = still_input(photo, shared_service.wait_ready().spec.preprocessing)
-    expected = compiled(planes[None])[0][0]
+    expected = compiled(planes)
     assert output.shape == expected.shape == (192, 256)
     np.testing.assert_allclose(output, expected, atol=1e-4 * np.abs(expected).max())
     assert depth.shape == (480, 640)

@@ -1,7 +1,8 @@
-"""The networks that streamd knows, by name. Importing this imports no torch."""
+"""The networks that streamd knows, by name."""
 
 from __future__ import annotations
 
+from streamd.depth.models import embedded, midas_small
 from streamd.depth.models.base import Download, ModelSpec, Preprocessing
 from streamd.errors import UsageError
 
@@ -12,7 +13,7 @@ MODELS = {
             name="midas_small",
             title="MiDaS v2.1 small",
             licence="MIT",
-            network="streamd.depth.models.midas_small",
+            network=midas_small.network,
             preprocessing=Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
             download=Download(
                 url="https://github.com/isl-org/MiDaS/releases/download/v2_1/midas_v21_small_256.pt",
@@ -23,7 +24,7 @@ MODELS = {
             name="embedded",
             title="streamd embedded (coarse)",
             licence="MIT",
-            network="streamd.depth.models.embedded",
+            network=embedded.network,
             preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="area"),
             coarse=True,
             embedded_weights="embedded.safetensors",

@@ -1,9 +1,11 @@
-"""What there is to know about a network without importing torch."""
+"""What there is to know about a network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from streamd.depth.graph.ops import Network
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,12 @@ class Download:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One network that streamd can run. ``network`` names the torch module that builds it."""
+    """One network that streamd can run."""
 
     name: str
     title: str
     licence: str
-    network: str
-    """A module with ``load(path) -> torch.nn.Module``: (n, 3, h, w) -> (n, h, w)."""
+    network: Network = field(repr=False)
     preprocessing: Preprocessing
     polarity: Literal["inverse_depth", "depth"] = "inverse_depth"
     """inverse_depth: larger is nearer. depth: larger is farther."""

@@ -1,101 +1,88 @@
-"""MiDaS v2.1 small (Ranftl et al., TPAMI 2022; MIT): EfficientNet-Lite3 under a RefineNet decoder.
-
-Written anew so that the official midas_v21_small_256.pt loads key for key. The encoder is timm's
-``tf_efficientnet_lite3``, whose 440 keys and feature maps equal those of gen-efficientnet, which
-MiDaS used; a timm that ever names or shapes them otherwise fails the strict loading.
-"""
+"""MiDaS v2.1 small (Ranftl et al., TPAMI 2022; MIT): EfficientNet-Lite3 under a RefineNet decoder."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from streamd.depth.graph.ops import Ops, T
+from streamd.depth.models.blocks import residual_unit
 
-import timm
-import torch
-from torch import Tensor, nn
-
-from streamd.depth.models.layers import ResidualUnit, double
-from streamd.depth.models.weights import load_network
-
-_ENCODER_WIDTHS = (32, 48, 136, 384)
+_STAGES = (
+    (("layer1.3", 1, 24, 3, 1), ("layer1.4", 3, 32, 3, 2)),
+    (("layer2.0", 3, 48, 5, 2),),
+    (("layer3.0", 5, 96, 3, 2), ("layer3.1", 5, 136, 5, 1)),
+    (("layer4.0", 6, 232, 5, 2), ("layer4.1", 1, 384, 3, 1)),
+)
+"""To 1/4, 1/8, 1/16 and 1/32 of the size: (key, blocks, width, kernel, stride of the first block)."""
 _DECODER_WIDTHS = (64, 128, 256, 512)
+_EPS = 1e-3
+"""Of the encoder's batch norms: TensorFlow's."""
 
 
-def load(path: Path) -> nn.Module:
-    """The network in eval mode and float32: (n, 3, h, w) to (n, h, w), sides multiples of 32.
+def network(ops: Ops[T], planes: T) -> T:
+    """(n, 3, h, w) to (n, h, w), sides multiples of 32. Relative inverse depth, never below 0.
 
-    Output is relative inverse depth, never below 0. Raises WeightsRejected.
+    Keys are those of the official midas_v21_small_256.pt.
     """
-    return load_network(MidasSmall, path, floats={torch.float32})
+    x = _convolution(ops, planes, "pretrained.layer1.0", 32, 3, 2, norm="pretrained.layer1.1")
+    x = ops.activation(x, "relu6")
+    levels = []
+    for stages in _STAGES:
+        for key, blocks, width, kernel, stride in stages:
+            for block in range(blocks):
+                x = _block(ops, x, f"pretrained.{key}.{block}", width, kernel, stride if block == 0 else 1)
+        levels.append(x)
+    return _decoder(ops, levels)
 
 
-class MidasSmall(nn.Module):
-    """Module names are the checkpoint's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pretrained = _encoder()
-        self.scratch = _Decoder()
-
-    def forward(self, x: Tensor) -> Tensor:
-        levels = []
-        for stage in self.pretrained.children():
-            x = stage(x)
-            levels.append(x)
-        depth: Tensor = self.scratch(*levels)
-        return depth.squeeze(1)
-
-
-def _encoder() -> nn.Module:
-    """Four stages, to 1/4, 1/8, 1/16 and 1/32 of the size."""
-    net: Any = timm.create_model("tf_efficientnet_lite3", pretrained=False)
-    stages = nn.Module()
-    # timm's bn1 holds the activation that was a module of its own in the reference, at index 2.
-    stages.layer1 = nn.Sequential(net.conv_stem, net.bn1, nn.Identity(), *net.blocks[0:2])
-    stages.layer2 = nn.Sequential(*net.blocks[2:3])
-    stages.layer3 = nn.Sequential(*net.blocks[3:5])
-    stages.layer4 = nn.Sequential(*net.blocks[5:7])
-    return stages
+def _block(ops: Ops[T], x: T, key: str, width: int, kernel: int, stride: int) -> T:
+    """MobileNetV2's inverted residual; the first of all is a depthwise separable convolution."""
+    inputs = ops.channels(x)
+    if key.startswith("pretrained.layer1.3"):
+        y = _convolution(ops, x, f"{key}.conv_dw", inputs, kernel, stride, groups=inputs, norm=f"{key}.bn1")
+        y = ops.activation(y, "relu6")
+        y = _convolution(ops, y, f"{key}.conv_pw", width, 1, 1, norm=f"{key}.bn2")
+    else:
+        wide = 6 * inputs
+        y = ops.activation(_convolution(ops, x, f"{key}.conv_pw", wide, 1, 1, norm=f"{key}.bn1"), "relu6")
+        y = _convolution(ops, y, f"{key}.conv_dw", wide, kernel, stride, groups=wide, norm=f"{key}.bn2")
+        y = ops.activation(y, "relu6")
+        y = _convolution(ops, y, f"{key}.conv_pwl", width, 1, 1, norm=f"{key}.bn3")
+    return ops.add(x, y) if inputs == width and stride == 1 else y
 
 
-class _Decoder(nn.Module):
+def _convolution(ops: Ops[T], x: T, key: str, width: int, kernel: int, stride: int, *, norm: str, groups: int = 1) -> T:
+    """With TensorFlow's SAME padding: at stride 2 it is lopsided, and constant since every side is even."""
+    padding = ((kernel - stride) // 2, (kernel - stride + 1) // 2)
+    return ops.convolution(
+        x, key, width, kernel, stride=stride, padding=padding, groups=groups, bias=False, norm=norm, eps=_EPS
+    )
+
+
+def _decoder(ops: Ops[T], levels: list[T]) -> T:
     """From the coarsest level to the finest, each one twice the size and half the width of the last."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        for level, (encoded, width) in enumerate(zip(_ENCODER_WIDTHS, _DECODER_WIDTHS, strict=True), start=1):
-            self.add_module(f"layer{level}_rn", nn.Conv2d(encoded, width, 3, padding=1, bias=False))
-            self.add_module(f"refinenet{level}", _Fusion(width, width if level == 1 else width // 2))
-        self.output_conv = nn.Sequential(
-            nn.Conv2d(64, 32, 3, padding=1),
-            nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=False),
-            nn.Conv2d(32, 32, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(32, 1, 1),
-            nn.ReLU(),
-        )
-
-    def forward(self, *levels: Tensor) -> Tensor:
-        """Encoder outputs, finest first, to (n, 1, h, w) at twice the finest."""
-        path = None
-        for level in (4, 3, 2, 1):
-            narrowed = self.get_submodule(f"layer{level}_rn")(levels[level - 1])
-            path = self.get_submodule(f"refinenet{level}")(narrowed, path)
-        depth: Tensor = self.output_conv(path)
-        return depth
+    path: T | None = None
+    for level in (4, 3, 2, 1):
+        width = _DECODER_WIDTHS[level - 1]
+        narrowed = ops.convolution(levels[level - 1], f"scratch.layer{level}_rn", width, 3, bias=False)
+        path = _fusion(ops, narrowed, path, f"scratch.refinenet{level}", width if level == 1 else width // 2)
+    assert path is not None
+    x = ops.convolution(path, "scratch.output_conv.0", 32, 3)
+    x = ops.double(x, align_corners=False)
+    x = ops.relu(ops.convolution(x, "scratch.output_conv.2", 32, 3))
+    return ops.squeeze(ops.relu(ops.convolution(x, "scratch.output_conv.4", 1)), 1)
 
 
-class _Fusion(nn.Module):
-    """Joins a level with what came from below it, refines, and doubles the size."""
+def _fusion(ops: Ops[T], level: T, below: T | None, key: str, out_width: int) -> T:
+    """Joins a level with what came from below it, refines, and doubles the size.
 
-    def __init__(self, width: int, out_width: int) -> None:
-        super().__init__()
-        self.out_conv = nn.Conv2d(width, out_width, 1)
-        self.resConfUnit1 = ResidualUnit(width, ("conv1", "conv2"))
-        self.resConfUnit2 = ResidualUnit(width, ("conv1", "conv2"))
-
-    def forward(self, level: Tensor, below: Tensor | None) -> Tensor:
-        joined = level if below is None else below + self.resConfUnit1(level)
-        refined: Tensor = self.resConfUnit2(joined)
-        out: Tensor = self.out_conv(double(refined, align_corners=True))
-        return out
+    The 1x1 convolution comes before the doubling: the same numbers, at a quarter of the pixels.
+    """
+    refine = f"{key}.resConfUnit1"
+    if below is None:
+        for part in ("conv1", "conv2"):
+            ops.parameters.expect(f"{refine}.{part}.weight", *(ops.channels(level),) * 2, 3, 3)
+            ops.parameters.expect(f"{refine}.{part}.bias", ops.channels(level))
+        joined = level
+    else:
+        joined = ops.add(below, residual_unit(ops, level, refine, ("conv1", "conv2")))
+    refined = residual_unit(ops, joined, f"{key}.resConfUnit2", ("conv1", "conv2"))
+    return ops.double(ops.convolution(refined, f"{key}.out_conv", out_width), align_corners=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from streamd.depth.graph.openvino import load_model
+from streamd.depth.models import find_model
 from streamd.depth.ov import openvino as ov
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.worker import Done
+from streamd.errors import DepthError
 from streamd.media.frames import FloatImage
 
 MAX_FIXED = 3
@@ -25,11 +28,22 @@ class OpenVinoRuntime:
     """
 
     def __init__(self, job: WorkerJob) -> None:
-        self.precision = job.precision
+        """Raises WeightsRejected, DepthError."""
         self._job = job
         self._core = ov.Core()
+        self.precision = self._precision(job.precision)
+        self._model = load_model(find_model(job.model), Path(job.weights))
         self._fixed: dict[tuple[int, int], _Network] = {}
         self._flexible: _Network | None = None
+
+    def _precision(self, wanted: str) -> str:
+        """Until it has been measured, what the CPU was made for. Raises DepthError."""
+        has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if wanted == "auto":
+            return "bf16" if has_bf16 else "fp32"
+        if wanted == "bf16" and not has_bf16:
+            raise DepthError("precision bf16: this CPU does not have it")
+        return wanted
 
     def is_compiled(self, height: int, width: int, *, live: bool) -> bool:
         if (height, width) in self._fixed:
@@ -57,17 +71,17 @@ class OpenVinoRuntime:
 
     def _compile(self, height: ov.Dimension, width: ov.Dimension) -> ov.CompiledModel:
         job = self._job
-        model = self._core.read_model(job.weights)
+        model = self._model.clone()
         model.reshape(ov.PartialShape([1, 3, height, width]))
         # OpenVINO checks what it finds here against its own version and this CPU.
-        key = f"{Path(job.weights).parent.name} {width}x{height} {job.precision} {job.threads}/{job.parallel} "
+        key = f"{job.model} {job.sha256} {width}x{height} {self.precision} {job.threads}/{job.parallel} "
         key += f"{self._core.get_property('CPU', 'FULL_DEVICE_NAME')} {ov.get_version()}"
         blobs = Path(job.cache, "blobs", hashlib.sha256(key.encode()).hexdigest()[:16])
         return self._core.compile_model(
             model,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": "bf16" if job.precision == "bf16" else "f32",
+                "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
                 "INFERENCE_NUM_THREADS": job.threads,
                 "NUM_STREAMS": job.parallel,
                 # The decoder and the encoder work on the same cores: let the kernel place us.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import torch
 
+from streamd.depth.graph.torch import load_network
 from streamd.depth.models import find_model
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.worker import Done
@@ -17,7 +17,7 @@ class TorchRuntime:
     def __init__(self, job: WorkerJob) -> None:
         self.precision = job.precision
         torch.set_num_threads(job.threads)
-        self._network = importlib.import_module(find_model(job.model).network).load(Path(job.weights))
+        self._network = load_network(find_model(job.model), Path(job.weights))
         self._seen: set[tuple[int, int]] = set()
 
     def is_compiled(self, height: int, width: int, *, live: bool) -> bool:

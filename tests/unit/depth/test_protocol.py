@@ -9,7 +9,7 @@ from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, InferenceRequest
 
 
 def test_a_job_survives_the_command_line() -> None:
-    job = WorkerJob("embedded", "openvino", "fp32", "/a b/'x'.xml", "/ü", 2, 1, 4, 256)
+    job = WorkerJob("embedded", "openvino", "fp32", "/a b/'x'.pt", "ab12", "/ü", 2, 1, 4, 256)
     assert WorkerJob.from_json(job.to_json()) == job
 
 

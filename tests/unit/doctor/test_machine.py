@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamd.depth import artefact
+from streamd.depth import profile
 from streamd.doctor import machine
 from streamd.host import cgroup
 from tests.support.findings import found, only, serving
@@ -24,7 +24,7 @@ class TestMachine:
         ],
     )
     def test_processor(self, monkeypatch: pytest.MonkeyPatch, flags: str, status: str, words: str) -> None:
-        monkeypatch.setattr(artefact, "cpu", lambda: ("X", flags))
+        monkeypatch.setattr(profile, "cpu", lambda: ("X", flags))
         finding = only(machine.processor)
         assert finding.status == status
         assert words in finding.found

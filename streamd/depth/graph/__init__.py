@@ -1,0 +1,1 @@
+"""What the networks are written in, and what turns them into OpenVINO and torch."""

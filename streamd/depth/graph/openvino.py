@@ -1,0 +1,155 @@
+"""Networks as OpenVINO graphs, built straight from their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from streamd.depth.checkpoint import Array, read_state
+from streamd.depth.graph.ops import Activation, Network, Ops
+from streamd.depth.graph.parameters import Parameters
+from streamd.depth.models.base import ModelSpec
+from streamd.depth.ov import openvino as ov
+from streamd.depth.ov import opset
+
+Value: TypeAlias = ov.Output
+
+
+class OpenVinoOps(Ops[Value]):
+    """Values are outputs of nodes."""
+
+    def channels(self, x: Value) -> int:
+        return int(x.get_partial_shape()[1].get_length())
+
+    def width(self, x: Value) -> int:
+        return int(x.get_partial_shape()[-1].get_length())
+
+    def constant(self, value: Array) -> Value:
+        return opset.constant(np.ascontiguousarray(value)).output(0)
+
+    def convolve(
+        self,
+        x: Value,
+        weight: Value,
+        offset: Value | None,
+        *,
+        stride: int,
+        padding: tuple[int, int],
+        dilation: int,
+    ) -> Value:
+        before, after = padding
+        convolution = opset.convolution if len(weight.shape) == 4 else opset.group_convolution
+        y = convolution(x, weight, [stride] * 2, [before] * 2, [after] * 2, [dilation] * 2).output(0)
+        return y if offset is None else self.add(y, offset)
+
+    def convolve_transposed(
+        self, x: Value, weight: Value, offset: Value | None, *, stride: int, padding: int, output_padding: int
+    ) -> Value:
+        y = opset.convolution_backprop_data(
+            x,
+            weight,
+            strides=[stride] * 2,
+            pads_begin=[padding] * 2,
+            pads_end=[padding] * 2,
+            dilations=[1, 1],
+            output_padding=[output_padding] * 2,
+        ).output(0)
+        return y if offset is None else self.add(y, offset)
+
+    def add(self, a: Value, b: Value) -> Value:
+        return opset.add(a, b).output(0)
+
+    def multiply(self, a: Value, b: Value) -> Value:
+        return opset.multiply(a, b).output(0)
+
+    def matmul(self, a: Value, b: Value, *, transpose_b: bool = False) -> Value:
+        return opset.matmul(a, b, False, transpose_b).output(0)
+
+    def activation(self, x: Value, kind: Activation) -> Value:
+        match kind:
+            case "relu":
+                node = opset.relu(x)
+            case "relu6":
+                node = opset.clamp(x, 0.0, 6.0)
+            case "gelu":
+                node = opset.gelu(x, "erf")
+            case "sigmoid":
+                node = opset.sigmoid(x)
+            case "hard_swish":
+                node = opset.hswish(x)
+            case "silu":
+                node = opset.swish(x)
+        return node.output(0)
+
+    def softmax(self, x: Value, axis: int = -1) -> Value:
+        return opset.softmax(x, axis).output(0)
+
+    def standardise(self, x: Value, eps: float) -> Value:
+        return opset.mvn(x, _axes([-1]), True, eps, "inside_sqrt").output(0)
+
+    def normalise(self, x: Value, axis: int = -1, eps: float = 1e-12) -> Value:
+        return opset.normalize_l2(x, _axes([axis]), eps * eps, "max").output(0)
+
+    def mean(self, x: Value, axes: Sequence[int]) -> Value:
+        return opset.reduce_mean(x, _axes(axes), True).output(0)
+
+    def max_pool(self, x: Value, kernel: int, *, stride: int, padding: int = 0) -> Value:
+        sides = [padding] * 2
+        return opset.max_pool(x, [stride] * 2, [1, 1], sides, sides, [kernel] * 2).output(0)
+
+    def resize(
+        self, x: Value, *, scale: int = 0, like: Value | None = None, cubic: bool = False, align_corners: bool = False
+    ) -> Value:
+        if like is None:
+            how, sizes = "scales", opset.constant(np.array([scale, scale], np.float32)).output(0)
+        else:
+            how = "sizes"
+            sizes = opset.gather(opset.shape_of(like), _axes([2, 3]), opset.constant(np.int64(0))).output(0)
+        return opset.interpolate(
+            x,
+            sizes,
+            "cubic" if cubic else "linear_onnx",
+            how,
+            axes=_axes([2, 3]),
+            coordinate_transformation_mode="align_corners" if align_corners else "half_pixel",
+            cube_coeff=-0.75,
+        ).output(0)
+
+    def concat(self, values: Sequence[Value], axis: int) -> Value:
+        return opset.concat(list(values), axis).output(0)
+
+    def reshape(self, x: Value, shape: Sequence[int]) -> Value:
+        return opset.reshape(x, _axes(shape), True).output(0)
+
+    def squeeze(self, x: Value, axis: int) -> Value:
+        return opset.squeeze(x, _axes([axis])).output(0)
+
+    def transpose(self, x: Value, order: Sequence[int]) -> Value:
+        return opset.transpose(x, _axes(order)).output(0)
+
+    def slice(self, x: Value, axis: int, start: int, stop: int | None = None, step: int = 1) -> Value:
+        end = np.iinfo(np.int64).max if stop is None else stop
+        return opset.slice(x, _axes([start]), _axes([end]), _axes([step]), _axes([axis])).output(0)
+
+    def roll(self, x: Value, shifts: Sequence[int], axes: Sequence[int]) -> Value:
+        return opset.roll(x, _axes(shifts), _axes(axes)).output(0)
+
+
+def _axes(values: Sequence[int]) -> Value:
+    return opset.constant(np.array(values, np.int64)).output(0)
+
+
+def load_model(spec: ModelSpec, weights: Path) -> ov.Model:
+    """The network of ``spec`` with these weights: (n, 3, h, w) to (n, h, w), float32. Raises WeightsRejected."""
+    return build_model(spec.network, Parameters(read_state(weights), weights))
+
+
+def build_model(network: Network, parameters: Parameters) -> ov.Model:
+    """(n, 3, h, w) to (n, h, w) for any n, h and w. Raises WeightsRejected."""
+    planes = opset.parameter(ov.PartialShape([-1, 3, -1, -1]), np.float32, "planes")
+    depth = network(OpenVinoOps(parameters), planes.output(0))
+    parameters.check()
+    return ov.Model([opset.result(depth)], [planes], "depth")

@@ -1,0 +1,147 @@
+"""The child that tries networks: ``python -m streamd.depth.profiler measure|check``, started by profile.py.
+
+The last line on stderr is the reason of a failure; the lines before it show where the time went.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import time
+import traceback
+from importlib import resources
+from pathlib import Path
+
+import av
+import numpy as np
+
+from streamd.concurrency.threads import lower_priority
+from streamd.depth import profile
+from streamd.depth.files import sha256_of, write_json
+from streamd.depth.graph.openvino import load_model
+from streamd.depth.models import ModelSpec, Preprocessing, find_model
+from streamd.depth.ov import openvino
+from streamd.depth.preprocess import VideoPreprocessor, network_size
+from streamd.depth.profile import Measured, Profile
+from streamd.errors import WeightsRejected
+from streamd.media.frames import FloatImage
+
+MAX_ERROR = 0.01
+"""A precision that differs more from float32 is not used."""
+_FRAMES = 8
+_ROUNDS = 3
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_STARTED = time.monotonic()
+
+
+def main(arguments: list[str]) -> int:
+    """``measure MODEL WEIGHTS SHA256 PROFILE`` or ``check MODEL WEIGHTS``; returns the exit code."""
+    lower_priority(10)  # live streams go first
+    try:
+        match arguments:
+            case ["measure", model, weights, sha256, path]:
+                if sha256_of(Path(weights)) != sha256:
+                    raise WeightsRejected(weights, f"the file has changed: its sha256 is no longer {sha256[:16]}...")
+                write_json(Path(path), measure(find_model(model), Path(weights)).to_json())
+            case ["check", model, weights]:
+                check(find_model(model), Path(weights))
+            case _:
+                print(main.__doc__, file=sys.stderr)
+                return 2
+    except WeightsRejected as error:
+        print(error.reason, file=sys.stderr)
+        return profile.REFUSED
+    except Exception as error:  # the process ends here, and its last line must be a readable one
+        traceback.print_exc()
+        print(f"{type(error).__name__}: {error}".splitlines()[0], file=sys.stderr)
+        return 1
+    return 0
+
+
+def check(spec: ModelSpec, weights: Path) -> None:
+    """Raises WeightsRejected unless the network loads and gives finite depth."""
+    network = _compile(load_model(spec, weights), "fp32")
+    if not np.isfinite(network(_noise(*network_size(1, 1, spec.preprocessing)))[0]).all():
+        raise WeightsRejected(str(weights), "the network gives NaN or infinite depth")
+
+
+def calibration_inputs(how: Preprocessing) -> FloatImage:
+    """(8, 3, h, w) float32: frames spread over the demo clip, as the network would see them live."""
+    preprocess = VideoPreprocessor()
+    with resources.as_file(resources.files("streamd") / "assets" / "demo.mp4") as clip, av.open(str(clip)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        step = max(stream.frames // _FRAMES, 1)
+        frames = [
+            preprocess(frame, how)[0] for index, frame in enumerate(container.decode(stream)) if index % step == 0
+        ]
+    return np.stack(frames[:_FRAMES])
+
+
+def measure(spec: ModelSpec, weights: Path) -> Profile:
+    """What this CPU makes of it. Raises WeightsRejected."""
+    model = load_model(spec, weights)
+    _note("built the network")
+    inputs = calibration_inputs(spec.preprocessing)
+    _note("read the demo clip")
+    model.reshape([1, *inputs.shape[1:]])
+    networks = {name: _compile(model, name) for name in _precisions()}
+    _note("compiled")
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    errors: dict[str, list[float]] = {name: [] for name in networks}
+    for attempt in range(1 + _ROUNDS):  # the first to warm up; in turns, so that a busy moment hits all alike
+        for planes in inputs:
+            outputs = {}
+            for name, network in networks.items():
+                started = time.perf_counter()
+                outputs[name] = network(planes[None])[0][0]
+                if attempt:
+                    times[name].append(1e3 * (time.perf_counter() - started))
+            if attempt == 0:
+                for name, depth in outputs.items():
+                    errors[name].append(error_share(depth, outputs["fp32"]))
+    _note("measured")
+    measured = {name: Measured(round(statistics.median(times[name]), 3), max(errors[name])) for name in networks}
+    proven = {name: result.ms for name, result in measured.items() if result.error <= MAX_ERROR}
+    if not proven:
+        raise WeightsRejected(str(weights), "the network gives NaN or infinite depth")
+    return Profile(
+        cpu=profile.cpu()[0],
+        cores=profile.core_count(),
+        openvino=profile.openvino_version(),
+        width=inputs.shape[3],
+        height=inputs.shape[2],
+        precisions=measured,
+        chosen=min(proven, key=proven.__getitem__),
+    )
+
+
+def error_share(depth: FloatImage, expected: FloatImage) -> float:
+    """Mean |difference| as a share of the 2-98 % spread of what was expected; infinite for a NaN."""
+    low, high = np.percentile(expected, (2, 98))
+    error = float(np.abs(depth - expected).mean() / max(high - low, np.finfo(np.float32).tiny))
+    return error if math.isfinite(error) else math.inf
+
+
+def _precisions() -> list[str]:
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ["fp32", "bf16"] if "BF16" in capabilities else ["fp32"]
+
+
+def _compile(model: openvino.Model, precision: str) -> openvino.CompiledModel:
+    hints = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+    return openvino.Core().compile_model(model, "CPU", hints)
+
+
+def _noise(width: int, height: int) -> FloatImage:
+    """(1, 3, height, width) float32, of the spread of a normalised picture."""
+    return np.random.default_rng(0).standard_normal((1, 3, height, width), np.float32)
+
+
+def _note(done: str) -> None:
+    print(f"{time.monotonic() - _STARTED:6.2f} s {done}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
