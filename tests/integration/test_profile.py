@@ -184,9 +184,17 @@ def test_check_takes_good_weights() -> None:
     check_weights(EMBEDDED, WEIGHTS)
 
 
-def test_check_finds_weights_that_load_but_give_no_depth(tmp_path: Path) -> None:
+def test_check_finds_impossible_numbers(tmp_path: Path) -> None:
     state = midas_small_state()
     state["pretrained.layer1.1.running_var"].neg_()
+    torch.save(state, tmp_path / "bad.pt")
+    with pytest.raises(WeightsRejected, match=r"1 tensor with negative variances \(pretrained.layer1.1.running_var\)"):
+        profiler.check(find_model("midas_small"), tmp_path / "bad.pt")
+
+
+def test_check_finds_weights_that_give_no_depth(tmp_path: Path) -> None:
+    state = midas_small_state()
+    state["scratch.output_conv.2.weight"].fill_(3e38)
     torch.save(state, tmp_path / "bad.pt")
     with pytest.raises(WeightsRejected, match="the network gives NaN or infinite depth"):
         profiler.check(find_model("midas_small"), tmp_path / "bad.pt")

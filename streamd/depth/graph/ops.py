@@ -132,10 +132,9 @@ class Ops(ABC, Generic[T]):
         """What it does in inference: (scale, shift), each (width,)."""
         take = self.parameters.take
         weight, bias = take(f"{key}.weight", width), take(f"{key}.bias", width)
-        mean, variance = take(f"{key}.running_mean", width), take(f"{key}.running_var", width)
+        mean, variance = take(f"{key}.running_mean", width), self.parameters.take_positive(f"{key}.running_var", width)
         self.parameters.expect(f"{key}.num_batches_tracked", kind="i")
-        with np.errstate(all="ignore"):  # nonsense comes out as NaN, and is found when the network is tried
-            scale = weight.astype(np.float64) / np.sqrt(variance.astype(np.float64) + eps)
+        scale = weight.astype(np.float64) / np.sqrt(variance.astype(np.float64) + eps)
         return scale.astype(np.float32), (bias - mean * scale).astype(np.float32)
 
     # -- of the runtime ----------------------------------------------------------------------------

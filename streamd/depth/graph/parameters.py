@@ -22,6 +22,7 @@ class Parameters:
         self._misshapen: list[str] = []
         self._mistyped: list[str] = []
         self._infinite: list[str] = []
+        self._negative: list[str] = []
         self._passed_over: set[str] = set()
 
     def take(self, key: str, *shape: int) -> FloatImage:
@@ -32,6 +33,13 @@ class Parameters:
         if not np.isfinite(value).all():
             self._infinite.append(key)
         return np.asarray(value, np.float32)
+
+    def take_positive(self, key: str, *shape: int) -> FloatImage:
+        """Variances."""
+        value = self.take(key, *shape)
+        if (value < 0).any():
+            self._negative.append(key)
+        return np.abs(value)
 
     def expect(self, key: str, *shape: int, kind: str = "f") -> None:
         """It belongs to the official file, and to no output. ``kind`` is NumPy's: "f" or "i"."""
@@ -58,6 +66,7 @@ class Parameters:
             (self._misshapen, "of the wrong shape"),
             (self._mistyped, "of the wrong type"),
             (self._infinite, "with NaN or infinite numbers"),
+            (self._negative, "with negative variances"),
         ):
             if wrong:
                 raise WeightsRejected(str(self._path), some(wrong, "tensor", what))
