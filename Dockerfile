@@ -1,7 +1,6 @@
 # NOT BUILT by the tests: there is no container engine where they run. What it installs was run without one.
 #
 #   docker build --tag streamd .
-#   docker build --tag streamd --build-arg TORCH_INDEX=URL .     # torch's CPU build: some GB less, as in the Makefile
 #
 #   docker run --rm --publish 127.0.0.1:8080:8080 --publish 8189:8189/udp --volume streamd-data:/data \
 #       --env STREAMD_WEBRTC__ADVERTISE='["ADDRESS-OF-THIS-HOST"]' \
@@ -23,15 +22,7 @@ FROM base AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
 RUN python3 -m venv /opt/streamd/.venv
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-ARG TORCH_INDEX=
 COPY requirements /src/requirements
-# The lock has the digests of the default build; TORCH_INDEX has others, of the same versions.
-RUN if [ -n "$TORCH_INDEX" ]; then \
-        /opt/streamd/.venv/bin/pip install --index-url "$TORCH_INDEX" \
-            $(sed -n 's/^\(torch\(vision\)\?==[^ ;]*\).*/\1/p' /src/requirements/torch.lock); \
-    else \
-        /opt/streamd/.venv/bin/pip install --no-deps --require-hashes --requirement /src/requirements/torch.lock; \
-    fi
 RUN /opt/streamd/.venv/bin/pip install --no-deps --require-hashes --requirement /src/requirements/run.lock
 COPY pyproject.toml README.md LICENSE THIRD-PARTY-NOTICES.md /src/
 COPY systemd /src/systemd

@@ -2,7 +2,7 @@
 #   make run ARGS="rtsp://camera/live --record out/"
 #   sudo make install             as a service of this machine; docs/install.md
 #   make soak MINUTES=60          cameras die and hang, viewers come and go: is it still as it was?
-#   make run TORCH_INDEX=URL      take torch from another index, such as PyTorch's own of CPU builds
+#   make test TORCH_INDEX=URL     take torch from another index, such as PyTorch's own of CPU builds
 #   make lock                     after a change of dependencies in pyproject.toml; UPGRADE=1: take the newest of all
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --no-deps --require-hashes --requirement
-TORCH  = $(shell sed -n 's/^\(torch\(vision\)\?==[^ ;]*\).*/\1/p' requirements/torch.lock)
+TORCH  = $(shell grep -v "^\#" requirements/torch.in)
 ARGS   ?=
 MINUTES ?= 30
 PREFIX ?= /opt/streamd
@@ -32,7 +32,7 @@ run: $(VENV)/installed
 SERVICE = $(PYTHON) -B -m streamd.installer $(1) --prefix $(PREFIX) $(if $(DESTDIR),--root $(DESTDIR))
 
 install: $(if $(DESTDIR),,run-packages)
-	$(call SERVICE,install) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+	$(call SERVICE,install)
 
 uninstall:
 	$(call SERVICE,uninstall) $(if $(PURGE),--purge)
@@ -69,21 +69,21 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/pipeline.py
 
 # The same versions everywhere: those that the tests have run with.
-$(VENV)/installed: pyproject.toml requirements/torch.lock requirements/run.lock | run-packages
+$(VENV)/installed: pyproject.toml requirements/run.lock | run-packages
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) $(TORCH),$(LOCKED) requirements/torch.lock)
 	$(LOCKED) requirements/run.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed requirements/dev.lock
+$(VENV)/installed-dev: $(VENV)/installed requirements/torch.lock requirements/dev.lock
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) $(TORCH),$(LOCKED) requirements/torch.lock)
 	$(LOCKED) requirements/dev.lock
 	touch $@
 
 # Versions and digests for all platforms and Pythons. torch has a lock of its own, since TORCH_INDEX has other digests.
 COMPILE = build/lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
-OTHERS  = pyproject.toml requirements/build.in --excludes requirements/torch.in
+OTHERS  = pyproject.toml requirements/build.in
 lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet --disable-pip-version-check uv==0.13.9

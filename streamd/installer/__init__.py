@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="lay out another machine's files")
     parser.add_argument("--python", type=Path, metavar="FILE", help="install: what makes the environment")
     parser.add_argument("--environment", type=Path, metavar="DIR", help="install: use this one instead")
-    parser.add_argument("--torch-index", metavar="URL", help="install: take torch from there, such as a CPU build")
+    parser.add_argument(
+        "--torch", nargs="?", const="", metavar="URL", help='install: torch too, for runtime = "torch"; from this index'
+    )
     parser.add_argument("--rollback", action="store_true", help="install: go back to the version before")
     parser.add_argument("--purge", action="store_true", help="uninstall: configuration and recordings too")
 
@@ -32,7 +34,7 @@ def act(options: argparse.Namespace) -> None:
     machine = Machine(options.root.resolve(), options.prefix)
     if not options.prefix.is_absolute():
         raise UsageError(f"--prefix {options.prefix}: not an absolute path")
-    choice = Options(options.python, options.environment, options.torch_index)
+    choice = Options(options.python, options.environment, options.torch)
     if options.rollback and (options.action != "install" or choice != Options()):
         raise UsageError("--rollback goes with no other choice, and with install only")
     machine.require(root_user=options.action != "status")

@@ -17,37 +17,33 @@ _HIDDEN = ("home", "root", "run", "tmp")
 """From a service, by ProtectHome and PrivateTmp."""
 
 
-def build(machine: Machine, version: Version, python: Path | None, torch_index: str | None) -> None:
+def build(machine: Machine, version: Version, python: Path | None, torch: str | None) -> None:
     """Returns when it runs and is on the disk, all but its record. Raises StreamdError."""
     chosen = str(python or find_python(machine))
     machine.report(f"environment: {version.path}, made with {chosen}")
     machine.run_checked(chosen, "-m", "venv", str(version.place), doing="making the environment")
     machine.report(f"environment: installing streamd {__version__} and what it needs; minutes, the first time")
     scratch = version.place / "build"
-    _install(machine, version, scratch, torch_index)
+    _install(machine, version, scratch, torch)
     machine.try_start(version.interpreter, scratch)
     files.remove(scratch, "tree")
     machine.run_checked("sync", "--file-system", str(version.place), doing="writing to the disk")
 
 
-def _install(machine: Machine, version: Version, scratch: Path, torch_index: str | None) -> None:
+def _install(machine: Machine, version: Version, scratch: Path, torch: str | None) -> None:
     watched = sys.stdout.isatty()
     pip = [str(version.interpreter), "-m", "pip", "install", "--no-cache-dir", "--no-input"]
     pip += ["--disable-pip-version-check", *(() if watched else ("--quiet",))]
-    torch: tuple[str, ...]
-    torch, others = (
-        ("--no-deps", "--require-hashes", "--requirement", str(package.shipped(name))) for name in package.LOCKS
-    )
-    if torch_index:
-        torch = ("--index-url", torch_index, *package.torch_requirements())
+    locked = ("--no-deps", "--require-hashes", "--requirement")
+    steps: dict[str, tuple[str, ...]] = {"installing what streamd needs": (*locked, str(package.shipped(package.RUN)))}
+    if torch:
+        steps[f"installing torch from {torch}"] = ("--index-url", torch, *package.torch_requirements())
+    elif torch is not None:
+        steps["installing torch"] = (*locked, str(package.shipped(package.TORCH)))
     source = package.source()
     if isinstance(source, Path):  # a build leaves files of root's behind, which nobody wants in a checkout
         source = str(package.copy_sources(source, scratch))
-    steps = {
-        f"installing torch{f' from {torch_index}' if torch_index else ''}": torch,
-        "installing what streamd needs": others,
-        "installing streamd": ("--no-deps", "--no-build-isolation", source),
-    }
+    steps["installing streamd"] = ("--no-deps", "--no-build-isolation", source)
     for doing, arguments in steps.items():
         machine.run_checked(*pip, *arguments, doing=doing, watched=watched)
 

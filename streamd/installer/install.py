@@ -25,7 +25,8 @@ class Options:
 
     python: Path | None = None
     environment: Path | None = None
-    torch_index: str | None = None
+    torch: str | None = None
+    """Install it too, from the index with this address; empty: from the usual one."""
 
 
 class Installer:
@@ -90,7 +91,7 @@ class Installer:
         running = self._service.environment()
         self._versions.sweep(self._versions.containing(running) if running else None)
         version = self._versions.new(fingerprint)
-        environment.build(self._machine, version, choice.python, choice.torch_index)
+        environment.build(self._machine, version, choice.python, choice.torch)
         version.complete(fingerprint)
         return version
 

@@ -19,8 +19,8 @@ _CHECKOUT = Path(streamd.__file__).resolve().parents[1]
 """If it is one."""
 _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "THIRD-PARTY-NOTICES.md", "requirements", "streamd", "systemd")
 """What pip builds streamd from."""
-LOCKS = ("requirements/torch.lock", "requirements/run.lock")
-"""torch has a lock of its own: builds from another index have other digests."""
+RUN, TORCH = LOCKS = "requirements/run.lock", "requirements/torch.lock"
+"""torch has a lock of its own: few need it, and builds from another index have other digests."""
 
 
 def source() -> Path | str:
@@ -71,9 +71,9 @@ def shipped(name: str) -> Path:
 
 
 def torch_requirements() -> list[str]:
-    """``torch==VERSION`` and ``torchvision==VERSION``, as locked."""
-    text = shipped(LOCKS[0]).read_text()
-    return re.findall(r"^(?:torch|torchvision)==[^\s;]+", text, re.MULTILINE)
+    """``torch==VERSION`` and what goes with it, as locked."""
+    text = shipped(TORCH).read_text()
+    return re.findall(r"^(?:timm|torch|torchvision)==[^\s;]+", text, re.MULTILINE)
 
 
 def sha256(content: bytes) -> str:

@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 PINNED = re.compile(
     r"^([A-Za-z0-9._-]+)==([^\s;]+)(?: ; ([^\\\n]+))? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
 )
-TORCH = {"torch", "torchvision"}
+TORCH = {"timm", "torch", "torchvision"}
 
 
 def pinned(name: str) -> dict[str, list[Version]]:
@@ -36,7 +36,9 @@ def requirements(key: str) -> list[Requirement]:
     return [Requirement(line) for line in listed[key]]
 
 
-@pytest.mark.parametrize(("lock", "keys"), [("run.lock", ("build", "run")), ("dev.lock", ("build", "run", "dev"))])
+@pytest.mark.parametrize(
+    ("lock", "keys"), [("run.lock", ("build", "run")), ("dev.lock", ("build", "run", "dev", "torch"))]
+)
 def test_every_dependency_is_locked_within_its_range(lock: str, keys: tuple[str, ...]) -> None:
     locked = {**pinned("torch.lock"), **pinned(lock)}
     for requirement in (each for key in keys for each in requirements(key)):

@@ -15,20 +15,20 @@ class TestSoftware:
     def test_packages(self) -> None:
         listed, loads = found(software.packages)
         assert (listed.status, loads.status) == ("ok", "ok")
-        assert {"torch", "openvino", "av"} <= listed.details.keys()
+        assert {"aiortc", "openvino", "av"} <= listed.details.keys()
         assert "pytest" not in listed.details
 
     def test_a_package_that_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         version = importlib.metadata.version
 
-        def without_torch(name: str) -> str:
-            if name == "torch":
+        def without_aiortc(name: str) -> str:
+            if name == "aiortc":
                 raise importlib.metadata.PackageNotFoundError(name)
             return version(name)
 
-        monkeypatch.setattr(importlib.metadata, "version", without_torch)
+        monkeypatch.setattr(importlib.metadata, "version", without_aiortc)
         finding = found(software.packages)[0]
-        assert (finding.status, finding.found, finding.advice) == ("problem", "missing: torch", "pip install torch")
+        assert (finding.status, finding.found, finding.advice) == ("problem", "missing: aiortc", "pip install aiortc")
 
     def test_a_streamd_that_was_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def unknown(name: str) -> list[str]:

@@ -17,19 +17,23 @@ def pip_lines(box: Box) -> list[str]:
 
 def test_all_but_streamd_itself_is_installed_by_digest(box: Box, code: Code) -> None:
     box.install()
-    torch, others, streamd = pip_lines(box)
+    others, streamd = pip_lines(box)
     common = "--no-cache-dir --no-input --disable-pip-version-check --quiet --no-deps"
-    assert torch == f"{common} --require-hashes --requirement {REPOSITORY}/requirements/torch.lock"
     assert others == f"{common} --require-hashes --requirement {REPOSITORY}/requirements/run.lock"
     assert streamd == f"{common} --no-build-isolation streamd==0.1.0"
 
 
 def test_torch_comes_from_another_index_on_request(box: Box, code: Code) -> None:
-    box.install(torch_index="https://torch.example/cpu")
-    torch, others, _ = pip_lines(box)
+    box.install(torch="https://torch.example/cpu")
+    others, torch, _ = pip_lines(box)
     wanted = " ".join(package.torch_requirements())
     assert torch.endswith(f"--quiet --index-url https://torch.example/cpu {wanted}")
     assert others.endswith("run.lock")
+
+
+def test_torch_is_installed_by_digest_too(box: Box, code: Code) -> None:
+    box.install(torch="")
+    assert pip_lines(box)[1].endswith(f"--require-hashes --requirement {REPOSITORY}/requirements/torch.lock")
 
 
 def test_a_checkout_is_copied_before_it_is_built(box: Box, code: Code, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,5 +30,5 @@ def test_impossible_places_are_refused(capsys: pytest.CaptureFixture[str], tmp_p
     assert "does not run" in capsys.readouterr().err
     assert cli.main(["service", "install", "--rollback", "--root", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "streamd: there is no version to go back to\n"
-    assert cli.main(["service", "install", "--rollback", "--torch-index", "x", "--root", str(tmp_path)]) == 2
+    assert cli.main(["service", "install", "--rollback", "--torch", "x", "--root", str(tmp_path)]) == 2
     assert "--rollback goes with no other choice" in capsys.readouterr().err

@@ -70,4 +70,4 @@ def test_the_fingerprint_is_of_code_and_lock(tmp_path: Path, monkeypatch: pytest
 
 
 def test_torch_from_another_index_is_of_the_locked_version() -> None:
-    assert [line.partition("==")[0] for line in package.torch_requirements()] == ["torch", "torchvision"]
+    assert [line.partition("==")[0] for line in package.torch_requirements()] == ["timm", "torch", "torchvision"]
