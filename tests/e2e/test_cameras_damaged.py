@@ -46,7 +46,7 @@ def running(daemon: StartDaemon, line: Proxy, tmp_path: Path) -> Daemon:
     ("damages", "count"),
     [
         ((bad.spared, bad.flipped, bad.header_flipped, bad.shortened, bad.lost), DAMAGED),
-        ((*[bad.spared] * 20, bad.flipped, bad.torn), DAMAGED // 20),
+        ((*[bad.spared] * 20, bad.flipped, bad.torn), DAMAGED // 50),
     ],
     ids=["packets-stay-apart", "packets-run-together"],
 )

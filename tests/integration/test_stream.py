@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from itertools import pairwise, product
+from itertools import groupby, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -662,7 +662,7 @@ class TestAway:
             (before,) = await packets(seat, 1)
             bench.camera.end(STALLED)
             notices = [await wait_for(seat.get(), 5) for _ in range(4)]
-            assert bench.stream.state == "reconnecting"
+            await bench.state("reconnecting")
             await bench.film_one()
             while (after := await wait_for(seat.get(), 5)) and after.is_notice:
                 notices.append(after)
@@ -703,7 +703,7 @@ class TestAway:
             seat.close()
         first, second = sorted((tmp_path / "porch").iterdir())
         assert [number_in(frame) for frame in frames_of(first)] == [0, 1, 2]
-        again = [number_in(frame) for frame in frames_of(second)]
+        again = [number for number, _ in groupby(number_in(frame) for frame in frames_of(second))]
         assert again == list(range(again[0], 63))
         assert again[0] >= 3
 

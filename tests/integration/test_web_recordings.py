@@ -375,7 +375,7 @@ class TestADiskThatHangs:
 
     def waiting(self, answers: threading.Event, call: Callable[..., T]) -> Callable[..., T]:
         def wait(*arguments: Any) -> T:
-            answers.wait(10)
+            answers.wait(60)
             return call(*arguments)
 
         return wait
