@@ -223,7 +223,7 @@ def _alone(input: str, output: Path, service: DepthService) -> dict[str, float]:
             yield
 
     def render_and_encode() -> Iterator[None]:
-        with FileWriter(output, input, Fraction(30)) as writer:
+        with FileWriter(output, Fraction(30)) as writer:
             for number, _ in enumerate(render()):
                 writer.write(renderer.draw("depth"), number, Fraction(1, 30))
                 yield

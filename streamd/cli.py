@@ -215,20 +215,18 @@ def _look_at_files(config: Config, names: Iterable[str]) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from streamd.config.sections import StreamConfig
-    from streamd.jobs.convert import convert
-    from streamd.sources import FileSource
+    from streamd.jobs.convert import Conversion
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
-    FileSource(StreamConfig(source=options.input), threading.Event()).probe()  # before anything is started
-    service = _service(options, parallel=2)
-    try:
-        done = convert(options.input, options.output, service, view=options.view)
-    finally:
-        service.close()
+    with Conversion(options.input, options.output) as conversion:  # before anything is started
+        service = _service(options, parallel=2)
+        try:
+            done = conversion.run(service, view=options.view)
+        finally:
+            service.close()
     print(f"{options.output}: {done.frames} frames in {done.seconds:.1f} s, {done.fps:.1f} fps, model {done.model}")
 
 

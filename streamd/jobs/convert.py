@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 
 from tqdm import tqdm
 
@@ -18,10 +21,11 @@ from streamd.config.sections import StreamConfig, View
 from streamd.depth.range import DepthRange
 from streamd.depth.service import DepthService
 from streamd.errors import SinkError
-from streamd.media.frames import CLOCK_RATE, CapturedFrame, DepthFrame, Stamp
+from streamd.media.frames import CLOCK_RATE, TIME_BASE, CapturedFrame, DepthFrame, Stamp
 from streamd.render.views import Renderer
+from streamd.sinks.endings import Sound, check_ending, codec_of, fitting
 from streamd.sinks.file import DEFAULT_RATE, FileWriter
-from streamd.sources.file import FileSource
+from streamd.sources.file import FileInfo, FileSource
 from streamd.streams.inference import Inference, Observe
 
 IN_FLIGHT = 4
@@ -51,58 +55,133 @@ def convert(
     observe: Observe = lambda stage, seconds: None,
     quiet: bool = False,
 ) -> Converted:
-    """Three threads: decode, infer, and this one, which renders, encodes and writes.
+    """Raises SourceError, DepthError, SinkError. Ctrl-C ends early and keeps what is done."""
+    with Conversion(input, output) as conversion:
+        return conversion.run(service, view=view, observe=observe, quiet=quiet)
 
-    Raises SourceError, DepthError, SinkError. Ctrl-C ends early and keeps what is done.
+
+class Conversion:
+    """A context manager: what cannot be is refused at its beginning, before anything is started or written.
+
+    Three threads: decode, which reads the input once, infer, and this one, which renders, encodes and writes.
     """
-    if output.is_dir():
-        raise SinkError(f"{output}: is a directory")
-    if output.exists() and Path(input).exists() and output.samefile(input):
-        raise SinkError(f"{output}: is the input itself")
-    stop = threading.Event()
-    source = FileSource(StreamConfig(source=input, realtime=False), stop)
-    source.on_decode = lambda seconds: observe("decode", seconds)
-    info = source.probe()
-    frames: Mailbox[CapturedFrame] = Mailbox(every=True, capacity=QUEUE)
-    depths: Mailbox[DepthFrame] = Mailbox(every=True, capacity=QUEUE)
-    inference = Inference(service, frames, depths, every=True, in_flight=IN_FLIGHT, observe=observe)
-    model = service.wait_ready().spec.name
-    started = time.monotonic()
-    rate = info.rate or DEFAULT_RATE
-    with FileWriter(output, source.url, rate) as writer:
-        workers = [
-            threads.start("decode", lambda: _decode(source, frames, rate)),
-            threads.start("infer", inference.run),
-        ]
-        job = _Job(writer, view, observe, rate)
+
+    def __init__(self, input: str, output: Path) -> None:
+        self._output = output
+        self._stop = threading.Event()
+        self._source = FileSource(StreamConfig(source=input, realtime=False), self._stop)
+        self._frames: Mailbox[CapturedFrame] = Mailbox(every=True, capacity=QUEUE)
+        self._reading = _Reading(self._source, self._frames)
+        self._ending = ExitStack()
+
+    def __enter__(self) -> Conversion:
+        """Raises SourceError, SinkError."""
+        if self._output.is_dir():
+            raise SinkError(f"{self._output}: is a directory")
+        if self._output.exists() and (source := Path(self._source.path)).exists() and self._output.samefile(source):
+            raise SinkError(f"{self._output}: is the input itself")
+        check_ending(self._output)
+        with ExitStack() as ending:
+            self._reader = threads.start("decode", self._reading.run)
+            ending.callback(self._end_reading)
+            self._header = self._reading.header.result()
+            self._writer = ending.enter_context(self._open_writer(self._header))
+            self._ending = ending.pop_all()
+        return self
+
+    def _open_writer(self, header: _Header) -> FileWriter:
+        sounds = fitting(self._output, header.sounds)
+        if left_out := [sound for sound in header.sounds if sound not in sounds]:
+            _remark(f"{self._source.name}: sound left out: {', '.join(map(codec_of, left_out))}")
+        writer = FileWriter(self._output, header.rate, sounds, lambda text: _remark(f"{self._source.name}: {text}"))
+        self._source.sounds, self._source.on_sound = sounds, writer.sound
+        return writer
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ending.__exit__(kind, error, traceback)
+
+    def _end_reading(self) -> None:
+        self._stop.set()
+        self._frames.close(discard=True)
+        self._reading.go.set()
+        self._reader.join()
+
+    def run(
+        self,
+        service: DepthService,
+        *,
+        view: View = "depth",
+        observe: Observe = lambda stage, seconds: None,
+        quiet: bool = False,
+    ) -> Converted:
+        """Once. Raises SourceError, DepthError, SinkError, KeyboardInterrupt."""
+        self._source.on_decode = lambda seconds: observe("decode", seconds)
+        depths: Mailbox[DepthFrame] = Mailbox(every=True, capacity=QUEUE)
+        inference = Inference(service, self._frames, depths, every=True, in_flight=IN_FLIGHT, observe=observe)
+        model = service.wait_ready().spec.name
+        started = time.monotonic()
+        job = _Job(self._writer, view, observe)
+        self._reading.go.set()
+        infer = threads.start("infer", inference.run)
         try:
-            with _Progress(info.frames, quiet) as step:
+            with _Progress(self._header.info.frames, quiet) as step:
                 _drain(depths, job, step)
-            for worker in workers:
+            for worker in (self._reader, infer):
                 worker.finished.result()
         except KeyboardInterrupt:
-            print(f"stopped: {output} has the first {job.count} frames", file=sys.stderr)
+            print(f"stopped: {self._output} has the first {job.count} frames", file=sys.stderr)
             raise
         finally:
-            stop.set()
-            frames.close(discard=True)
+            self._stop.set()
+            self._frames.close(discard=True)
             depths.close(discard=True)
-            for worker in workers:
-                worker.join()
-    return Converted(job.count, time.monotonic() - started, model)
+            infer.join()
+        return Converted(job.count, time.monotonic() - started, model)
 
 
-def _decode(source: FileSource, frames: Mailbox[CapturedFrame], rate: Fraction) -> None:
-    """Keeps the file's own times; a bare H.264 stream has none."""
-    try:
-        for sequence, picture in enumerate(source.frames()):
-            seconds = float(sequence / rate) if picture.time is None else picture.time
-            stamp = Stamp(sequence, int(seconds * CLOCK_RATE), captured_at=seconds)
-            frames.put(CapturedFrame(stamp, picture))
-    except Closed:
-        pass
-    finally:
-        frames.close()
+@dataclass(frozen=True)
+class _Header:
+    info: FileInfo
+    sounds: Sequence[Sound]
+
+    @property
+    def rate(self) -> Fraction:
+        return self.info.rate or DEFAULT_RATE
+
+
+class _Reading:
+    """A thread's body: opens the input, waits for ``go``, reads it and closes it."""
+
+    def __init__(self, source: FileSource, frames: Mailbox[CapturedFrame]) -> None:
+        self._source = source
+        self._frames = frames
+        self.header: Future[_Header] = Future()
+        self.go = threading.Event()
+
+    def run(self) -> None:
+        try:
+            with self._source.opened_file() as container:
+                self.header.set_result(_Header(self._source.describe(container), container.streams.audio))
+                self.go.wait()
+                for sequence, picture in enumerate(self._source.pictures(container)):
+                    seconds = picture.time or 0.0
+                    stamp = Stamp(sequence, int(seconds * CLOCK_RATE), captured_at=seconds)
+                    self._frames.put(CapturedFrame(stamp, picture))
+        except Closed:
+            pass
+        except Exception as error:
+            if self.header.done():
+                raise
+            self.header.set_exception(error)
+        finally:
+            self._frames.close()
+
+
+def _remark(text: str) -> None:
+    """Without breaking the bar."""
+    tqdm.write(text, file=sys.stderr)
 
 
 def _drain(depths: Mailbox[DepthFrame], job: _Job, step: Callable[[], None]) -> None:
@@ -119,14 +198,12 @@ def _drain(depths: Mailbox[DepthFrame], job: _Job, step: Callable[[], None]) -> 
 class _Job:
     """Renders and writes depth frames in order."""
 
-    def __init__(self, writer: FileWriter, view: View, observe: Observe, rate: Fraction) -> None:
+    def __init__(self, writer: FileWriter, view: View, observe: Observe) -> None:
         self._writer = writer
         self._view = view
         self._observe = observe
-        self._rate = rate
         self._range = DepthRange()
         self._renderer = Renderer()
-        self._last_pts = -1
         self.count = 0
 
     def take(self, frame: DepthFrame) -> None:
@@ -136,15 +213,8 @@ class _Job:
         picture = self._renderer.draw(self._view)
         drawn = time.monotonic()
         self._observe("render", drawn - started)
-        time_base = frame.picture.time_base or Fraction(1, CLOCK_RATE)
-        pts = frame.picture.pts
-        # A file may leave out a time or repeat one; an encoder needs each later than the last.
-        if pts is None:
-            pts = round(self.count / (self._rate * time_base))
-        if self.count:
-            pts = max(pts, self._last_pts + 1)
-        self._writer.write(picture, pts, time_base)
-        self._last_pts = pts
+        source = frame.picture
+        self._writer.write(picture, source.pts or 0, source.time_base or TIME_BASE, source.duration or 0)
         self._observe("encode", time.monotonic() - drawn)
         self.count += 1
 

@@ -1,8 +1,10 @@
-"""A video file with every depth picture at its source's time, and the source's audio copied."""
+"""A video file with every depth picture at its source's time, and the source's sound copied."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,14 +13,23 @@ from typing import Any
 import av
 import av.error
 from av.audio.stream import AudioStream
-from av.container import InputContainer
-from av.video.stream import VideoStream
+from av.codec.context import Flags
+from av.packet import Packet
 
 from streamd.errors import SinkError
+from streamd.host.whole_file import WholeFile, phrase
 from streamd.media.encode import file_options, tag_colours
-from streamd.media.frames import Picture
+from streamd.media.frames import Picture, Scaler, canvas, yuv_planes
+from streamd.sinks.endings import add_copy
 
 DEFAULT_RATE = Fraction(25)
+MAX_WAITING_BYTES = 64 << 20
+"""Of sound for pictures that are not there yet. What is beyond goes ahead of them, and is left out before the first."""
+MAX_PRIMING_S = 0.1
+"""Before its beginning a decoder of sound wants a packet or two, which are not heard."""
+_COUNTED = ("avi",)
+"""Formats without times: each picture is as long as another."""
+_REFUSED = (av.error.InvalidDataError, av.error.ArgumentError)
 
 
 class FileWriter:
@@ -26,69 +37,137 @@ class FileWriter:
     whole. A context manager: on KeyboardInterrupt what was made so far is kept. Raises SinkError.
     """
 
-    def __init__(self, output: Path, source: str, rate: Fraction) -> None:
+    def __init__(
+        self,
+        output: Path,
+        rate: Fraction,
+        sounds: Sequence[AudioStream] = (),
+        on_remark: Callable[[str], None] = lambda remark: None,
+    ) -> None:
+        """``sounds`` are streams of an open input that the output can hold. ``on_remark`` is told once of what
+        does not look as in the source."""
         self._output = output
-        self._part = output.with_name(f".{output.stem}.part{output.suffix}")
+        self._on_remark = on_remark
+        try:
+            self._file = WholeFile(output)
+        except OSError as error:
+            raise SinkError(f"{output}: {phrase(error)}") from error
+        try:
+            self._container = av.open(str(self._file.part), "w")
+            self._counted = self._container.format.name in _COUNTED
+            self._video = self._container.add_stream("libx264", rate=rate, options=file_options())
+            self._sounds = {sound.index: add_copy(self._container, sound) for sound in sounds}
+        except BaseException as error:
+            self._file.discard()
+            if isinstance(error, av.error.FFmpegError | ValueError):
+                raise SinkError(f"{output}: {_reason(error)}") from error
+            raise
         self._rate = rate
-        self._video: VideoStream | None = None
+        self._lock = threading.Lock()
+        """Of the container."""
+        self._waiting: deque[Packet[Any]] = deque()
+        self._waiting_bytes = 0
+        self._sound_dts: dict[int, int] = {}
+        self._sound_count = self._refused_count = 0
+        self._size: tuple[int, int] | None = None
+        self._scaler = Scaler()
+        self._last_pts = -1
+        self._end_s = 0.0
+
+    def sound(self, packet: Packet[Any]) -> None:
+        """A packet of one of ``sounds``, by the clock of the pictures. Any thread."""
+        if packet.dts is None:
+            return
+        if packet.is_discard and float((packet.dts + (packet.duration or 0)) * packet.time_base) < -MAX_PRIMING_S:
+            return
+        with self._lock:
+            if self._size is None and self._waiting_bytes > MAX_WAITING_BYTES:
+                return
+            self._waiting.append(packet)
+            self._waiting_bytes += packet.size
+            if self._waiting_bytes > MAX_WAITING_BYTES and self._size is not None:
+                self._mux_sound(None)
+
+    def write(self, picture: Picture, pts: int, time_base: Fraction, duration: int = 0) -> None:
+        """One yuv420p picture, shown at ``pts`` for ``duration``, both in units of ``time_base``; each later
+        than the last."""
+        with self._lock:
+            if self._size is None:
+                self._begin(picture, time_base)
+            picture = self._fitted(picture)
+            if self._counted:
+                pts, duration = max(round(pts * time_base * self._rate), self._last_pts + 1), 1
+            self._last_pts = pts
+            base = self._video.codec_context.time_base
+            picture.pts, picture.time_base, picture.duration = pts, base, duration
+            self._mux_sound(until_s=float(pts * base))
+            self._mux(self._video.encode(picture))
+            self._end_s = float((pts + duration) * base)
+
+    def _begin(self, picture: Picture, time_base: Fraction) -> None:
+        context = self._video.codec_context
+        self._video.width, self._video.height, self._video.pix_fmt = picture.width, picture.height, "yuv420p"
+        context.time_base = self._video.time_base = 1 / self._rate if self._counted else time_base
+        context.thread_count = 1  # the cores are busy with the network
+        context.flags |= Flags.frame_duration
+        tag_colours(context)
+        self._size = picture.width, picture.height
         try:
-            self._source: InputContainer = av.open(source)
-        except av.error.FFmpegError as error:
-            raise SinkError(f"{source}: {error.strerror}") from error
-        try:
-            self._container = av.open(str(self._part), "w")
-            self._audio = self._copy_audio()
-        except (av.error.FFmpegError, ValueError) as error:
-            self._source.close()
-            self._part.unlink(missing_ok=True)
-            raise SinkError(f"{output}: {_reason(error, output)}") from error
-        self._packets = self._audio_packets()
-        self._waiting: av.Packet[Any] | None = None
+            self._container.start_encoding()
+        except (av.error.FFmpegError, OSError) as error:
+            raise SinkError(f"{self._output}: {_reason(error)}") from error
 
-    def _copy_audio(self) -> dict[int, AudioStream]:
-        copies: dict[int, AudioStream] = {}
-        for stream in self._source.streams.audio:
-            try:
-                copies[stream.index] = self._container.add_stream_from_template(stream)
-            except ValueError:
-                codec = stream.codec_context.name
-                raise ValueError(f"cannot hold {codec} audio: name the output .mkv") from None
-        return copies
+    def _fitted(self, picture: Picture) -> Picture:
+        """Of the size of the first, between bars where the shape is another."""
+        assert self._size is not None
+        if (picture.width, picture.height) == self._size:
+            return picture
+        width, height = self._size
+        self._remark_once(f"the size of the picture changes: all are fitted into {width}x{height}, that of the first")
+        scale = min(width / picture.width, height / picture.height)
+        inner_width, inner_height = (max(2, 2 * round(side * scale / 2)) for side in (picture.width, picture.height))
+        fitted = canvas(width, height)
+        inner = self._scaler.yuv420(picture, inner_width, inner_height)
+        left, top = (width - inner_width) // 4, (height - inner_height) // 4
+        for plane, source, black, step in zip(
+            yuv_planes(fitted), yuv_planes(inner), (16, 128, 128), (2, 1, 1), strict=True
+        ):
+            plane[:] = black
+            rows, columns = source.shape
+            plane[top * step : top * step + rows, left * step : left * step + columns] = source
+        return fitted
 
-    def _audio_packets(self) -> Iterator[av.Packet[Any]]:
-        """Only such packets as can be copied: with a time."""
-        if self._audio:
-            for packet in self._source.demux(*(self._source.streams[index] for index in self._audio)):
-                if packet.dts is not None:
-                    yield packet
+    def _remark_once(self, remark: str) -> None:
+        self._on_remark(remark)
+        self._on_remark = lambda remark: None
 
-    def write(self, picture: Picture, pts: int, time_base: Fraction) -> None:
-        """One yuv420p picture, shown at ``pts`` in units of ``time_base``."""
-        video = self._video or self._open_video(picture, time_base)
-        picture.pts, picture.time_base = pts, time_base
-        try:
-            self._mux_audio(until_s=float(pts * time_base))
-            self._container.mux(video.encode(picture))
-        except av.error.FFmpegError as error:
-            raise SinkError(f"{self._output}: {_reason(error, self._output)}") from error
-
-    def _open_video(self, picture: Picture, time_base: Fraction) -> VideoStream:
-        video = self._video = self._container.add_stream("libx264", rate=self._rate, options=file_options())
-        video.width, video.height, video.pix_fmt = picture.width, picture.height, "yuv420p"
-        video.codec_context.time_base = video.time_base = time_base
-        video.codec_context.thread_count = 1  # the cores are busy with the network
-        tag_colours(video.codec_context)
-        return video
-
-    def _mux_audio(self, until_s: float | None = None) -> None:
-        while (packet := self._waiting or next(self._packets, None)) is not None:
-            self._waiting = packet
+    def _mux_sound(self, until_s: float | None) -> None:
+        """Those up to ``until_s``; all, without. In order for each stream: muxers want each dts later than the last."""
+        while self._waiting:
+            packet = self._waiting[0]
             assert packet.dts is not None
             if until_s is not None and packet.dts * packet.time_base > until_s:
                 return
-            packet.stream = self._audio[packet.stream_index]
-            self._container.mux(packet)
-            self._waiting = None
+            self._waiting.popleft()
+            self._waiting_bytes -= packet.size
+            dts = packet.dts = max(packet.dts, self._sound_dts.get(packet.stream_index, packet.dts - 1) + 1)
+            self._sound_dts[packet.stream_index] = dts
+            packet.pts = dts if packet.pts is None else max(packet.pts, dts)
+            packet.stream = self._sounds[packet.stream_index]
+            self._sound_count += 1
+            self._mux([packet])
+
+    def _mux(self, packets: list[Packet[Any]]) -> None:
+        for packet in packets:
+            try:
+                self._container.mux_one(packet)
+            except _REFUSED as error:
+                # Of sound that is damaged; FFmpeg holds it back and may report it at the next picture.
+                self._refused_count += 1
+                if self._refused_count > self._sound_count:
+                    raise SinkError(f"{self._output}: {_reason(error)}") from error
+            except (av.error.FFmpegError, OSError) as error:
+                raise SinkError(f"{self._output}: {_reason(error)}") from error
 
     def __enter__(self) -> FileWriter:
         return self
@@ -96,30 +175,21 @@ class FileWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        keep = (kind is None or kind is KeyboardInterrupt) and self._video is not None
+        keep = (kind is None or kind is KeyboardInterrupt) and self._size is not None
         try:
-            if keep and self._video is not None:
-                self._container.mux(self._video.encode(None))
-                if kind is None:
-                    self._mux_audio()
-            self._container.close()
-        except (av.error.FFmpegError, OSError) as failure:
-            keep = False
-            if kind is None:
-                raise SinkError(f"{self._output}: {_reason(failure, self._output)}") from failure
-        finally:
-            self._source.close()
+            with self._lock:
+                if keep:
+                    self._mux(self._video.encode(None))
+                    self._mux_sound(None if kind is None else self._end_s)
+                self._container.close()
             if keep:
-                self._part.replace(self._output)
-            else:
-                self._part.unlink(missing_ok=True)
+                self._file.commit()
+        except (av.error.FFmpegError, OSError, SinkError) as failure:
+            if kind is None:
+                raise SinkError(f"{self._output}: {_reason(failure)}") from failure
+        finally:
+            self._file.discard()  # unless it is in its place
 
 
-def _reason(error: Exception, output: Path) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"there is no folder {output.parent}"
-    if "output format" in str(error):
-        return f"the ending {output.suffix or '(none)'} names no video format: use .mp4 or .mkv"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error)
+def _reason(error: Exception) -> str:
+    return phrase(error) if isinstance(error, OSError) else str(error)

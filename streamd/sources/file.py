@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import resources
+from typing import Any, cast
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.container.core import Flags as ContainerFlags
+from av.format import Flags
+from av.packet import Packet
+from av.stream import Discard
+from av.video.stream import VideoStream
 
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceUnsupported
 from streamd.sources.base import Source
 from streamd.sources.formats import MEDIA_FORMATS
 from streamd.sources.media_directories import NO_MEDIA, MediaDirectories
+from streamd.sources.timeline import Timeline, steadied
+
+log = logging.getLogger(__name__)
 
 LATE_S = 1.0
 """Behind by more than this, play on from now instead of catching up."""
@@ -45,6 +56,10 @@ class FileSource(Source):
     ) -> None:
         super().__init__(config, stop, threads)
         self._media = media
+        self.sounds: Sequence[AudioStream] = ()
+        """What of an opened file is wanted beside its video."""
+        self.on_sound: Callable[[Packet[Any]], None] = lambda packet: None
+        """Called with each packet of ``sounds``, by the thread that iterates."""
 
     @property
     def path(self) -> str:
@@ -61,12 +76,12 @@ class FileSource(Source):
         options = {"format_whitelist": MEDIA_FORMATS}
         if not self._media.contains(self.path):
             with self.opened(self.url, options=options | {"protocol_whitelist": "file"}) as container:
-                yield container
+                yield _with_own_times(container)
             return
         with self._media.opened(self.path, self.name) as file:
             options |= {"protocol_whitelist": "fd", "fd": str(file)}
             with self.opened("fd:", options=options) as container:
-                yield container
+                yield _with_own_times(container)
 
     @property
     def loop(self) -> bool:
@@ -75,28 +90,60 @@ class FileSource(Source):
     def probe(self) -> FileInfo:
         """Opens the file and reads its headers. Raises SourceError unless it has video."""
         with self.opened_file() as container:
-            video = self.chosen(container)
-            frames = video.frames
-            if not frames and container.duration and video.average_rate:
-                frames = round(container.duration / av.time_base * video.average_rate)
-            return FileInfo(video.width, video.height, video.average_rate, frames or None)
+            return self.describe(container)
+
+    def describe(self, container: InputContainer) -> FileInfo:
+        """Raises SourceUnsupported unless it has video."""
+        video = self.chosen(container)
+        # Where nothing has a time, the average is FFmpeg's default, and the coded rate is what there is.
+        bare = container.format.flags & cast(int, Flags.no_timestamps.value)
+        rate = (video.guessed_rate if bare else None) or video.average_rate
+        frames = video.frames
+        if not frames and container.duration and rate:
+            frames = round(container.duration / av.time_base * rate)
+        return FileInfo(video.width, video.height, rate, frames or None)
 
     def frames(self) -> Generator[av.VideoFrame]:
         pace = Pace()
-        with self.opened_file() as container:
-            while True:
-                count = 0
-                for picture in self.decoded(container):
-                    if self.config.realtime and self.stop.wait(pace.delay(picture)):
+        while True:
+            with self.opened_file() as container:  # anew for each round: not everything can be rewound
+                for picture in self.pictures(container):
+                    if self.stop.wait(pace.delay(picture) if self.config.realtime else 0):
                         return
-                    count += 1
                     yield picture
-                if count == 0 and not self.stop.is_set():
-                    raise SourceUnsupported(self.name, "has no pictures that can be decoded")
-                if not self.loop or self.stop.is_set():
-                    return
-                container.seek(0)
-                pace.restart()
+            if not self.loop or self.stop.is_set():
+                return
+            pace.restart()
+
+    def pictures(self, container: InputContainer) -> Iterator[av.VideoFrame]:
+        """All of them, by the clock of ``Timeline``; meanwhile ``sounds`` go to ``on_sound``."""
+        count = 0
+        for picture in steadied(self.decoded(container)):
+            count += 1
+            yield picture
+        if count == 0 and not self.stop.is_set():
+            raise SourceUnsupported(self.name, "has no pictures that can be decoded")
+
+    def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
+        for sound in self.sounds:
+            sound.discard = Discard.default
+        for packet in Timeline(container).placed(self._demuxed(container, stream)):
+            if packet.stream_index == stream.index:
+                yield packet
+            elif packet.size:
+                self.on_sound(packet)
+
+    def _demuxed(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[Any]]:
+        try:
+            yield from container.demux(video, *self.sounds)
+        except IndexError:  # PyAV's, at the end, when there are more streams than at the beginning
+            log.warning("%s: what begins in a stream of its own after the beginning is left out", self.name)
+
+
+def _with_own_times(container: InputContainer) -> InputContainer:
+    """PyAV asks FFmpeg to make up pts, which are wrong where B-frames have none (AVI)."""
+    container.flags &= ~cast(int, ContainerFlags.gen_pts.value)
+    return container
 
 
 class DemoSource(FileSource):
@@ -113,29 +160,27 @@ class Pace:
     """When each picture of a file is due."""
 
     def __init__(self) -> None:
-        self._anchor: float | None = None
-        self._first: float | None = None
-        self._last = 0.0
-        self._interval = 0.04
+        self._began_s: float | None = None
+        """When the first picture of this round was due."""
+        self._first_s: float | None = None
+        """Its time in the file."""
+        self._end_s = 0.0
 
     def delay(self, picture: av.VideoFrame) -> float:
-        """Seconds to wait before showing it, never negative."""
-        now = time.monotonic()
-        shown = picture.time if picture.time is not None else self._last + self._interval
-        if self._anchor is None:
-            self._anchor = now
-        if self._first is None:
-            self._first = shown
-        elif 0 < shown - self._last < LATE_S:
-            self._interval = shown - self._last
-        self._last = shown
-        delay = self._anchor + shown - self._first - now
-        if abs(delay) > max(LATE_S, 2 * self._interval):  # a jump in the file, or we slept
-            self._anchor, self._first, delay = now, shown, 0.0
-        return max(0.0, delay)
+        """Seconds to wait before showing it, never negative. Its times are those of ``steadied``."""
+        now, shown_s = time.monotonic(), picture.time or 0.0
+        if self._began_s is None:
+            self._began_s = now
+        if self._first_s is None:
+            self._first_s = shown_s
+        self._end_s = shown_s + float(picture.duration * (picture.time_base or 0))
+        delay_s = self._began_s + shown_s - self._first_s - now
+        if delay_s < -LATE_S:  # we were held up
+            self._began_s -= delay_s
+        return max(0.0, delay_s)
 
     def restart(self) -> None:
-        """The file begins again, one interval after its last picture."""
-        if self._anchor is not None and self._first is not None:
-            self._anchor += self._last - self._first + self._interval
-            self._first, self._last = None, 0.0
+        """The file begins again when its last picture ends."""
+        if self._began_s is not None and self._first_s is not None:
+            self._began_s += self._end_s - self._first_s
+            self._first_s = None

@@ -22,6 +22,7 @@ from streamd.sources.file import Pace
 from streamd.sources.formats import MEDIA_FORMATS
 from streamd.sources.hls_key import Decrypted
 from streamd.sources.network import NetworkSource
+from streamd.sources.timeline import steadied
 
 _FORMATS = {
     "multipart/x-mixed-replace": "mpjpeg",
@@ -66,7 +67,7 @@ class HttpSource(NetworkSource):
                 # Both come in bursts, as fast as the line is. Motion JPEG and the like come as they are filmed.
                 paced = self.config.realtime and (ends or container.format.name.startswith("hls"))
                 pace = Pace() if paced else None
-                for picture in self.decoded(container):
+                for picture in steadied(self.decoded(container)) if pace else self.decoded(container):
                     if pace and self.stop.wait(pace.delay(picture)):
                         return
                     yield picture
