@@ -22,10 +22,11 @@ Sound = AudioStream
 _ADVICE = "use .mp4 or .mkv"
 _FOR_SOUND = (".mp4", ".mkv", ".mov", ".ts", ".nut")
 _PLAYED = {
+    "mp4": ("aac", "ac3", "alac", "dts", "eac3", "flac", "mp2", "mp3", "opus", "truehd"),
     "mpegts": ("aac", "aac_latm", "ac3", "dts", "eac3", "mp2", "mp3", "opus", "truehd"),
     "flv": ("aac", "mp3"),
 }
-"""Other sound is written by FFmpeg in ways of its own, which no player knows; of FLV it aborts the process."""
+"""Other sound is written in ways that few players know, such as PCM in MP4; into FLV it may abort the process."""
 
 
 class _Nowhere(io.BytesIO):
@@ -69,7 +70,7 @@ def fitting(output: Path, sounds: Sequence[Sound]) -> list[Sound]:
 
 
 def codec_of(sound: Sound) -> str:
-    return "one that FFmpeg does not know" if sound.codec_context is None else sound.codec_context.name
+    return "in a codec that FFmpeg does not know" if sound.codec_context is None else sound.codec_context.name
 
 
 def holds(ending: str, sound: Sound) -> bool:
@@ -79,8 +80,6 @@ def holds(ending: str, sound: Sound) -> bool:
         with av.open(_Nowhere(f"x{ending}"), "w") as container:
             format = container.format.name
             if codec not in _PLAYED.get(format, (codec,)):
-                return False
-            if format == "mp4" and codec.startswith("pcm_"):  # by ISO 23003-5, which few players know
                 return False
             _begin(container, [sound])
     except ValueError:

@@ -25,8 +25,8 @@ from streamd.sinks.endings import add_copy
 DEFAULT_RATE = Fraction(25)
 MAX_WAITING_BYTES = 64 << 20
 """Of sound for pictures that are not there yet. What is beyond goes ahead of them, and is left out before the first."""
-MAX_PRIMING_S = 0.1
-"""Before its beginning a decoder of sound wants a packet or two, which are not heard."""
+PRIMING_PACKETS = 3
+"""That are not heard, before the beginning of sound: its decoder wants one or two."""
 _COUNTED = ("avi",)
 """Formats without times: each picture is as long as another."""
 _REFUSED = (av.error.InvalidDataError, av.error.ArgumentError)
@@ -78,7 +78,7 @@ class FileWriter:
         """A packet of one of ``sounds``, by the clock of the pictures. Any thread."""
         if packet.dts is None:
             return
-        if packet.is_discard and float((packet.dts + (packet.duration or 0)) * packet.time_base) < -MAX_PRIMING_S:
+        if packet.is_discard and packet.dts + PRIMING_PACKETS * (packet.duration or 0) < 0:
             return
         with self._lock:
             if self._size is None and self._waiting_bytes > MAX_WAITING_BYTES:

@@ -73,7 +73,8 @@ class FileSource(Source):
     @contextmanager
     def opened_file(self) -> Iterator[InputContainer]:
         """Only this file: FFmpeg may open nothing else for it. Raises SourceError."""
-        options = {"format_whitelist": MEDIA_FORMATS}
+        # A broadcast's streams may move to other PIDs.
+        options = {"format_whitelist": MEDIA_FORMATS, "merge_pmt_versions": "1"}
         if not self._media.contains(self.path):
             with self.opened(self.url, options=options | {"protocol_whitelist": "file"}) as container:
                 yield _with_own_times(container)

@@ -9,9 +9,13 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from typing import Any
 
 import av
 import av.error
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
@@ -22,7 +26,7 @@ from streamd.sources.file import Pace
 from streamd.sources.formats import MEDIA_FORMATS
 from streamd.sources.hls_key import Decrypted
 from streamd.sources.network import NetworkSource
-from streamd.sources.timeline import steadied
+from streamd.sources.timeline import Timeline, steadied
 
 _FORMATS = {
     "multipart/x-mixed-replace": "mpjpeg",
@@ -64,16 +68,23 @@ class HttpSource(NetworkSource):
             with self.opened(file, format=format, options=options, io_open=io_open) as container:
                 client.await_picture()
                 ends = container.duration is not None
-                # Both come in bursts, as fast as the line is. Motion JPEG and the like come as they are filmed.
-                paced = self.config.realtime and (ends or container.format.name.startswith("hls"))
-                pace = Pace() if paced else None
-                for picture in steadied(self.decoded(container)) if pace else self.decoded(container):
+                pictures = self.decoded(container)
+                pace = Pace() if self._is_paced(container) else None
+                for picture in steadied(pictures) if pace else pictures:
                     if pace and self.stop.wait(pace.delay(picture)):
                         return
                     yield picture
                     client.await_picture()
         if not ends and not self.stop.is_set():
             raise SourceEnded(self.name, "stopped sending")
+
+    def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
+        packets = super().packets(container, stream)
+        return Timeline(container).placed(packets) if self._is_paced(container) else packets
+
+    def _is_paced(self, container: InputContainer) -> bool:
+        """Files and HLS come in bursts, as fast as the line is. Motion JPEG and the like come as they are filmed."""
+        return self.config.realtime and (container.duration is not None or container.format.name.startswith("hls"))
 
     @contextmanager
     def _answer(self) -> Iterator[tuple[HttpClient, Body | Text, str | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,9 +10,11 @@ from itertools import chain, pairwise
 from typing import Any, cast
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.container import InputContainer
 from av.format import Flags
 from av.packet import Packet
+from av.stream import Stream
 
 BACK_S = 0.1
 FORWARD_S = 10.0
@@ -33,8 +36,8 @@ class Timeline:
         self._offset_s = None if start is None else -start / av.time_base
         self._leaps = bool(container.format.flags & cast(int, Flags.ts_discont.value))
         self._tracks: dict[int, _Track] = {}
-        self._end_s: float | None = None
-        """Of what came last, in any stream."""
+        self._reached_s = -math.inf
+        """The latest end of a packet since the last jump, in any stream."""
 
     def placed(self, packets: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
         """The same packets, each held back until the next one of its stream shows whether its stamp is a stray."""
@@ -58,66 +61,77 @@ class Timeline:
     def _track(self, packet: Packet[Any]) -> _Track:
         track = self._tracks.get(packet.stream_index)
         if track is None:
-            track = self._tracks[packet.stream_index] = _Track(packet.time_base, packet.stream.type == "video")
+            track = self._tracks[packet.stream_index] = _Track(packet)
         return track
 
     def _place(self, track: _Track, held: _Held, next_raw_s: float | None) -> Packet[Any]:
         packet, offset_s = held.packet, self._offset_s or 0.0
+        at_s = held.raw_s + offset_s
         if track.last_s is None:
-            if self._leaps and self._end_s is not None and abs(held.raw_s + offset_s - self._end_s) > FORWARD_S:
-                self._offset_s = offset_s = self._end_s - held.raw_s
+            if self._leaps and FORWARD_S < abs(at_s - self._reached_s) < math.inf:
+                offset_s = self._jump(self._reached_s - held.raw_s)
+                at_s = held.raw_s + offset_s
         else:
             # Another stream may have shown a jump since this one came, which may be from before it.
-            expected_s = track.last_s + track.interval_s
+            expected_s = track.expected_s
             offset_s = min(held.offset_s, offset_s, key=lambda offset: abs(held.raw_s + offset - expected_s))
             at_s = held.raw_s + offset_s
             next_s = None if next_raw_s is None else next_raw_s + offset_s
             if is_stray(track.last_s, at_s, next_s):
-                offset_s += between(expected_s, track.last_s, next_s) - at_s
-            elif self._is_jump(track, at_s - expected_s, at_s - track.last_s):
-                self._offset_s = offset_s = self._aligned(track, packet, held.raw_s)
-        self._note(track, packet, held.raw_s + offset_s)
+                own_s, at_s = at_s, between(expected_s, track.last_s, next_s)
+                offset_s += 0.0 if track.is_video else at_s - own_s  # of pictures pts counts, which ``steadied`` minds
+            elif self._is_jump(track, packet, at_s):
+                offset_s = self._jump(self._aligned(track, packet, held.raw_s))
+                at_s = held.raw_s + offset_s
+        self._note(track, packet, at_s)
         self._shift(track, packet, offset_s)
         return packet
+
+    def _jump(self, offset_s: float) -> float:
+        self._offset_s, self._reached_s = offset_s, -math.inf
+        return offset_s
 
     def _follow(self, track: _Track, packet: Packet[Any]) -> Packet[Any]:
         """One without a dts. Sound needs one; of a picture the decoder makes the best."""
         if packet.pts is not None:
             self._shift(track, packet, self._offset_s or 0.0)
         elif packet.size and not track.is_video and track.last_s is not None:
-            at_s = track.last_s + track.interval_s
-            packet.pts = packet.dts = round(at_s / track.base)
-            self._note(track, packet, at_s)
+            packet.pts = packet.dts = round(track.expected_s / track.base)
+            track.unstamped += 1
         return packet
 
-    @staticmethod
-    def _shift(track: _Track, packet: Packet[Any], offset_s: float) -> None:
+    def _shift(self, track: _Track, packet: Packet[Any], offset_s: float) -> None:
         shift = round(offset_s / track.base)
-        if packet.pts is not None:
-            packet.pts += shift
-            track.shown_s = max(track.shown_s, float((packet.pts + (packet.duration or 0)) * track.base))
         if packet.dts is not None:
             packet.dts += shift
+        if packet.pts is not None:
+            packet.pts += shift
+            end_s = float((packet.pts + (packet.duration or 0)) * track.base)
+            track.shown_s = max(track.shown_s, end_s)
+            self._reached_s = max(self._reached_s, end_s)
 
-    def _is_jump(self, track: _Track, late_s: float, step_s: float) -> bool:
-        if not (self._leaps or track.is_video):  # sound alone is no clock
-            return False
-        return step_s < -BACK_S or (self._leaps and late_s > max(FORWARD_S, 2 * track.interval_s))
+    def _is_jump(self, track: _Track, packet: Packet[Any], at_s: float) -> bool:
+        """A gap is none that another packet has already crossed, such as the picture after it that others refer to."""
+        assert track.last_s is not None
+        if self._leaps:
+            late_s = at_s - max(track.expected_s, self._reached_s)
+            return at_s < track.last_s - BACK_S or late_s > max(FORWARD_S, 2 * track.interval_s)
+        # Sound alone is no clock; and dts go back with B-frames where FFmpeg has made them up.
+        return track.is_video and packet.is_keyframe and at_s < track.last_s - BACK_S
 
     def _aligned(self, track: _Track, packet: Packet[Any], raw_s: float) -> float:
         """The offset with which the first packet after a jump goes on: by when it is shown, where that is known."""
         assert track.last_s is not None
         if packet.is_keyframe and packet.pts is not None and track.shown_s > track.last_s:
             return track.shown_s - float(packet.pts * track.base)
-        return track.last_s + track.interval_s - raw_s
+        return track.expected_s - raw_s
 
     def _note(self, track: _Track, packet: Packet[Any], at_s: float) -> None:
         if packet.duration:
             track.interval_s = float(packet.duration * track.base)
         elif track.last_s is not None and at_s > track.last_s:
-            track.interval_s = at_s - track.last_s
-        track.last_s = at_s
-        self._end_s = at_s + track.interval_s
+            track.interval_s = (at_s - track.last_s) / (1 + track.unstamped)
+        track.last_s, track.unstamped = at_s, 0
 
 
 @dataclass
@@ -129,15 +143,29 @@ class _Held:
 
 
 class _Track:
-    def __init__(self, base: Fraction, is_video: bool) -> None:
-        self.base = base
-        self.is_video = is_video
+    def __init__(self, packet: Packet[Any]) -> None:
+        self.base = packet.time_base
+        self.is_video = packet.stream.type == "video"
         self.held: _Held | None = None
         self.last_s: float | None = None
-        """Of the newest packet, in order of decoding."""
-        self.interval_s = _USUAL_S
+        """Of the newest packet with a stamp, in order of decoding."""
+        self.unstamped = 0
+        """Packets since then."""
+        self.interval_s = _interval_s(packet.stream)
         self.shown_s = 0.0
         """When the last picture so far ends."""
+
+    @property
+    def expected_s(self) -> float:
+        return (self.last_s or 0.0) + self.interval_s * (1 + self.unstamped)
+
+
+def _interval_s(stream: Stream) -> float:
+    """Of packets that do not say how long they are."""
+    codec = stream.codec_context
+    if isinstance(codec, AudioCodecContext) and codec.frame_size and codec.sample_rate:
+        return codec.frame_size / codec.sample_rate
+    return _USUAL_S
 
 
 def is_stray(last_s: float, this_s: float, next_s: float | None) -> bool:
@@ -168,8 +196,9 @@ class _Steady:
         self._seen: tuple[av.VideoFrame, float | None] | None = None
         self._base = Fraction(0)
         self._last: int | None = None
-        self._interval_s = _USUAL_S
-        """What the newest picture says itself of how long it is shown, else what it was."""
+        self._interval_s = self._gap_s = _USUAL_S
+        """How long the newest picture is shown, by what it says itself and by the next."""
+        self._is_honest = True
         self._offset_s = 0.0
 
     def stamp(self, picture: av.VideoFrame, following: av.VideoFrame | None) -> None:
@@ -179,13 +208,20 @@ class _Steady:
         if self._last is not None:
             pts = max(pts, self._last + 1)
         gap_s = 0.0 if next_s is None else next_s + self._offset_s - float(pts * self._base)
-        if picture.duration and picture.time_base:
-            self._interval_s = float(picture.duration * picture.time_base)
-        elif gap_s > 0:
-            self._interval_s = gap_s
-        duration_s = gap_s if gap_s > 0 else self._interval_s
-        picture.pts, picture.time_base, picture.duration = pts, self._base, max(1, round(duration_s / self._base))
+        duration = round(self._duration(picture, gap_s) / self._base)
+        picture.pts, picture.time_base, picture.duration = pts, self._base, max(1, duration)
         self._last = pts
+
+    def _duration(self, picture: av.VideoFrame, gap_s: float) -> float:
+        """Up to the next one; at the end what the picture says itself, unless the one before was wrong about it:
+        Matroska may give all the mean."""
+        own_s = float((picture.duration or 0) * (picture.time_base or 0))
+        if gap_s > 0:
+            self._is_honest = abs(own_s - gap_s) <= gap_s / 2
+            self._interval_s, self._gap_s = own_s or gap_s, gap_s
+            return gap_s
+        self._interval_s = own_s or self._interval_s
+        return self._interval_s if self._is_honest else min(self._interval_s, self._gap_s)
 
     def _place(self, own_s: float | None, next_s: float | None) -> float:
         if self._last is None:
