@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -13,6 +14,7 @@ from importlib import resources
 from typing import Any, cast
 
 import av
+import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.container.core import Flags as ContainerFlags
@@ -22,11 +24,12 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from streamd.config.sections import StreamConfig
-from streamd.errors import SourceUnsupported
+from streamd.errors import SourceError, SourceUnsupported
 from streamd.sources.base import Source
 from streamd.sources.formats import MEDIA_FORMATS
 from streamd.sources.media_directories import NO_MEDIA, MediaDirectories
-from streamd.sources.timeline import Timeline, steadied
+from streamd.sources.steady import steadied
+from streamd.sources.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +86,11 @@ class FileSource(Source):
             options |= {"protocol_whitelist": "fd", "fd": str(file)}
             with self.opened("fd:", options=options) as container:
                 yield _with_own_times(container)
+
+    def explain(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
+        if isinstance(error, av.error.FFmpegError) and error.errno == errno.EPERM:  # FFmpeg's -1, for anything
+            return SourceUnsupported(self.name, "is not a video that can be decoded")
+        return super().explain(error, opening=opening, elapsed_s=elapsed_s)
 
     @property
     def loop(self) -> bool:

@@ -26,7 +26,8 @@ from streamd.sources.file import Pace
 from streamd.sources.formats import MEDIA_FORMATS
 from streamd.sources.hls_key import Decrypted
 from streamd.sources.network import NetworkSource
-from streamd.sources.timeline import Timeline, steadied
+from streamd.sources.steady import steadied
+from streamd.sources.timeline import Timeline
 
 _FORMATS = {
     "multipart/x-mixed-replace": "mpjpeg",

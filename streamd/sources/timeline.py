@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, pairwise
 from typing import Any, cast
 
 import av
@@ -19,8 +18,7 @@ from av.stream import Stream
 BACK_S = 0.1
 FORWARD_S = 10.0
 """Further than these is a jump, as ffmpeg(1) has it: its -dts_delta_threshold."""
-_FINE = Fraction(1, 10_000)
-_USUAL_S = 0.04
+USUAL_S = 0.04
 
 
 class Timeline:
@@ -78,13 +76,18 @@ class Timeline:
             at_s = held.raw_s + offset_s
             next_s = None if next_raw_s is None else next_raw_s + offset_s
             if is_stray(track.last_s, at_s, next_s):
-                own_s, at_s = at_s, between(expected_s, track.last_s, next_s)
-                offset_s += 0.0 if track.is_video else at_s - own_s  # of pictures pts counts, which ``steadied`` minds
-            elif self._is_jump(track, packet, at_s):
+                placed_s = between(expected_s, track.last_s, next_s)
+                if not track.is_video:
+                    offset_s += placed_s - at_s
+                track.note(packet, placed_s)
+                _shift(packet, track.base, offset_s)  # of a picture its pts counts, which ``steadied`` minds
+                return packet
+            if self._is_jump(track, packet, at_s):
                 offset_s = self._jump(self._aligned(track, packet, held.raw_s))
                 at_s = held.raw_s + offset_s
-        self._note(track, packet, at_s)
-        self._shift(track, packet, offset_s)
+        track.note(packet, at_s)
+        _shift(packet, track.base, offset_s)
+        self._reached_s = max(self._reached_s, track.reach(packet))
         return packet
 
     def _jump(self, offset_s: float) -> float:
@@ -94,21 +97,12 @@ class Timeline:
     def _follow(self, track: _Track, packet: Packet[Any]) -> Packet[Any]:
         """One without a dts. Sound needs one; of a picture the decoder makes the best."""
         if packet.pts is not None:
-            self._shift(track, packet, self._offset_s or 0.0)
+            _shift(packet, track.base, self._offset_s or 0.0)
+            self._reached_s = max(self._reached_s, track.reach(packet))
         elif packet.size and not track.is_video and track.last_s is not None:
             packet.pts = packet.dts = round(track.expected_s / track.base)
             track.unstamped += 1
         return packet
-
-    def _shift(self, track: _Track, packet: Packet[Any], offset_s: float) -> None:
-        shift = round(offset_s / track.base)
-        if packet.dts is not None:
-            packet.dts += shift
-        if packet.pts is not None:
-            packet.pts += shift
-            end_s = float((packet.pts + (packet.duration or 0)) * track.base)
-            track.shown_s = max(track.shown_s, end_s)
-            self._reached_s = max(self._reached_s, end_s)
 
     def _is_jump(self, track: _Track, packet: Packet[Any], at_s: float) -> bool:
         """A gap is none that another packet has already crossed, such as the picture after it that others refer to."""
@@ -122,16 +116,9 @@ class Timeline:
     def _aligned(self, track: _Track, packet: Packet[Any], raw_s: float) -> float:
         """The offset with which the first packet after a jump goes on: by when it is shown, where that is known."""
         assert track.last_s is not None
-        if packet.is_keyframe and packet.pts is not None and track.shown_s > track.last_s:
+        if packet.is_keyframe and packet.pts is not None and 0 < track.shown_s - track.last_s < FORWARD_S:
             return track.shown_s - float(packet.pts * track.base)
         return track.expected_s - raw_s
-
-    def _note(self, track: _Track, packet: Packet[Any], at_s: float) -> None:
-        if packet.duration:
-            track.interval_s = float(packet.duration * track.base)
-        elif track.last_s is not None and at_s > track.last_s:
-            track.interval_s = (at_s - track.last_s) / (1 + track.unstamped)
-        track.last_s, track.unstamped = at_s, 0
 
 
 @dataclass
@@ -155,9 +142,30 @@ class _Track:
         self.shown_s = 0.0
         """When the last picture so far ends."""
 
+    def note(self, packet: Packet[Any], at_s: float) -> None:
+        if packet.duration:
+            self.interval_s = float(packet.duration * self.base)
+        elif self.last_s is not None and at_s > self.last_s:
+            self.interval_s = (at_s - self.last_s) / (1 + self.unstamped)
+        self.last_s, self.unstamped = at_s, 0
+
+    def reach(self, packet: Packet[Any]) -> float:
+        """Notes when it ends."""
+        if packet.pts is not None:
+            self.shown_s = max(self.shown_s, float((packet.pts + (packet.duration or 0)) * self.base))
+        return self.shown_s
+
     @property
     def expected_s(self) -> float:
         return (self.last_s or 0.0) + self.interval_s * (1 + self.unstamped)
+
+
+def _shift(packet: Packet[Any], base: Fraction, by_s: float) -> None:
+    ticks = round(by_s / base)
+    if packet.dts is not None:
+        packet.dts += ticks
+    if packet.pts is not None:
+        packet.pts += ticks
 
 
 def _interval_s(stream: Stream) -> float:
@@ -165,107 +173,13 @@ def _interval_s(stream: Stream) -> float:
     codec = stream.codec_context
     if isinstance(codec, AudioCodecContext) and codec.frame_size and codec.sample_rate:
         return codec.frame_size / codec.sample_rate
-    return _USUAL_S
+    return USUAL_S
 
 
 def is_stray(last_s: float, this_s: float, next_s: float | None) -> bool:
     """The one before and the one after agree, and this one does not."""
-    return next_s is not None and last_s < next_s and not last_s < this_s < next_s
+    return next_s is not None and last_s < next_s and not last_s < this_s <= next_s
 
 
 def between(expected_s: float, last_s: float, next_s: float | None) -> float:
     return expected_s if next_s is None or expected_s < next_s else (last_s + next_s) / 2
-
-
-def steadied(pictures: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
-    """The same pictures, each with a ``pts`` later than the one before and a ``duration``.
-
-    A missing time follows from the duration of the picture before, a stray or double one from its neighbours; a time
-    that goes back for good is a jump, and what follows goes on behind it.
-    """
-    steady = _Steady()
-    for picture, following in pairwise(chain(pictures, [None])):
-        assert picture is not None
-        steady.stamp(picture, following)
-        yield picture
-
-
-class _Steady:
-    def __init__(self) -> None:
-        self._guess = _Guess()
-        self._seen: tuple[av.VideoFrame, float | None] | None = None
-        self._base = Fraction(0)
-        self._last: int | None = None
-        self._interval_s = self._gap_s = _USUAL_S
-        """How long the newest picture is shown, by what it says itself and by the next."""
-        self._is_honest = True
-        self._offset_s = 0.0
-
-    def stamp(self, picture: av.VideoFrame, following: av.VideoFrame | None) -> None:
-        own_s = self._time(picture)
-        next_s = None if following is None else self._time(following)
-        pts = round(self._place(own_s, next_s) / self._base)
-        if self._last is not None:
-            pts = max(pts, self._last + 1)
-        gap_s = 0.0 if next_s is None else next_s + self._offset_s - float(pts * self._base)
-        duration = round(self._duration(picture, gap_s) / self._base)
-        picture.pts, picture.time_base, picture.duration = pts, self._base, max(1, duration)
-        self._last = pts
-
-    def _duration(self, picture: av.VideoFrame, gap_s: float) -> float:
-        """Up to the next one; at the end what the picture says itself, unless the one before was wrong about it:
-        Matroska may give all the mean."""
-        own_s = float((picture.duration or 0) * (picture.time_base or 0))
-        if gap_s > 0:
-            self._is_honest = abs(own_s - gap_s) <= gap_s / 2
-            self._interval_s, self._gap_s = own_s or gap_s, gap_s
-            return gap_s
-        self._interval_s = own_s or self._interval_s
-        return self._interval_s if self._is_honest else min(self._interval_s, self._gap_s)
-
-    def _place(self, own_s: float | None, next_s: float | None) -> float:
-        if self._last is None:
-            return own_s or 0.0
-        last_s = float(self._last * self._base)
-        expected_s = last_s + self._interval_s
-        if own_s is None:
-            return expected_s
-        this_s = own_s + self._offset_s
-        following_s = None if next_s is None else next_s + self._offset_s
-        if is_stray(last_s, this_s, following_s):
-            return between(expected_s, last_s, following_s)
-        if this_s < last_s - BACK_S:
-            self._offset_s += expected_s - this_s
-            return expected_s
-        return this_s
-
-    def _time(self, picture: av.VideoFrame) -> float | None:
-        """Each picture is looked at twice, but guessed once."""
-        if self._seen is None or self._seen[0] is not picture:
-            base = picture.time_base or Fraction(1, 90_000)
-            if not self._base:
-                self._base = base if base < _FINE else base / 100
-            stamp = self._guess(picture)
-            self._seen = picture, None if stamp is None else float(stamp * base)
-        return self._seen[1]
-
-
-class _Guess:
-    """pts or dts, whichever went back less often: AVI has no pts, others have bad ones. As FFmpeg's
-    ``best_effort_timestamp``, which PyAV does not show."""
-
-    def __init__(self) -> None:
-        self._bad_pts = self._bad_dts = 0
-        self._pts = self._dts = -(1 << 63)
-
-    def __call__(self, picture: av.VideoFrame) -> int | None:
-        pts, dts = picture.pts, picture.dts
-        if dts is not None:
-            self._bad_dts += dts <= self._dts
-            self._dts = dts
-        if pts is not None:
-            self._bad_pts += pts <= self._pts
-            self._pts = pts
-        if pts is not None and (dts is None or self._bad_pts <= self._bad_dts):
-            return pts
-        return dts
