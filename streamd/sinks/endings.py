@@ -70,12 +70,16 @@ def fitting(output: Path, sounds: Sequence[Sound]) -> list[Sound]:
 
 
 def codec_of(sound: Sound) -> str:
-    return "in a codec that FFmpeg does not know" if sound.codec_context is None else sound.codec_context.name
+    return (
+        "in a codec that FFmpeg does not know"
+        if sound.codec_context is None
+        else sound.codec_context.codec.canonical_name
+    )
 
 
 def holds(ending: str, sound: Sound) -> bool:
     """Whether it can be copied beside H.264 in such a file."""
-    codec = sound.codec_context.name
+    codec = codec_of(sound)
     try:
         with av.open(_Nowhere(f"x{ending}"), "w") as container:
             format = container.format.name

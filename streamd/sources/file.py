@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 LATE_S = 1.0
 """Behind by more than this, play on from now instead of catching up."""
+WITHIN = 0.75
+"""Of a file its video reaches further than this, unless it goes on in another stream."""
 
 
 @dataclass(frozen=True)
@@ -136,17 +138,25 @@ class FileSource(Source):
     def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
         for sound in self.sounds:
             sound.discard = Discard.default
+        end = 0
         for packet in Timeline(container).placed(self._demuxed(container, stream)):
             if packet.stream_index == stream.index:
+                end = max(end, packet.pos or 0)
                 yield packet
             elif packet.size:
                 self.on_sound(packet)
+        may_move = container.format.name == "mpegts" and len(container.streams.video) > 1
+        if may_move and container.size > end / WITHIN:
+            self._leave_out_rest()
 
     def _demuxed(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[Any]]:
         try:
             yield from container.demux(video, *self.sounds)
         except IndexError:  # PyAV's, at the end, when there are more streams than at the beginning
-            log.warning("%s: what begins in a stream of its own after the beginning is left out", self.name)
+            self._leave_out_rest()
+
+    def _leave_out_rest(self) -> None:
+        log.warning("%s: what is in other streams behind the end of its video is left out", self.name)
 
 
 def _with_own_times(container: InputContainer) -> InputContainer:

@@ -10,6 +10,7 @@ from typing import Any
 
 PATTERN = "-f lavfi -i testsrc2=size=192x112:rate=10:duration=2"
 TONE = "-f lavfi -i sine=duration=2"
+TIME = "best_effort_timestamp_time"
 H264 = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p"
 
 
@@ -34,16 +35,17 @@ class Track:
 
 def tracks(path: Path) -> list[Track]:
     """What ffprobe decodes and finds."""
-    shown = "stream=index,codec_type,codec_name:stream_tags=language:frame=stream_index,pts_time,duration_time"
+    of_frames = f"stream_index,{TIME},pkt_duration_time"
+    shown = f"stream=index,codec_type,codec_name:stream_tags=language:frame={of_frames}"
     command = ["ffprobe", "-v", "error", "-show_frames", "-show_entries", shown, "-of", "json", str(path)]
     found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
 
     def track(stream: dict[str, Any]) -> Track:
         frames = [frame for frame in found["frames"] if frame["stream_index"] == stream["index"]]
-        times = [float(frame["pts_time"]) for frame in frames]
-        end = times[-1] + float(frames[-1].get("duration_time", 0))
+        times = [float(frame[TIME]) for frame in frames if TIME in frame]
+        end = times[-1] + float(frames[-1].get("pkt_duration_time", 0))
         language = stream.get("tags", {}).get("language")
-        return Track(stream["codec_type"], stream["codec_name"], len(times), times[0], end, language)
+        return Track(stream["codec_type"], stream["codec_name"], len(frames), times[0], end, language)
 
     return [track(stream) for stream in found["streams"]]
 
