@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE, UNIT = ROOT / "streamd", ROOT / "tests" / "unit"
 ELSEWHERE = {
     "integration/test_convert.py": "jobs/convert sinks/file",
+    "integration/test_convert_files.py": "sinks/endings",
     "integration/test_depth_service.py": """
         depth/estimator depth/launcher depth/profiling depth/runtimes/openvino depth/runtimes/torch depth/service
         depth/supervisor depth/worker

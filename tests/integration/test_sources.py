@@ -91,6 +91,50 @@ def test_like_a_camera_it_keeps_its_own_beat(
     assert shown == pytest.approx([n / 25 for n in range(70)], abs=0.002)
 
 
+@pytest.mark.parametrize("name", ["a.h264", "a.mp4", "a.ts"])
+def test_a_round_follows_the_other_whatever_the_file(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that cannot be rewound, and one that begins an hour late."""
+    clock = Clock(monkeypatch)
+    times = None if name == "a.h264" else [3600 + n / 25 for n in range(10)]
+    source = source_of(write_clip(tmp_path / name, 10, times_s=times), clock, realtime=True, loop=True)
+    with contextlib.closing(source.frames()) as frames:
+        shown = [(number_in(frame), clock.now - 1000) for frame in islice(frames, 35)]
+    assert [number for number, _ in shown] == [n % 10 for n in range(35)]
+    assert [moment for _, moment in shown] == pytest.approx([n / 25 for n in range(35)], abs=0.002)
+
+
+@pytest.mark.parametrize("interval", [2, 10, 60])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_picture_now_and_then_comes_at_its_time(
+    tmp_path: Path, name: str, interval: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, times = Clock(monkeypatch), [float(n * interval) for n in range(4)]
+    clip = write_clip(tmp_path / name, 4, times_s=times)
+    with contextlib.closing(source_of(clip, clock, realtime=True).frames()) as frames:
+        assert [clock.now - 1000 for _ in frames] == pytest.approx(times, abs=0.002)
+
+
+def test_parts_that_were_joined_are_played_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, part = Clock(monkeypatch), write_clip(tmp_path / "part.ts", 10, audio=True).read_bytes()
+    (tmp_path / "joined.ts").write_bytes(part + part)
+    source = source_of(tmp_path / "joined.ts", clock, realtime=True)
+    with contextlib.closing(source.frames()) as frames:
+        shown = [(number_in(frame), clock.now - 1000) for frame in frames]
+    assert [number for number, _ in shown] == [*range(10), *range(10)]
+    assert [moment for _, moment in shown] == pytest.approx([n / 25 for n in range(20)], abs=0.05)
+
+
+def test_a_long_wait_for_the_next_picture_can_be_ended(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 2, times_s=[0, 600])
+    stop = threading.Event()
+    timer = threading.Timer(0.3, stop.set)
+    timer.start()
+    assert numbers(source_of(clip, stop, realtime=True)) == [0]
+    timer.join()
+
+
 def test_pictures_of_uneven_times_keep_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = [0.0, 0.1, 0.15, 0.75, 0.8]
     clock, clip = Clock(monkeypatch), write_clip(tmp_path / "a.mp4", 5, times_s=times)
