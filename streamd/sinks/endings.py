@@ -28,6 +28,8 @@ _PLAYED = {
 }
 """Other sound is written in ways that few players know, such as PCM in MP4; into FLV it may abort the process."""
 
+_CANNOT = (ValueError, OSError, av.error.FFmpegError)
+
 
 class _Nowhere(io.BytesIO):
     def __init__(self, name: str) -> None:
@@ -47,7 +49,7 @@ def check_ending(output: Path) -> None:
             ):
                 raise ValueError
             _begin(container, ())
-    except ValueError as error:
+    except _CANNOT as error:
         if "output format" in str(error):
             raise SinkError(f"{output}: the ending {ending} names no video format: {_ADVICE}") from None
         raise SinkError(f"{output}: the ending {ending} names a format that cannot hold H.264: {_ADVICE}") from None
@@ -86,13 +88,13 @@ def holds(ending: str, sound: Sound) -> bool:
             if codec not in _PLAYED.get(format, (codec,)):
                 return False
             _begin(container, [sound])
-    except ValueError:
+    except _CANNOT:
         return False
     return True
 
 
 def add_copy(container: OutputContainer, sound: Sound) -> Stream:
-    """A stream for its packets as they are. Raises ValueError where the format cannot.
+    """A stream for its packets as they are. Raises ValueError, FFmpegError where the format cannot.
 
     Not by ``add_stream_from_template`` alone: it refuses what FFmpeg writes, such as G.711 in Matroska. MPEG-TS takes
     everything, and a filter that does nothing carries the parameters over.
@@ -109,12 +111,9 @@ def add_copy(container: OutputContainer, sound: Sound) -> Stream:
 
 
 def _begin(container: OutputContainer, sounds: Sequence[Sound]) -> None:
-    """Writes the header. Raises ValueError."""
+    """Writes the header. Raises _CANNOT."""
     video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
     video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
     for sound in sounds:
         add_copy(container, sound)
-    try:
-        container.start_encoding()
-    except (av.error.FFmpegError, OSError) as error:
-        raise ValueError(str(error)) from None
+    container.start_encoding()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import av
 import av.error
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
+from av.format import Flags as Format
 from av.packet import Packet
 
 from streamd.errors import SinkError
@@ -71,7 +73,9 @@ class FileWriter:
         self._sound_count = self._refused_count = 0
         self._size: tuple[int, int] | None = None
         self._scaler = Scaler()
-        self._last_pts = -1
+        self._last_pts = -(1 << 62)
+        self._step = 1
+        """Between pictures, at least, in units of the encoder: some formats take no two in one unit of theirs."""
         self._end_s = 0.0
 
     def sound(self, packet: Packet[Any]) -> None:
@@ -96,8 +100,8 @@ class FileWriter:
                 self._begin(picture, time_base)
             picture = self._fitted(picture)
             if self._counted:
-                pts, duration = max(round(pts * time_base * self._rate), self._last_pts + 1), 1
-            self._last_pts = pts
+                pts, duration = round(pts * time_base * self._rate), 1
+            pts = self._last_pts = max(pts, self._last_pts + self._step)
             base = self._video.codec_context.time_base
             picture.pts, picture.time_base, picture.duration = pts, base, duration
             self._mux_sound(until_s=float(pts * base))
@@ -116,6 +120,8 @@ class FileWriter:
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError) as error:
             raise SinkError(f"{self._output}: {_reason(error)}") from error
+        if not self._container.format.flags & cast(int, Format.ts_nonstrict.value):
+            self._step = math.ceil((self._video.time_base or 0) / context.time_base)
 
     def _fitted(self, picture: Picture) -> Picture:
         """Of the size of the first, between bars where the shape is another."""
