@@ -204,7 +204,9 @@ class TestJobs:
     def test_depth_of_garbage(self, home: Path, garbage: Path, tmp_path: Path) -> None:
         done = streamd(home, "depth", garbage, "--output", tmp_path / "out.png", "--model", "embedded")
         assert done.code == FAILED
-        assert done.error_line == f"streamd: {garbage}: is not a picture that can be read"
+        assert done.error_line.startswith(
+            f"streamd: {garbage}: is not a picture that can be read: streamd reads JPEG, "
+        )
         assert not (tmp_path / "out.png").exists()
 
     def test_depth_of_nothing(self, home: Path, tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""What a picture file says and OpenCV does not tell: which way is up, what is white, what is transparent."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from streamd.errors import PictureError
+from streamd.render.picture_kinds import Kind, refusal
+from streamd.render.tags import Bytes, read_tags
+
+Alpha = Literal["straight", "premultiplied", "none"]
+
+MAX_WIDE_PIXELS = 18 * 1024 * 1024
+"""Of a PNG with 16 bits and transparency, which OpenCV holds twice while it decodes: 16 bytes a pixel."""
+MAX_CHUNKS = 10_000
+"""Of a PNG or WebP file. What an honest one says of orientation is among them."""
+_BITS_READ = (1, 4, 8, 10, 12, 14, 16)
+_EXIF = b"Exif\0\0"
+_NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE = 254, 258, 262, 281
+_ORIENTATION, _SUB_IFDS, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _S_MAX_SAMPLE, _DNG_VERSION = 274, 330, 338, 339, 341, 50706
+_RARE_FORMATS = {2: "signed ", 3: "float ", 5: "complex ", 6: "complex "}
+_WHITE_IS_ZERO, _CFA, _LINEAR_RAW = 0, 32803, 34892
+
+
+@dataclass(frozen=True)
+class Header:
+    orientation: int = 1
+    """EXIF's: 1 to 8."""
+    white: int | None = None
+    """The value of a sample that is white; None when the file does not say."""
+    clear: int | None = None
+    """The level of gray that stands for what is transparent."""
+    alpha: Alpha = "straight"
+    inverted: bool = False
+    """Zero is white, and OpenCV leaves it so."""
+
+
+def read_header(kind: Kind, data: Bytes) -> Header:
+    """What cannot be found is as if it were not said. Raises PictureError for what OpenCV takes for another picture."""
+    readers: dict[Kind, Callable[[Bytes], Header]] = {
+        "JPEG": _jpeg,
+        "PNG": _png,
+        "WebP": _webp,
+        "TIFF": _tiff,
+        "PNM": _pnm,
+    }
+    reader = readers.get(kind)
+    if reader is None:
+        return Header()
+    try:
+        return reader(memoryview(data))
+    except (LookupError, ValueError, struct.error):
+        return Header()
+
+
+def _orientation(exif: Bytes) -> int:
+    if bytes(exif[:6]) == _EXIF:
+        exif = exif[6:]
+    values = read_tags(exif).get(_ORIENTATION, ())
+    return values[0] if len(values) == 1 and 1 <= values[0] <= 8 else 1
+
+
+def _jpeg(data: Bytes) -> Header:
+    at = 2
+    while data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill
+            at += 1
+            continue
+        if marker in (0xD9, 0xDA):  # the end, or the pixels
+            break
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if marker == 0xE1 and bytes(data[at + 4 : at + 10]) == _EXIF:
+            return Header(_orientation(data[at + 10 : at + 2 + length]))
+        at += 2 + length
+    return Header()
+
+
+def _png(data: Bytes) -> Header:
+    chunks = {kind: body for kind, body in _chunks(data, 8, ">I4s", trailer=4) if kind != b"IDAT"}
+    width, height, bits, colour = struct.unpack_from(">IIBB", chunks[b"IHDR"])
+    if bits == 16 and (colour & 4 or b"tRNS" in chunks) and width * height > MAX_WIDE_PIXELS:
+        most = f"{MAX_WIDE_PIXELS / 1e6:.0f} million pixels"
+        raise PictureError(f"has more than {most} of 16 bits with transparency: save it with 8 bits")
+    white, clear = None, None
+    if bits == 16 and b"sBIT" in chunks:
+        samples = chunks[b"sBIT"]
+        white = _full(max(samples[: 3 if len(samples) > 2 else 1]))
+    if colour == 0 and b"tRNS" in chunks:
+        (level,) = struct.unpack_from(">H", chunks[b"tRNS"])
+        clear = level if bits >= 8 else level * 255 // _full_scale(bits)
+    return Header(_orientation(chunks.get(b"eXIf", b"")), white, clear)
+
+
+def _webp(data: Bytes) -> Header:
+    chunks = _chunks(data, 12, "<4sI", padded=True)
+    return Header(next((_orientation(body) for kind, body in chunks if kind == b"EXIF"), 1))
+
+
+def _chunks(
+    data: Bytes, at: int, form: str, *, trailer: int = 0, padded: bool = False
+) -> Iterator[tuple[bytes, Bytes]]:
+    """PNG's and RIFF's."""
+    for _ in range(MAX_CHUNKS):
+        if at + 8 > len(data):
+            return
+        first, second = struct.unpack_from(form, data, at)
+        kind, size = (first, second) if isinstance(first, bytes) else (second, first)
+        yield kind, data[at + 8 : at + 8 + size]
+        at += 8 + size + trailer + (size % 2 if padded else 0)
+
+
+def _tiff(data: Bytes) -> Header:
+    """OpenCV turns TIFF by itself, moves narrow samples to the top of 16 bits, and premultiplies those of 8."""
+    tags = read_tags(data)
+    photometric = tags.get(_PHOTOMETRIC, (1,))[0]
+    is_thumbnail = tags.get(_NEW_SUBFILE_TYPE, (0,))[0] & 1 and _SUB_IFDS in tags
+    if _DNG_VERSION in tags or is_thumbnail or photometric in (_CFA, _LINEAR_RAW):
+        raise refusal("a RAW picture")
+    bits, form = max(tags.get(_BITS_PER_SAMPLE, (1,))), max(tags.get(_SAMPLE_FORMAT, (1,)))
+    if bits not in _BITS_READ or form in _RARE_FORMATS:
+        what = _RARE_FORMATS.get(form, "")
+        raise PictureError(f"has {bits}-bit {what}samples: save it with 8 or 16 bits, as TIFF or PNG")
+    white = _full_scale(16) if 8 < bits < 16 else None
+    if bits == 16:
+        white = _full(max(tags.get(_S_MAX_SAMPLE) or tags.get(_MAX_SAMPLE) or (_full_scale(16),)).bit_length())
+    extra = tags.get(_EXTRA_SAMPLES, (2,))[0]
+    alpha: Alpha = "straight" if extra == 2 else "premultiplied" if extra == 1 else "none"
+    if extra == 2 and bits == 8 and _EXTRA_SAMPLES in tags:
+        alpha = "premultiplied"
+    return Header(white=white, alpha=alpha, inverted=photometric == _WHITE_IS_ZERO and bits > 8)
+
+
+def _pnm(data: Bytes) -> Header:
+    """Netpbm: magic, width, height, and what is white; comments go to the end of their line."""
+    words: list[bytes] = []
+    for line in bytes(data[:4096]).split(b"\n"):
+        words += line.partition(b"#")[0].split()
+    white = 255 if words[0] in (b"P1", b"P4") else int(words[3])
+    return Header(white=white if 0 < white < _full_scale(16) else None)
+
+
+def _full_scale(bits: int) -> int:
+    return (1 << bits) - 1
+
+
+def _full(bits: int) -> int | None:
+    """White of so many bits; 16 is what writers say who do not know."""
+    return _full_scale(bits) if 0 < bits < 16 else None

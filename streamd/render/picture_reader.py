@@ -1,0 +1,139 @@
+"""A picture file to pixels: upright, with 8 bits a sample, and nothing of what is behind what is transparent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamd.errors import PictureError
+from streamd.media.frames import ByteImage
+from streamd.render.picture_header import Header, read_header
+from streamd.render.picture_kinds import Kind, kind_of
+
+Pixels = NDArray[Any]
+"""As OpenCV reads them: (h, w) gray, (h, w, 3) BGR or (h, w, 4) BGRA, of uint8 or uint16."""
+
+MAX_PIXELS = 24 * 1024 * 1024
+"""A camera's 24 megapixels. What is larger takes too much memory for one that others watch videos of."""
+BACKGROUND = 255
+"""White lies behind what is transparent, as in viewers and on paper."""
+_BAND_PIXELS = 1 << 20
+"""Worked on at a time: a second copy of a large picture would be too much."""
+_NARROW_BITS = 14
+"""Samples of sensors have 10, 12 or 14 bits; a picture that needs 15 of 16 is only dark."""
+_END_OF_JPEG = b"\xff\xd9"
+
+
+def read_picture(data: bytes | bytearray) -> ByteImage:
+    """A JPEG, PNG, WebP, TIFF, BMP, GIF or PNM file to (h, w, 3) RGB; of several pictures the first.
+
+    It is turned upright by its EXIF. What is transparent lies on white. Samples of up to 14 bits in a file of 16 are
+    scaled by what the file says is white, or by the largest. Pixels count as square, as in browsers, and colour
+    profiles are not looked at. Raises PictureError.
+
+    OpenCV's other decoders (JPEG 2000, AVIF, HDR ...) are out of reach: fewer to attack, and the first takes three
+    times the memory. The size in the header is checked before anything is decoded.
+    """
+    kind = kind_of(data)
+    header = read_header(kind, data)
+    return _upright(_to_rgb(_decode(kind, data), header), header.orientation)
+
+
+def _decode(kind: Kind, data: bytes | bytearray) -> Pixels:
+    pixels = _imdecode(data)
+    if pixels is None and kind == "JPEG":
+        pixels = _imdecode(bytes(data) + _END_OF_JPEG)  # cut short: what is there, and gray, as browsers show it
+    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+        raise PictureError(
+            f"is a {kind} picture that is damaged, cut short or of a rare variant: save it as JPEG or PNG"
+        )
+    return pixels
+
+
+def _imdecode(data: bytes | bytearray) -> Pixels | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        if "CV_IO_MAX_IMAGE_" in str(error):
+            raise PictureError(f"is a picture of more than {MAX_PIXELS / 1e6:.0f} million pixels") from None
+        return None
+
+
+def _to_rgb(pixels: Pixels, header: Header) -> ByteImage:
+    if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3 and header.white is None:
+        return _swapped(pixels)
+    white = _white(pixels, header)
+    rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for band in _bands(pixels):
+        rgb[band] = _band_to_rgb(pixels[band], header, white)
+    return rgb
+
+
+def _white(pixels: Pixels, header: Header) -> int:
+    """The value of white: what the file says, if its samples keep to it, else by what they hold."""
+    if pixels.dtype == np.uint8:
+        return min(header.white or 255, 255)
+    colour = pixels if pixels.ndim == 2 else pixels[..., :3]
+    held = max(int(np.bitwise_or.reduce(colour[band], axis=None)) for band in _bands(pixels))
+    if header.white is not None and held.bit_length() <= header.white.bit_length():
+        return header.white
+    if held.bit_length() > _NARROW_BITS or held & 0xFF == 0:  # a low byte of zeros: 8 bits at the top of 16
+        return 65535
+    return (1 << max(8, held.bit_length())) - 1
+
+
+def _band_to_rgb(band: Pixels, header: Header, white: int) -> ByteImage:
+    colour = np.atleast_3d(band)[..., :3]
+    level = _to_8_bits(colour, white)
+    if header.inverted:
+        level = 255 - level
+    if header.clear is not None:
+        level = np.where(colour == header.clear, np.uint8(BACKGROUND), level)
+    if level.shape[2] == 3:
+        level = level[..., ::-1]
+    if band.ndim == 2 or band.shape[2] < 4 or header.alpha == "none":
+        return level
+    alpha = band[..., 3:]
+    return _on_background(level, _to_8_bits(alpha, white if alpha.max() <= white else 65535), header)
+
+
+def _to_8_bits(samples: Pixels, white: int) -> ByteImage:
+    if samples.dtype == np.uint8 and white == 255:
+        return samples
+    table = np.rint(np.minimum(np.arange(65536 if samples.dtype == np.uint16 else 256) * (255 / white), 255))
+    levels: ByteImage = table.astype(np.uint8)[samples]
+    return levels
+
+
+def _on_background(level: ByteImage, alpha: ByteImage, header: Header) -> ByteImage:
+    wide, shown = level.astype(np.uint16), alpha.astype(np.uint16)
+    if header.alpha == "straight":
+        wide = (wide * shown + 127) // 255
+    laid: ByteImage = np.minimum(wide + (BACKGROUND * (255 - shown) + 127) // 255, 255).astype(np.uint8)
+    return laid
+
+
+def _bands(pixels: Pixels) -> Iterator[slice]:
+    height, width = pixels.shape[:2]
+    step = max(1, _BAND_PIXELS // width)
+    return (slice(top, top + step) for top in range(0, height, step))
+
+
+def _upright(rgb: ByteImage, orientation: int) -> ByteImage:
+    """By EXIF's number: 2 and 4 are mirrored, 3 is upside down, 5 to 8 lie on their side."""
+    if orientation >= 5:
+        rgb = np.asarray(cv2.transpose(rgb))
+    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    return rgb if flip is None else np.asarray(cv2.flip(rgb, flip, dst=rgb))
+
+
+def _swapped(bgr: ByteImage) -> ByteImage:
+    """To RGB, in place."""
+    first = bgr[..., 0].copy()
+    bgr[..., 0] = bgr[..., 2]
+    bgr[..., 2] = first
+    return bgr
