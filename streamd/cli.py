@@ -233,6 +233,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _depth(options: argparse.Namespace) -> None:
+    from streamd.host.muted import libraries_muted
     from streamd.jobs.picture import depth_of_picture
 
     format = options.format or options.output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
@@ -246,7 +247,8 @@ def _depth(options: argparse.Namespace) -> None:
     service = _service(options, precision="fp32")
     try:
         service.wait_ready()  # as long as it takes: the first run converts the network
-        result = depth_of_picture(data, service, options.view, format)
+        with libraries_muted():
+            result = depth_of_picture(data, service, options.view, format)
     except PictureError as error:
         raise PictureError(f"{options.image}: {error}") from None
     finally:

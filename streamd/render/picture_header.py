@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from streamd.errors import PictureError
@@ -15,8 +16,8 @@ Alpha = Literal["straight", "premultiplied", "none"]
 
 MAX_WIDE_PIXELS = 18 * 1024 * 1024
 """Of a PNG with 16 bits and transparency, which OpenCV holds twice while it decodes: 16 bytes a pixel."""
-MAX_CHUNKS = 10_000
-"""Of a PNG or WebP file. What an honest one says of orientation is among them."""
+MAX_CHUNKS = 100_000
+"""Of a PNG or WebP file: 800 MB as libpng writes it."""
 _BITS_READ = (1, 4, 8, 10, 12, 14, 16)
 _EXIF = b"Exif\0\0"
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE = 254, 258, 262, 281
@@ -80,7 +81,7 @@ def _jpeg(data: Bytes) -> Header:
 
 
 def _png(data: Bytes) -> Header:
-    chunks = {kind: body for kind, body in _chunks(data, 8, ">I4s", trailer=4) if kind != b"IDAT"}
+    chunks = _png_chunks(data)
     width, height, bits, colour = struct.unpack_from(">IIBB", chunks[b"IHDR"])
     if bits == 16 and (colour & 4 or b"tRNS" in chunks) and width * height > MAX_WIDE_PIXELS:
         most = f"{MAX_WIDE_PIXELS / 1e6:.0f} million pixels"
@@ -95,21 +96,33 @@ def _png(data: Bytes) -> Header:
     return Header(_orientation(chunks.get(b"eXIf", b"")), white, clear)
 
 
+def _png_chunks(data: Bytes) -> dict[bytes, Bytes]:
+    """By their type, without the pixels. Raises PictureError for one that claims more than there is: OpenCV would
+    make room for it, up to 4 GB."""
+    found = {}
+    for number, (kind, size, body) in enumerate(_chunks(data, 8, ">I4s", trailer=4)):
+        if len(body) < size or number == MAX_CHUNKS:
+            raise PictureError("is a PNG picture that is damaged or cut short: save it anew")
+        if kind == b"IEND":
+            break
+        if kind != b"IDAT":
+            found[kind] = body
+    return found
+
+
 def _webp(data: Bytes) -> Header:
-    chunks = _chunks(data, 12, "<4sI", padded=True)
-    return Header(next((_orientation(body) for kind, body in chunks if kind == b"EXIF"), 1))
+    chunks = islice(_chunks(data, 12, "<4sI", padded=True), MAX_CHUNKS)
+    return Header(next((_orientation(body) for kind, _, body in chunks if kind == b"EXIF"), 1))
 
 
 def _chunks(
     data: Bytes, at: int, form: str, *, trailer: int = 0, padded: bool = False
-) -> Iterator[tuple[bytes, Bytes]]:
-    """PNG's and RIFF's."""
-    for _ in range(MAX_CHUNKS):
-        if at + 8 > len(data):
-            return
+) -> Iterator[tuple[bytes, int, Bytes]]:
+    """PNG's and RIFF's: type, size as it is said, and what is there of it."""
+    while at + 8 <= len(data):
         first, second = struct.unpack_from(form, data, at)
         kind, size = (first, second) if isinstance(first, bytes) else (second, first)
-        yield kind, data[at + 8 : at + 8 + size]
+        yield kind, size, data[at + 8 : at + 8 + size]
         at += 8 + size + trailer + (size % 2 if padded else 0)
 
 

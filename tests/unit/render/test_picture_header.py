@@ -44,7 +44,20 @@ def test_a_segment_without_length_ends_the_search() -> None:
 def test_chunks_without_end_are_not_all_looked_at() -> None:
     whole = png(GRAY)
     many = whole[:33] + png_chunk(b"teXt", b"") * (MAX_CHUNKS + 1) + png_chunk(b"eXIf", exif(6)) + whole[33:]
-    assert read_header("PNG", many).orientation == 1
+    with pytest.raises(PictureError, match=r"^is a PNG picture that is damaged or cut short: save it anew$"):
+        read_header("PNG", many)
+    webp = b"RIFF\0\0\0\0WEBP" + b"ABCD\0\0\0\0" * MAX_CHUNKS + b"EXIF" + struct.pack("<I", 26) + exif(6)
+    assert read_header("WebP", webp).orientation == 1
+    assert read_header("WebP", webp[:12] + webp[-34:]).orientation == 6
+
+
+def test_a_chunk_that_claims_what_is_not_there_is_refused() -> None:
+    """OpenCV would make room for it: 4 GB."""
+    whole = png(GRAY)
+    with pytest.raises(PictureError, match="damaged or cut short"):
+        read_header("PNG", whole[:33] + b"\xff\xff\xff\xf0teXt" + whole[33:])
+    assert read_header("PNG", whole + b"\xff" * 40) == Header(), "what is behind the end does not count"
+    assert read_header("WebP", saved(photo(8, 8), "WEBP") + b"\xff" * 40) == Header()
 
 
 @pytest.mark.parametrize(("white", "said"), [(15, 15), (255, 255), (1023, 1023), (65535, None), (0, None), (-1, None)])
