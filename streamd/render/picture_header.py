@@ -37,6 +37,8 @@ class Header:
     alpha: Alpha = "straight"
     inverted: bool = False
     """Zero is white, and OpenCV leaves it so."""
+    part: tuple[slice, slice] | None = None
+    """Rows and columns that the first picture covers, where it is smaller than the whole."""
 
 
 def read_header(kind: Kind, data: Bytes) -> Header:
@@ -46,6 +48,7 @@ def read_header(kind: Kind, data: Bytes) -> Header:
         "PNG": _png,
         "WebP": _webp,
         "TIFF": _tiff,
+        "GIF": _gif,
         "PNM": _pnm,
     }
     reader = readers.get(kind)
@@ -145,6 +148,22 @@ def _tiff(data: Bytes) -> Header:
     if extra == 2 and bits == 8 and _EXTRA_SAMPLES in tags:
         alpha = "premultiplied"
     return Header(white=white, alpha=alpha, inverted=photometric == _WHITE_IS_ZERO and bits > 8)
+
+
+def _gif(data: Bytes) -> Header:
+    """The size of the screen, a table of colours, extensions, and the first picture (GIF89a, 18 to 26)."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 << (flags % 8 + 1) if flags & 0x80 else 0)
+    for _ in range(MAX_CHUNKS):
+        if data[at] != 0x21:
+            break
+        at += 2
+        while data[at]:
+            at += data[at] + 1
+        at += 1
+    left, top, columns, rows = struct.unpack_from("<HHHH", data, at + 1)
+    is_part = data[at] == 0x2C and (left, top, columns, rows) != (0, 0, width, height)
+    return Header(part=(slice(top, top + rows), slice(left, left + columns)) if is_part else None)
 
 
 def _pnm(data: Bytes) -> Header:

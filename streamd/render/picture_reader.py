@@ -40,7 +40,12 @@ def read_picture(data: bytes | bytearray) -> ByteImage:
     """
     kind = kind_of(data)
     header = read_header(kind, data)
-    return _upright(_to_rgb(_decode(kind, data), header), header.orientation)
+    rgb = _to_rgb(_decode(kind, data), header)
+    if header.part is not None:
+        whole = np.full_like(rgb, BACKGROUND)
+        whole[header.part] = rgb[header.part]
+        return whole
+    return _upright(rgb, header.orientation)
 
 
 def _decode(kind: Kind, data: bytes | bytearray) -> Pixels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -173,6 +174,16 @@ class TestOnWhite:
         rgba = np.dstack([np.full((8, 8, 3), 77, np.uint8), np.where(self.alpha() > 0, 255, 0).astype(np.uint8)])
         rgb = read_picture(saved(rgba, "GIF", "RGBA"))
         assert {tuple(rgb[0, 2]), tuple(rgb[0, 0])} == {(255,) * 3, (77,) * 3}
+
+    def test_a_gif_that_does_not_fill_its_screen(self) -> None:
+        """Its background colour is not looked at, as in browsers."""
+        data = bytearray(saved(np.full((8, 8, 3), 77, np.uint8), "GIF"))
+        data[6:10] = struct.pack("<HH", 40, 20)
+        at = data.index(b",\0\0\0\0")
+        data[at + 1 : at + 5] = struct.pack("<HH", 10, 5)
+        expected = np.full((20, 40, 3), 255)
+        expected[5:13, 10:18] = 77
+        assert close(read_picture(bytes(data)), expected)
 
 
 class TestBits:
