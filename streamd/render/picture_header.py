@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Literal
 
 from streamd.errors import PictureError
+from streamd.render.gray_alpha import GrayAlpha
 from streamd.render.picture_kinds import Kind, refusal
 from streamd.render.tags import Bytes, read_tags
 
@@ -37,6 +38,7 @@ class Header:
     alpha: Alpha = "straight"
     inverted: bool = False
     """Zero is white, and OpenCV leaves it so."""
+    gray_alpha: GrayAlpha | None = None
     part: tuple[slice, slice] | None = None
     """Rows and columns that the first picture covers, where it is smaller than the whole."""
 
@@ -56,7 +58,7 @@ def read_header(kind: Kind, data: Bytes) -> Header:
         return Header()
     try:
         return reader(memoryview(data))
-    except (LookupError, ValueError, struct.error):
+    except (ArithmeticError, LookupError, ValueError, struct.error):
         return Header()
 
 
@@ -145,6 +147,10 @@ def _tiff(data: Bytes) -> Header:
         white = _full(max(tags.get(_S_MAX_SAMPLE) or tags.get(_MAX_SAMPLE) or (_full_scale(16),)).bit_length())
     extra = tags.get(_EXTRA_SAMPLES, (2,))[0]
     alpha: Alpha = "straight" if extra == 2 else "premultiplied" if extra == 1 else "none"
+    gray_alpha = GrayAlpha.of(tags) if data[2:4] in (b"\x2a\0", b"\0\x2a") else None
+    if gray_alpha is not None:
+        turn = tags.get(_ORIENTATION, (1,))[0]
+        return Header(turn, white, alpha=alpha, inverted=photometric == _WHITE_IS_ZERO, gray_alpha=gray_alpha)
     if extra == 2 and bits == 8 and _EXTRA_SAMPLES in tags:
         alpha = "premultiplied"
     return Header(white=white, alpha=alpha, inverted=photometric == _WHITE_IS_ZERO and bits > 8)

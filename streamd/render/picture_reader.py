@@ -15,7 +15,7 @@ from streamd.render.picture_header import Header, read_header
 from streamd.render.picture_kinds import Kind, kind_of
 
 Pixels = NDArray[Any]
-"""As OpenCV reads them: (h, w) gray, (h, w, 3) BGR or (h, w, 4) BGRA, of uint8 or uint16."""
+"""(h, w) gray, (h, w, 2) gray and alpha, (h, w, 3) BGR or (h, w, 4) BGRA, of uint8 or uint16."""
 
 MAX_PIXELS = 24 * 1024 * 1024
 """A camera's 24 megapixels. What is larger takes too much memory for one that others watch videos of."""
@@ -40,7 +40,7 @@ def read_picture(data: bytes | bytearray) -> ByteImage:
     """
     kind = kind_of(data)
     header = read_header(kind, data)
-    rgb = _to_rgb(_decode(kind, data), header)
+    rgb = _to_rgb(_decode(kind, data, header), header)
     if header.part is not None:
         whole = np.full_like(rgb, BACKGROUND)
         whole[header.part] = rgb[header.part]
@@ -48,14 +48,19 @@ def read_picture(data: bytes | bytearray) -> ByteImage:
     return _upright(rgb, header.orientation)
 
 
-def _decode(kind: Kind, data: bytes | bytearray) -> Pixels:
-    pixels = _imdecode(data)
+def _decode(kind: Kind, data: bytes | bytearray, header: Header) -> Pixels:
+    gray_alpha = header.gray_alpha
+    pixels = _imdecode(gray_alpha.as_gray(data) if gray_alpha else data)
     if pixels is None and kind == "JPEG":
         pixels = _imdecode(bytes(data) + _END_OF_JPEG)  # cut short: what is there, and gray, as browsers show it
-    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+    if pixels is not None and gray_alpha:
+        pixels = gray_alpha.separated(pixels)
+    if pixels is None or pixels.dtype not in (np.uint8, np.uint16) or not pixels.size:
         raise PictureError(
             f"is a {kind} picture that is damaged, cut short or of a rare variant: save it as JPEG or PNG"
         )
+    if kind == "BMP" and pixels.shape[2:] == (4,) and not pixels[..., 3].any():
+        pixels[..., 3] = 255  # of a writer that left the fourth byte alone, as browsers take it
     return pixels
 
 
@@ -69,7 +74,7 @@ def _imdecode(data: bytes | bytearray) -> Pixels | None:
 
 
 def _to_rgb(pixels: Pixels, header: Header) -> ByteImage:
-    if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3 and header.white is None:
+    if pixels.dtype == np.uint8 and pixels.shape[2:] == (3,) and header.white is None:
         return _swapped(pixels)
     white = _white(pixels, header)
     rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
@@ -82,7 +87,7 @@ def _white(pixels: Pixels, header: Header) -> int:
     """The value of white: what the file says, if its samples keep to it, else by what they hold."""
     if pixels.dtype == np.uint8:
         return min(header.white or 255, 255)
-    colour = pixels if pixels.ndim == 2 else pixels[..., :3]
+    colour, _ = _parts(pixels)
     held = max(int(np.bitwise_or.reduce(colour[band], axis=None)) for band in _bands(pixels))
     if header.white is not None and held.bit_length() <= header.white.bit_length():
         return header.white
@@ -92,7 +97,7 @@ def _white(pixels: Pixels, header: Header) -> int:
 
 
 def _band_to_rgb(band: Pixels, header: Header, white: int) -> ByteImage:
-    colour = np.atleast_3d(band)[..., :3]
+    colour, alpha = _parts(band)
     level = _to_8_bits(colour, white)
     if header.inverted:
         level = 255 - level
@@ -100,10 +105,16 @@ def _band_to_rgb(band: Pixels, header: Header, white: int) -> ByteImage:
         level = np.where(colour == header.clear, np.uint8(BACKGROUND), level)
     if level.shape[2] == 3:
         level = level[..., ::-1]
-    if band.ndim == 2 or band.shape[2] < 4 or header.alpha == "none":
+    if not alpha.size or header.alpha == "none":
         return level
-    alpha = band[..., 3:]
     return _on_background(level, _to_8_bits(alpha, white if alpha.max() <= white else 65535), header)
+
+
+def _parts(pixels: Pixels) -> tuple[Pixels, Pixels]:
+    """Colour and alpha, (h, w, 1 or 3) and (h, w, 0 or 1)."""
+    samples = np.atleast_3d(pixels)
+    colours = 3 if samples.shape[2] > 2 else 1
+    return samples[..., :colours], samples[..., colours:]
 
 
 def _to_8_bits(samples: Pixels, white: int) -> ByteImage:

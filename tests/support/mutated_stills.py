@@ -57,6 +57,7 @@ def originals() -> list[bytes]:
         *(bombs.animated(kind) for kind in ("GIF", "WEBP", "PNG")),
         tiff(wide, {274: (3, 7), 281: (3, [4095] * 3)}),
         tiff(rgba, {338: (3, 2)}, ">"),
+        tiff(rgba[..., 2:], {338: (3, 2), 274: (3, 3)}),
         *(saved(rgb, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits")),
         saved(rgb, "TIFF", big_tiff=True),
         saved(rgb, "TIFF", "1", compression="group4"),

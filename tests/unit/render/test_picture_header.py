@@ -79,6 +79,12 @@ def test_white_of_png_needs_sixteen_bits() -> None:
         assert read_header("PNG", png(wide, (b"sBIT", nonsense))).white is None
 
 
+def test_a_png_of_no_bits() -> None:
+    header = struct.pack(">IIBB", 4, 4, 0, 0) + bytes(3)
+    data = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"tRNS", b"\0\1")
+    assert read_header("PNG", data) == Header()
+
+
 def test_white_of_tiff() -> None:
     wide = GRAY.astype(np.uint16)
     for tags, white in (({}, None), ({281: (3, 1023)}, 1023), ({281: (3, 0)}, None), ({341: (3, 65535)}, None)):

@@ -138,6 +138,18 @@ class TestOnWhite:
         for data in (png(both), png(both.astype(np.uint16) * 257)):
             assert close(read_picture(data), self.seen(RAMP))
 
+    @pytest.mark.parametrize("order", ["<", ">"])
+    def test_gray_tiff(self, order: Order) -> None:
+        both = np.dstack([RAMP, self.alpha()])
+        for data in (tiff(both, {338: (3, 2)}, order), tiff(both.astype(np.uint16) * 257, {338: (3, 2)}, order)):
+            assert close(read_picture(data), self.seen(RAMP))
+        negative = np.dstack([255 - RAMP, self.alpha()])
+        assert close(read_picture(tiff(negative, {338: (3, 2), 262: (3, 0)}, order)), self.seen(RAMP))
+        assert close(read_picture(tiff(both, {338: (3, 2), 274: (3, 3)}, order)), self.seen(RAMP)[::-1, ::-1])
+        for predictor in (1, 2):
+            packed = saved(both, "TIFF", "LA", compression="tiff_lzw", tiffinfo={317: predictor})
+            assert close(read_picture(packed), self.seen(RAMP))
+
     def test_premultiplied_tiff(self) -> None:
         ready = np.rint(COLOURS * (self.alpha() / 255)).astype(np.uint8)
         rgba = np.dstack([ready, self.alpha()])
@@ -174,6 +186,15 @@ class TestOnWhite:
         rgba = np.dstack([np.full((8, 8, 3), 77, np.uint8), np.where(self.alpha() > 0, 255, 0).astype(np.uint8)])
         rgb = read_picture(saved(rgba, "GIF", "RGBA"))
         assert {tuple(rgb[0, 2]), tuple(rgb[0, 0])} == {(255,) * 3, (77,) * 3}
+
+    @pytest.mark.parametrize("opaque", [False, True])
+    def test_bmp(self, opaque: bool) -> None:
+        """With a mask for alpha, which counts unless it is zero everywhere."""
+        rgba = np.dstack([COLOURS[..., ::-1], self.alpha() * (0 if opaque else 1)])
+        head = struct.pack("<IiiHHIIiiII", 124, 8, -8, 1, 32, 3, rgba.size, 0, 0, 0, 0)
+        head += struct.pack("<IIII4s", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs") + bytes(64)
+        data = b"BM" + struct.pack("<IHHI", 138 + rgba.size, 0, 0, 138) + head + rgba.tobytes()
+        assert close(read_picture(data), COLOURS if opaque else self.seen(COLOURS))
 
     def test_a_gif_that_does_not_fill_its_screen(self) -> None:
         """Its background colour is not looked at, as in browsers."""
