@@ -76,19 +76,30 @@ def _imdecode(data: bytes | bytearray) -> Pixels | None:
 def _to_rgb(pixels: Pixels, header: Header) -> ByteImage:
     if pixels.dtype == np.uint8 and pixels.shape[2:] == (3,) and header.white is None:
         return _swapped(pixels)
-    white = _white(pixels, header)
+    whites = _whites(pixels, header)
     rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
     for band in _bands(pixels):
-        rgb[band] = _band_to_rgb(pixels[band], header, white)
+        rgb[band] = _band_to_rgb(pixels[band], header, *whites)
     return rgb
 
 
-def _white(pixels: Pixels, header: Header) -> int:
-    """The value of white: what the file says, if its samples keep to it, else by what they hold."""
+def _whites(pixels: Pixels, header: Header) -> tuple[int, int]:
+    """The values of white and of opaque: what the file says, if its samples keep to it, else by what they hold. What is
+    behind what is transparent does not count."""
     if pixels.dtype == np.uint8:
-        return min(header.white or 255, 255)
-    colour, _ = _parts(pixels)
-    held = max(int(np.bitwise_or.reduce(colour[band], axis=None)) for band in _bands(pixels))
+        return min(header.white or 255, 255), 255
+    held, most = 0, 0
+    for band in _bands(pixels):
+        colour, alpha = _parts(pixels[band])
+        if alpha.size and header.alpha != "none":
+            colour, most = colour * (alpha > 0), max(most, int(alpha.max()))
+        held |= int(np.bitwise_or.reduce(colour, axis=None))
+    white = _white(held, header)
+    return white, white if most <= white else 65535
+
+
+def _white(held: int, header: Header) -> int:
+    """``held``: the bits that are set in any sample."""
     if header.white is not None and held.bit_length() <= header.white.bit_length():
         return header.white
     if held.bit_length() > _NARROW_BITS or held & 0xFF == 0:  # a low byte of zeros: 8 bits at the top of 16
@@ -96,7 +107,7 @@ def _white(pixels: Pixels, header: Header) -> int:
     return (1 << max(8, held.bit_length())) - 1
 
 
-def _band_to_rgb(band: Pixels, header: Header, white: int) -> ByteImage:
+def _band_to_rgb(band: Pixels, header: Header, white: int, opaque: int) -> ByteImage:
     colour, alpha = _parts(band)
     level = _to_8_bits(colour, white)
     if header.inverted:
@@ -107,7 +118,7 @@ def _band_to_rgb(band: Pixels, header: Header, white: int) -> ByteImage:
         level = level[..., ::-1]
     if not alpha.size or header.alpha == "none":
         return level
-    return _on_background(level, _to_8_bits(alpha, white if alpha.max() <= white else 65535), header)
+    return _on_background(level, _to_8_bits(alpha, opaque), header)
 
 
 def _parts(pixels: Pixels) -> tuple[Pixels, Pixels]:

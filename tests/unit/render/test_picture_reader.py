@@ -133,6 +133,15 @@ class TestOnWhite:
             pictures.append([read_picture(data) for data in files])
         np.testing.assert_array_equal(pictures[0], pictures[1])
 
+    def test_what_is_hidden_does_not_say_what_is_white(self) -> None:
+        pictures = []
+        for hidden in (0, 65535):
+            narrow = np.dstack([scaled(10), np.where(self.alpha() > 0, 65535, 0).astype(np.uint16)])
+            narrow[narrow[..., 3] == 0, :3] = hidden
+            pictures.append(read_picture(png(narrow)))
+        np.testing.assert_array_equal(pictures[0], pictures[1])
+        assert close(pictures[1][:, :2], COLOURS[:, :2])
+
     def test_gray(self) -> None:
         both = np.dstack([RAMP, self.alpha()])
         for data in (png(both), png(both.astype(np.uint16) * 257)):
