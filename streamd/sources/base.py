@@ -14,6 +14,7 @@ import av
 import av.error
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Discard
 from av.video.stream import VideoStream
 
 from streamd.config.address import SourceAddress
@@ -24,6 +25,7 @@ from streamd.sources.budget import limit_allocations
 from streamd.sources.decoder import FileDecoder, LiveDecoder
 from streamd.sources.hardware import hwaccel_device, log_once
 from streamd.sources.rotation import Rotation
+from streamd.sources.track import choose_video
 from streamd.states import SkipReason
 
 OPEN_TIMEOUT_S = 10.0
@@ -129,13 +131,9 @@ class Source(ABC):
                 log_once(self.name, f"decoding {stream.codec_context.name} in software")
 
     def decoded(self, container: InputContainer) -> Iterator[av.VideoFrame]:
-        """Every picture of the first video stream until the end or ``stop``. Raises SourceStalled when a live
+        """Every picture of the video stream that is chosen until the end or ``stop``. Raises SourceStalled when a live
         source has given no picture for ``read_timeout_s``, even if it sends other packets."""
-        stream = next(iter(container.streams.video), None)
-        if stream is None:
-            raise SourceUnsupported(self.name, "has no video")
-        if stream.codec_context is None:
-            raise SourceUnsupported(self.name, "is not a video that can be decoded")
+        stream = self.chosen(container)
         rotate, decoder = Rotation(), self._decoder(stream)
         self._shown_s, self._came = time.monotonic(), 0
         for packet in self.packets(container, stream):
@@ -147,6 +145,18 @@ class Source(ABC):
                 if not self.stop.is_set():
                     yield rotate(picture)
                     self._shown_s, self._came = time.monotonic(), 0
+
+    def chosen(self, container: InputContainer) -> VideoStream:
+        """Its video, which can be decoded; a file's other streams are not read. Raises SourceUnsupported."""
+        video = choose_video(container)
+        if video is None:
+            raise SourceUnsupported(self.name, "has no video")
+        if video.codec_context is None:
+            raise SourceUnsupported(self.name, "is not a video that can be decoded")
+        if not self.live:  # which counts on every packet: they show that somebody still sends
+            for other in container.streams:
+                other.discard = Discard.default if other is video else Discard.all
+        return video
 
     def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
         """What ``decoded`` decodes."""
