@@ -22,10 +22,11 @@ from streamd.config.redact import redact, redact_source
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
 from streamd.sources.budget import limit_allocations
+from streamd.sources.colours import Colours
 from streamd.sources.decoder import FileDecoder, LiveDecoder
 from streamd.sources.hardware import hwaccel_device, log_once
-from streamd.sources.rotation import Rotation
 from streamd.sources.track import choose_video
+from streamd.sources.upright import Upright
 from streamd.states import SkipReason
 
 OPEN_TIMEOUT_S = 10.0
@@ -134,7 +135,7 @@ class Source(ABC):
         """Every picture of the video stream that is chosen until the end or ``stop``. Raises SourceStalled when a live
         source has given no picture for ``read_timeout_s``, even if it sends other packets."""
         stream = self.chosen(container)
-        rotate, decoder = Rotation(), self._decoder(stream)
+        decoder, colours, upright = self._decoder(stream), Colours(stream.codec_context.name), Upright(stream)
         self._shown_s, self._came = time.monotonic(), 0
         for packet in self.packets(container, stream):
             if self.stop.is_set():
@@ -143,7 +144,7 @@ class Source(ABC):
             self.check_patience()
             for picture in decoder.pictures(packet):
                 if not self.stop.is_set():
-                    yield rotate(picture)
+                    yield upright(colours(picture))
                     self._shown_s, self._came = time.monotonic(), 0
 
     def chosen(self, container: InputContainer) -> VideoStream:
