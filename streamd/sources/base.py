@@ -172,7 +172,7 @@ class Source(ABC):
     def _decoder(self, stream: VideoStream) -> LiveDecoder | FileDecoder:
         if self.live:
             return LiveDecoder(stream, self.on_decode, self.on_skip, self.config.read_timeout_s)
-        return FileDecoder(self.on_decode)
+        return FileDecoder(stream, self.on_decode)
 
 
 class _TimeLeft:

@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import av
@@ -35,17 +36,21 @@ class Upright:
         declared = stream.sample_aspect_ratio
         self._declared = declared if declared != self._context.sample_aspect_ratio else None
         """The container's own, which holds for all of its pictures."""
+        self._matrix: Matrix | None = None
         self._graph, self._stripped = _Graph(), _Graph()
 
     def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
         """The picture itself when there is nothing to do."""
         width, height = square_size(picture.width, picture.height, self._declared or self._context.sample_aspect_ratio)
-        filters = turning(self._matrix(picture))
+        matrix = self._matrix_of(picture)
+        if matrix is not None or picture.key_frame:  # that of an SEI message comes once and holds until the next
+            self._matrix = matrix
+        filters = turning(self._matrix)
         if (width, height) != (picture.width, picture.height):
             filters = (("scale", f"{width}:{height}"), *filters)
         return self._graph(picture, filters) if filters else picture
 
-    def _matrix(self, picture: av.VideoFrame) -> Matrix | None:
+    def _matrix_of(self, picture: av.VideoFrame) -> Matrix | None:
         try:
             sides: Mapping[str, Any] = picture.side_data
         except ValueError:  # one of the kinds that PyAV has no name for hides all others
@@ -55,10 +60,11 @@ class Upright:
         return struct.unpack("9i", bytes(matrix)) if matrix is not None and matrix.buffer_size == 36 else None
 
 
+@lru_cache(maxsize=256)
 def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
     """(width, height) that shows a picture in its shape; even where they change, and never smaller, up to MAX_PX.
     ``aspect``: a pixel's width by its height."""
-    if not aspect or not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT or abs(aspect - 1) < MIN_STRETCH:
+    if not aspect or not Fraction(1, MAX_ASPECT) <= aspect <= MAX_ASPECT or abs(aspect - 1) < MIN_STRETCH:
         return width, height
     wider, higher = (_even(width * aspect), height), (width, _even(height / aspect))
     larger, smaller = (wider, higher) if aspect > 1 else (higher, wider)
