@@ -153,7 +153,7 @@ class Source(ABC):
         if video is None:
             raise SourceUnsupported(self.name, "has no video")
         if video.codec_context is None:
-            raise SourceUnsupported(self.name, "is not a video that can be decoded")
+            raise SourceUnsupported(self.name, "has video in a codec that cannot be decoded")
         if not self.live:  # which counts on every packet: they show that somebody still sends
             for other in container.streams:
                 other.discard = Discard.default if other is video else Discard.all

@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import av
 import cv2
-import numpy as np
 from av.video.format import VideoFormat
 
 from streamd.media.frames import Scaler, canvas, yuv_planes
@@ -46,12 +45,15 @@ class Colours:
         return picture
 
     def _on_white(self, picture: av.VideoFrame) -> av.VideoFrame:
-        pixels = self._scaler.rgba(picture)
-        alpha = np.ascontiguousarray(pixels[..., 3])
+        rgba = self._scaler.rgba(picture)
+        alpha = cv2.extractChannel(rgba, 3)
         if alpha.min() == 255:
             return picture
-        missing = cv2.multiply(255 - pixels[..., :3], cv2.merge([alpha, alpha, alpha]), scale=1 / 255)
-        return _timed_like(picture, av.VideoFrame.from_ndarray(255 - missing, format="rgb24"))
+        rgb = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
+        cv2.bitwise_not(rgb, dst=rgb)  # what each pixel lacks of white is what alpha scales
+        cv2.multiply(rgb, cv2.merge([alpha, alpha, alpha]), dst=rgb, scale=1 / 255)
+        cv2.bitwise_not(rgb, dst=rgb)
+        return _timed_like(picture, av.VideoFrame.from_ndarray(rgb, format="rgb24"))
 
     def _is_limited(self, picture: av.VideoFrame) -> bool:
         return picture.color_range == _LIMITED or (self._means_limited and picture.color_range != _FULL)

@@ -6,6 +6,7 @@ import struct
 import threading
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,30 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.stream import Discard, Disposition
 
 from streamd.config.sections import StreamConfig
 from streamd.depth.service import DepthService
-from streamd.errors import SourceEnded
+from streamd.errors import SourceEnded, SourceUnsupported
 from streamd.jobs.convert import convert
 from streamd.media.frames import Scaler
 from streamd.sources import open_source
 from streamd.sources.file import FileSource
 from tests.support.clips import frames_of
 from tests.support.corners import MATRICES, UPRIGHT, corners, exif, filtered, pixels, write_corners
+from tests.support.tracks import write_tracks
 from tests.unit.sources.peers import Film, Line, peer, rtsp, sends
 
 pytestmark = pytest.mark.timeout(60, func_only=True)
 DISPLAYED = "h264_metadata=display_orientation=insert"
 
 
+def file_source(path: Path, **config: Any) -> FileSource:
+    return FileSource(StreamConfig(source=str(path), realtime=False, **config), threading.Event())
+
+
 def frames(path: Path) -> list[av.VideoFrame]:
-    return list(FileSource(StreamConfig(source=str(path), realtime=False), threading.Event()).frames())
+    return list(file_source(path).frames())
 
 
 def shown(path: Path) -> tuple[str, tuple[int, int]]:
@@ -195,6 +202,52 @@ def test_alpha_is_laid_on_white(tmp_path: Path, ending: str, codec: str, pix_fmt
         rgb = Scaler().rgb(picture).astype(int)
         assert np.abs(rgb[24, 10] - (255, 255, 255)).max() < 12
         assert np.abs(rgb[24, 54] - (255, 0, 0)).max() < 12
+
+
+class TestTrack:
+    """Which is taken is told in full in tests/unit/sources/test_track.py."""
+
+    def test_the_thumbnail_of_a_drone_is_not_the_video(self, shared_service: DepthService, tmp_path: Path) -> None:
+        tracks = [("mjpeg", (160, 96), 1, Disposition(0)), ("mpeg4", (64, 48), 20, Disposition.default)]
+        path, output = write_tracks(tmp_path / "a.mp4", *tracks, sound=True), tmp_path / "out.mp4"
+        assert convert(str(path), output, shared_service, quiet=True).frames == 20
+        assert {(picture.width, picture.height) for picture in frames_of(output)} == {(64, 48)}
+
+    def test_nothing_else_of_a_file_is_read(self, tmp_path: Path) -> None:
+        tracks = [("mpeg4", (64, 48), 20, Disposition(0)), ("mpeg4", (96, 64), 20, Disposition.default)]
+        source = file_source(write_tracks(tmp_path / "a.mov", *tracks, sound=True))
+        with source.opened_file() as container:
+            assert len([*source.decoded(container)]) == 20
+            assert [stream.discard for stream in container.streams] == [Discard.all, Discard.default, Discard.all]
+
+    def test_in_a_loop_the_same(self, tmp_path: Path) -> None:
+        tracks = [("mpeg4", (64, 48), 5, Disposition(0)), ("mpeg4", (96, 64), 5, Disposition.default)]
+        source = file_source(write_tracks(tmp_path / "a.mp4", *tracks, sound=True), loop=True)
+        assert [picture.width for picture in islice(source.frames(), 12)] == [96] * 12
+
+    @pytest.mark.parametrize("disposition", [Disposition.attached_pic, Disposition(0)])
+    def test_music_with_a_cover_has_no_video(self, tmp_path: Path, disposition: Disposition) -> None:
+        source = file_source(write_tracks(tmp_path / "a.mp4", ("mjpeg", (64, 48), 1, disposition), sound=True))
+        for look in (source.probe, lambda: list(source.frames())):
+            with pytest.raises(SourceUnsupported, match="has no video"):
+                look()
+
+    def test_an_unknown_codec_is_named_as_the_reason(self, tmp_path: Path) -> None:
+        path = write_tracks(tmp_path / "a.mp4", ("mpeg4", (64, 48), 4, Disposition.default))
+        path.write_bytes(path.read_bytes().replace(b"mp4v", b"xyz1").replace(b"esds", b"free"))
+        with pytest.raises(SourceUnsupported, match="a codec that cannot be decoded"):
+            file_source(path).probe()
+
+    def test_of_two_programmes_of_a_live_stream_the_larger(self, tmp_path: Path) -> None:
+        tracks = [("mpeg2video", (64, 48), 12, Disposition(0)), ("mpeg2video", (128, 96), 12, Disposition(0))]
+        data = write_tracks(tmp_path / "a.ts", *tracks).read_bytes()
+        widths: list[int] = []
+        with peer(sends(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + data)) as address:
+            source = open_source(StreamConfig(source=f"http://{address}/live.ts"), threading.Event())
+            with pytest.raises(SourceEnded):
+                widths.extend(picture.width for picture in source.frames())
+        assert set(widths) == {128}
+        assert len(widths) >= 10
 
 
 def test_convert_shows_it_as_players_do(shared_service: DepthService, tmp_path: Path) -> None:
