@@ -69,8 +69,8 @@ class Source(ABC):
 
     @abstractmethod
     def frames(self) -> Generator[av.VideoFrame]:
-        """Decoded pictures, upright, in presentation order. Raises SourceError. May be called again, to try
-        again."""
+        """Decoded pictures, upright, with square pixels, in presentation order. Raises SourceError. May be called
+        again, to try again."""
 
     def await_return(self, delay_s: float) -> None:
         """Before the next try: waits on ``stop``, at most ``delay_s``, less at a sign that the source is back."""
