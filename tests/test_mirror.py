@@ -29,7 +29,7 @@ ELSEWHERE = {
     """,
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
     "integration/test_profile.py": "depth/files depth/profile depth/profiler",
-    "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi sources/rotation",
+    "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi",
     "integration/test_sources_hostile_rtsp.py": "sources/rtsp_dialler sources/rtsp_relay",
     "integration/test_sources_live.py": "sources/hardware",
     "integration/test_sources_rtsp.py": "sources/tls",

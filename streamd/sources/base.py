@@ -14,6 +14,7 @@ import av
 import av.error
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Discard
 from av.video.stream import VideoStream
 
 from streamd.config.address import SourceAddress
@@ -21,9 +22,11 @@ from streamd.config.redact import redact, redact_source
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
 from streamd.sources.budget import limit_allocations
+from streamd.sources.colours import Colours
 from streamd.sources.decoder import FileDecoder, LiveDecoder
 from streamd.sources.hardware import hwaccel_device, log_once
-from streamd.sources.rotation import Rotation
+from streamd.sources.track import choose_video
+from streamd.sources.upright import Upright
 from streamd.states import SkipReason
 
 OPEN_TIMEOUT_S = 10.0
@@ -66,8 +69,8 @@ class Source(ABC):
 
     @abstractmethod
     def frames(self) -> Generator[av.VideoFrame]:
-        """Decoded pictures, upright, in presentation order. Raises SourceError. May be called again, to try
-        again."""
+        """Decoded pictures, upright, with square pixels, in presentation order. Raises SourceError. May be called
+        again, to try again."""
 
     def await_return(self, delay_s: float) -> None:
         """Before the next try: waits on ``stop``, at most ``delay_s``, less at a sign that the source is back."""
@@ -129,14 +132,10 @@ class Source(ABC):
                 log_once(self.name, f"decoding {stream.codec_context.name} in software")
 
     def decoded(self, container: InputContainer) -> Iterator[av.VideoFrame]:
-        """Every picture of the first video stream until the end or ``stop``. Raises SourceStalled when a live
+        """Every picture of the video stream that is chosen until the end or ``stop``. Raises SourceStalled when a live
         source has given no picture for ``read_timeout_s``, even if it sends other packets."""
-        stream = next(iter(container.streams.video), None)
-        if stream is None:
-            raise SourceUnsupported(self.name, "has no video")
-        if stream.codec_context is None:
-            raise SourceUnsupported(self.name, "is not a video that can be decoded")
-        rotate, decoder = Rotation(), self._decoder(stream)
+        stream = self.chosen(container)
+        decoder, colours, upright = self._decoder(stream), Colours(stream.codec_context.name), Upright(stream)
         self._shown_s, self._came = time.monotonic(), 0
         for packet in self.packets(container, stream):
             if self.stop.is_set():
@@ -145,8 +144,20 @@ class Source(ABC):
             self.check_patience()
             for picture in decoder.pictures(packet):
                 if not self.stop.is_set():
-                    yield rotate(picture)
+                    yield upright(colours(picture))
                     self._shown_s, self._came = time.monotonic(), 0
+
+    def chosen(self, container: InputContainer) -> VideoStream:
+        """Its video, which can be decoded; a file's other streams are not read. Raises SourceUnsupported."""
+        video = choose_video(container)
+        if video is None:
+            raise SourceUnsupported(self.name, "has no video")
+        if video.codec_context is None:
+            raise SourceUnsupported(self.name, "has video in a codec that cannot be decoded")
+        if not self.live:  # which counts on every packet: they show that somebody still sends
+            for other in container.streams:
+                other.discard = Discard.default if other is video else Discard.all
+        return video
 
     def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
         """What ``decoded`` decodes."""
@@ -161,7 +172,7 @@ class Source(ABC):
     def _decoder(self, stream: VideoStream) -> LiveDecoder | FileDecoder:
         if self.live:
             return LiveDecoder(stream, self.on_decode, self.on_skip, self.config.read_timeout_s)
-        return FileDecoder(self.on_decode)
+        return FileDecoder(stream, self.on_decode)
 
 
 class _TimeLeft:

@@ -75,9 +75,7 @@ class FileSource(Source):
     def probe(self) -> FileInfo:
         """Opens the file and reads its headers. Raises SourceError unless it has video."""
         with self.opened_file() as container:
-            if not container.streams.video:
-                raise SourceUnsupported(self.name, "has no video")
-            video = container.streams.video[0]
+            video = self.chosen(container)
             frames = video.frames
             if not frames and container.duration and video.average_rate:
                 frames = round(container.duration / av.time_base * video.average_rate)
