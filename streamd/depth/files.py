@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -15,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamd.errors import DepthError
+from streamd.host.whole_file import WholeFile, phrase
 
 _POLL_S = 0.1
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -26,8 +24,7 @@ def one_line(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = "no space left on the disk" if error.errno in _FULL else (error.strerror or str(error)).lower()
-        raise DepthError(f"{error.filename or path}: {reason}") from error
+        raise DepthError(f"{error.filename or path}: {phrase(error)}") from error
 
 
 def sha256_of(path: Path) -> str:
@@ -38,25 +35,9 @@ def sha256_of(path: Path) -> str:
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Replaces the file in one step. Raises OSError."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-
-
-def sync(path: Path) -> None:
-    """What was written to this file, or renamed in this directory, is on the disk. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with WholeFile(path) as whole:
+        whole.write(json.dumps(content, indent=1).encode())
+        os.fchmod(whole.descriptor, 0o644)
 
 
 @contextmanager

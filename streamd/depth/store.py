@@ -20,10 +20,11 @@ from urllib.parse import urlsplit
 import streamd
 from streamd.config.redact import redact
 from streamd.depth.download import Progress, discard, download
-from streamd.depth.files import locked, one_line, sha256_of, sync, write_json
+from streamd.depth.files import locked, one_line, sha256_of, write_json
 from streamd.depth.models import MODELS, ModelSpec, find_model
 from streamd.depth.profile import check_weights
 from streamd.errors import DepthError, ModelMissing, UsageError, WeightsRejected
+from streamd.host.whole_file import sync
 
 Check = Callable[[ModelSpec, Path], None]
 """Raises WeightsRejected unless the file holds the network's weights."""
