@@ -8,9 +8,13 @@ import hashlib
 import os
 import re
 import stat
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+
+Data = bytes | bytearray | memoryview
 
 _MAX_LINKS = 40
 _MAX_ENDING = 16
@@ -40,7 +44,7 @@ class WholeFile:
         self.descriptor = _take(self.part)
         """Of ``part``."""
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: Data) -> None:
         with open(self.descriptor, "wb", closefd=False) as file:
             file.write(data)
 
@@ -104,15 +108,21 @@ class WholeFile:
             self.discard()
 
 
-def write_whole(output: str | Path, data: bytes | bytearray | memoryview) -> None:
-    """``output`` holds exactly this, or what it held before. A pipe, a terminal or /dev/null gets it directly.
-    Raises OSError like WholeFile."""
+@contextmanager
+def writing(output: str | Path) -> Iterator[Callable[[Data], None]]:
+    """A function that writes: ``output`` holds all of it when the block ends well, else what it held before. A pipe, a
+    terminal or /dev/null gets it directly. Raises OSError like WholeFile."""
     if is_passed_on(output):
-        with open(output, "wb") as file:
-            file.write(data)
+        yield partial(_pass_on, _target(output))
         return
     with WholeFile(output) as whole:
-        whole.write(data)
+        yield whole.write
+
+
+def write_whole(output: str | Path, data: Data) -> None:
+    """``writing``, all at once."""
+    with writing(output) as write:
+        write(data)
 
 
 def phrase(error: OSError) -> str:
@@ -142,6 +152,13 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _pass_on(target: Path, data: Data) -> None:
+    """What is open already is written to itself: a socket cannot be opened by its name."""
+    number = target.name if target.parent == Path(f"/proc/{os.getpid()}/fd") else ""
+    with open(os.dup(int(number)) if number else target, "wb") as file:
+        file.write(data)
 
 
 def _target(output: str | Path) -> Path:
