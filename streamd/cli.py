@@ -251,10 +251,7 @@ def _convert(options: argparse.Namespace) -> None:
     from streamd.jobs.inputs import spooled
     from streamd.sources import FileSource
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
     with doing(f"converting {options.input} to {options.output}"), spooled(_file_named(options.input)) as input:
         FileSource(StreamConfig(source=input), threading.Event()).probe()  # before anything is started
         service = _service(options, parallel=2)
@@ -266,11 +263,17 @@ def _convert(options: argparse.Namespace) -> None:
     _tell(f"{what}: {done.frames} frames in {done.seconds:.1f} s, {done.fps:.1f} fps, model {done.model}")
 
 
+def _interrupt(*_: object) -> None:
+    """What is half made is put away, as at Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 def _depth(options: argparse.Namespace) -> None:
     output = Path("/dev/stdout") if str(options.output) == "-" else options.output
     format = options.format or output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
     if format not in FORMATS:
         raise UsageError(f"{output}: which format? Name one: --format {'|'.join(FORMATS)}")
+    signal.signal(signal.SIGTERM, _interrupt)
     with doing(f"making {output} of {options.image}"):
         _depth_of(_file_named(options.image), output, format, options)
 

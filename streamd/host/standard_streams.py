@@ -48,13 +48,14 @@ class _Output(io.FileIO):
 
 
 class _Diagnostics(io.FileIO):
-    """Loses what it cannot write: a job goes on without anybody who reads how."""
+    """Loses what it cannot write, now or at all: a job goes on without anybody who reads how."""
 
     def write(self, data: Any, /) -> int:
         try:
-            return super().write(data)
+            written: int | None = super().write(data)
         except OSError:
-            return len(data)
+            written = None
+        return len(data) if written is None else written
 
 
 def _text(raw: io.FileIO, like: Any) -> io.TextIOWrapper:
