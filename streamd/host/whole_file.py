@@ -20,6 +20,7 @@ _MAX_LINKS = 40
 _MAX_ENDING = 16
 """Bytes of an ending that a muxer may be told by; no format has a longer one."""
 _DESCRIPTOR = re.compile(r"/proc/[^/]+(/task/[^/]+)?/fd/[^/]+|/dev/fd/[^/]+")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 _KINDS = {
     stat.S_IFIFO: "is a pipe, not a file",
     stat.S_IFCHR: "is a device, not a file",
@@ -84,7 +85,7 @@ class WholeFile:
             raise OSError(errno.EINVAL, kind, str(self._target))
         if not os.access(self._target, os.W_OK):
             raise PermissionError(errno.EACCES, "is write-protected", str(self._target))
-        if os.path.ismount(self._target):  # as in a container that was given this one file
+        if _is_mount(self._target):  # as in a container that was given this one file
             raise OSError(errno.EBUSY, "is a mount of its own: mount its folder instead", str(self._target))
 
     def _keep_rights(self, replaced: os.stat_result) -> None:
@@ -221,6 +222,16 @@ def _holder(inode: int) -> str:
             if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}") and int(fields[4]) > 0:
                 return f" (pid {fields[4]})"
     return ""
+
+
+def _is_mount(file: Path) -> bool:
+    """``os.path.ismount`` compares devices, which differ in an overlay too."""
+    name = os.fsencode(file)
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return False
+    return any(_OCTAL.sub(lambda code: bytes([int(code[1], 8)]), line.split()[4]) == name for line in mounts)
 
 
 def _is_at(handle: int, path: Path) -> bool:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamd.errors import PictureError, SourceError, SourceUnsupported
+from streamd.errors import PictureError, SourceError, SourceRejected, SourceUnsupported
 from streamd.jobs import inputs
 from streamd.jobs.inputs import read_picture_file, spooled
 
@@ -87,6 +87,20 @@ def test_a_picture_comes_from_a_file_or_a_pipe(tmp_path: Path) -> None:
     assert read_picture_file(str(tmp_path / "file")) == b"picture"
     with fed(tmp_path / "pipe", b"picture") as pipe:
         assert read_picture_file(pipe) == b"picture"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOTHING IS FORBIDDEN: needs root, to become somebody else")
+def test_what_may_not_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.touch(0o600)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(SourceRejected, match=rf"^{file}: permission denied$"):
+            read_picture_file(str(file))
+        with spooled(str(file)) as path:
+            assert path == str(file)
+    finally:
+        os.seteuid(0)
 
 
 def test_pictures_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
