@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
+import functools
 import hashlib
 import json
+import logging
 import os
+import stat
 import tempfile
 import threading
 import time
@@ -15,9 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamd.errors import DepthError
+from streamd.host.whole_file import WholeFile, phrase
 
 _POLL_S = 0.1
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -26,8 +29,7 @@ def one_line(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = "no space left on the disk" if error.errno in _FULL else (error.strerror or str(error)).lower()
-        raise DepthError(f"{error.filename or path}: {reason}") from error
+        raise DepthError(f"{error.filename or path}: {phrase(error)}") from error
 
 
 def sha256_of(path: Path) -> str:
@@ -36,27 +38,29 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@functools.cache
+def writable(cache: Path) -> Path:
+    """``cache``, or a folder of this user's for temporary files where it cannot be written, which is said once."""
+    there = next(folder for folder in (cache, *cache.absolute().parents) if os.path.isdir(folder))
+    if os.access(there, os.W_OK | os.X_OK):
+        return cache
+    try:
+        own = Path(tempfile.gettempdir(), f"streamd-{os.getuid()}")
+        own.mkdir(mode=0o700, exist_ok=True)
+        found = own.lstat()
+    except OSError:  # then the cache itself is what is reported
+        return cache
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        return cache  # somebody else has made it, who could change what we run
+    _log.warning("%s cannot be written: what is made for this CPU goes to %s", cache, own)
+    return own
+
+
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Replaces the file in one step. Raises OSError."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-
-
-def sync(path: Path) -> None:
-    """What was written to this file, or renamed in this directory, is on the disk. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with WholeFile(path) as whole:
+        whole.write(json.dumps(content, indent=1).encode())
+        os.fchmod(whole.descriptor, 0o644)
 
 
 @contextmanager

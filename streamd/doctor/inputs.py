@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamd.concurrency import threads
@@ -59,7 +58,7 @@ def streams(config: Config) -> Iterator[Finding]:
             asked[name] = _start_connecting(name, address)
         elif address.kind is SourceKind.WEBCAM:
             yield _webcam(name, address.path)
-        elif address.kind is SourceKind.FILE and not Path(address.path).exists():
+        elif address.kind is SourceKind.FILE and not os.path.exists(address.path):
             yield Finding("streams", "problem", f"{name}: {address.path} is not there", "see its source")
         elif address.kind is SourceKind.SRT:
             yield Finding("streams", "problem", f"{name}: PyAV's FFmpeg has no SRT", "let the camera send RTSP")

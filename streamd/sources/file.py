@@ -18,6 +18,7 @@ from streamd.errors import SourceUnsupported
 from streamd.sources.base import Source
 from streamd.sources.formats import MEDIA_FORMATS
 from streamd.sources.media_directories import NO_MEDIA, MediaDirectories
+from streamd.sources.regular import require_regular
 
 LATE_S = 1.0
 """Behind by more than this, play on from now instead of catching up."""
@@ -60,6 +61,7 @@ class FileSource(Source):
         """Only this file: FFmpeg may open nothing else for it. Raises SourceError."""
         options = {"format_whitelist": MEDIA_FORMATS}
         if not self._media.contains(self.path):
+            require_regular(self.path, self.name)
             with self.opened(self.url, options=options | {"protocol_whitelist": "file"}) as container:
                 yield container
             return

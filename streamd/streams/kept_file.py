@@ -18,8 +18,8 @@ from typing import Any
 
 from streamd.config.load import parse
 from streamd.config.sections import StreamConfig
-from streamd.depth.files import sync
 from streamd.errors import ConfigError
+from streamd.host.whole_file import sync
 
 log = logging.getLogger(__name__)
 

@@ -85,6 +85,8 @@ def test_a_source_that_stays_may_stay(source: str) -> None:
         "subfile,,start,0,end,9,,:/etc/passwd",
         "pipe:0",
         "fd:",
+        "/dev/fd/3",
+        "/dev/stdin",
         "data:text/plain,x",
         "crypto:/media/a",
         "cache:/etc/x",
@@ -110,8 +112,6 @@ def test_without_directories_no_file_is() -> None:
     [
         "/dev/sda",
         "/dev/ttyUSB0",
-        "/dev/fd/3",
-        "/dev/stdin",
         "/dev/video0/../sda",
         "/dev/video",
         "v4l2:/etc/passwd",
