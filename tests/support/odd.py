@@ -54,8 +54,8 @@ def _twins(odd: Odd) -> list[Twist]:
     return [other for other in TWISTS.values() if first.goes_with(other) and other.fits(container, codec)]
 
 
-def one_of_each(limit: int) -> list[Odd]:
-    """So few that each container, codec and oddity is among them, then others up to ``limit``."""
+def one_of_each() -> list[Odd]:
+    """So few that each container, codec and oddity is among them."""
     chosen: list[Odd] = []
     seen: set[str] = set()
     singles = shuffled = _singles()
@@ -64,9 +64,7 @@ def one_of_each(limit: int) -> list[Odd]:
         Odd(odd.container, odd.codec, (*odd.twists, twin.name)) for odd in shuffled for twin in _twins(odd)
     ] + singles
     parts = {odd: {f"in {odd.container}", f"of {odd.codec}", *odd.twists} for odd in candidates}
-    while len(chosen) < limit and (best := max(candidates, key=lambda odd: len(parts[odd] - seen))):
-        if not parts[best] - seen:
-            break
+    while parts[best := max(candidates, key=lambda odd: len(parts[odd] - seen))] - seen:
         chosen.append(best)
         seen |= parts[best]
     return chosen

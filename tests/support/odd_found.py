@@ -37,7 +37,7 @@ class Found:
 
 def by_ffmpeg(path: Path) -> Found:
     """Raises CalledProcessError. Without the sound."""
-    options = "-map_metadata -1 -an -sn -dn -fps_mode passthrough -c:v rawvideo -pix_fmt rgb24 -f nut pipe:1"
+    options = "-map_metadata -1 -an -sn -dn -fps_mode passthrough -enc_time_base 1:90000 -c:v rawvideo -pix_fmt rgb24 -f nut pipe:1"
     made = ffmpeg([FFMPEG, "-v", "error", "-nostdin", "-i", str(path), *options.split()])
     with av.open(io.BytesIO(made)) as container:
         return _pictures(container)

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 FFMPEG = "/usr/bin/ffmpeg"
+COVER = "COVER"
+"""In a command: the path of a blue picture."""
 Pixels = NDArray[np.uint8]
 
 WHITE, RED, LIME, GRAY, BLUE, HIDDEN = (255,) * 3, (255, 0, 0), (0, 255, 0), (64,) * 3, (0, 0, 255), (255, 0, 255)
@@ -257,6 +260,10 @@ class Recipe:
             *self.container.options.split(),
             *(*self.mux, str(path)),
         ]
+        if COVER in command:
+            cover = folder / "cover.jpg"
+            cv2.imwrite(str(cover), np.full((240, 320, 3), BLUE[::-1], np.uint8))
+            command[command.index(COVER)] = str(cover)
         ffmpeg(command)
         for change in self.after:
             change(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.support import odd_patches as patches
-from tests.support.odd_recipe import Codec, Container, Pixels, Recipe, Sound, ffmpeg, level_of
+from tests.support.odd_recipe import COVER, FFMPEG, Codec, Container, Pixels, Recipe, Sound, ffmpeg, level_of
 
 Fits = Callable[[Container, Codec], bool]
 
@@ -213,7 +213,7 @@ def _variable(recipe: Recipe) -> None:
     _shown(recipe, [n + 2 * (n // 3) for n in range(20)], "N+2*floor(N/3)")
 
 
-@_twist("slow", "time", containers=STAMPED - {"webm", "flv"}, but=_FIXED | {("*", "mpeg2"), ("*", "mpeg4")})
+@_twist("slow", "time", containers=STAMPED - {"webm", "flv"}, but=_FIXED | {("*", "mpeg2"), ("*", "mpeg4"), ("*", "av1")})
 def _slow(recipe: Recipe) -> None:
     recipe.rate, recipe.frames = Fraction(1, 2), 3
 
@@ -237,7 +237,7 @@ def _trimmed(recipe: Recipe) -> None:
 
     def trim(path: Path) -> None:
         copy = path.with_name(f"copy-{path.name}")
-        ffmpeg(["/usr/bin/ffmpeg", "-v", "error", "-y", "-ss", "0.22", "-i", str(path), "-c", "copy", str(copy)])
+        ffmpeg([FFMPEG, "-v", "error", "-y", "-ss", "0.22", "-i", str(path), "-c", "copy", str(copy)])
         copy.replace(path)
 
     recipe.after.append(trim)
@@ -283,7 +283,7 @@ def _other_pids(recipe: Recipe) -> None:
     def join(path: Path) -> None:
         copy = path.with_name(f"copy-{path.name}")
         options = "-c copy -mpegts_start_pid 0x300 -mpegts_pmt_start_pid 0x1100"
-        ffmpeg(["/usr/bin/ffmpeg", "-v", "error", "-y", "-i", str(path), "-map", "0", *options.split(), str(copy)])
+        ffmpeg([FFMPEG, "-v", "error", "-y", "-i", str(path), "-map", "0", *options.split(), str(copy)])
         path.write_bytes(path.read_bytes() + copy.read_bytes())
         copy.unlink()
 
@@ -310,7 +310,7 @@ def _resized(recipe: Recipe) -> None:
 )
 def _truncated(recipe: Recipe) -> None:
     recipe.fewer = True
-    recipe.encode += ["-g", "5"]
+    recipe.encode += ["-g", "5", "-bf", "0"]
     if recipe.container.name in MOVIES:
         recipe.mux += ["-movflags", "+faststart"]
     recipe.after.append(patches.cut(0.7))
@@ -372,6 +372,9 @@ def _second_larger(recipe: Recipe) -> None:
 @_twist("attached", "tracks bitstream time", containers={"mp4", "mov", "mkv"}, but=_FIXED)
 def _attached(recipe: Recipe) -> None:
     """A cover, which is no film."""
+    if recipe.container.name == "mkv":
+        recipe.mux += ["-attach", COVER, "-metadata:s:t:0", "mimetype=image/jpeg", "-metadata:s:t:0", "filename=a.jpg"]
+        return
     dispositions = "-c:v:0 mjpeg -pix_fmt:v:0 yuvj420p -disposition:v:0 attached_pic"
     _other_track(recipe, "320x240", 0.04, first=True, dispositions=dispositions)
 
