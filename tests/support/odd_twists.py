@@ -179,7 +179,7 @@ _pixels("422", "yuv422p", "yuvj422p")
 _pixels("rgb", "rgb24", "bgr0")
 _pixels("rgb48", "rgb48be")
 _pixels("full-range", "yuvj420p")
-_pixels("alpha", "yuva420p", "yuva444p10le", "rgba", "bgra", "argb", but={("ivf", "*"), ("nut", "*")})
+_pixels("alpha", "yuva420p", "yuva444p10le", "rgba", "bgra", "argb", but={("ivf", "*"), ("nut", "*"), ("mp4", "vp9")})
 
 
 def _matrix_of_colours(name: str, number: int) -> None:
@@ -245,6 +245,7 @@ def _trimmed(recipe: Recipe) -> None:
 
 @_twist("missing-stamps", "time", containers=TRANSPORT | {"mpg"})
 def _missing(recipe: Recipe) -> None:
+    recipe.encode += ["-bf", "0"]
     recipe.after.append(patches.missing_stamps)
 
 
@@ -417,7 +418,7 @@ def _late_sound(recipe: Recipe) -> None:
     recipe.sounds[0].start_s = 0.4
 
 
-@_twist("repeated-sound", "sound time tracks", containers={"mkv"}, codecs=ORDERED | {"vp8", "mjpeg"})
+@_twist("repeated-sound", "sound time tracks", containers={"mkv"}, codecs={"h264", "mpeg4", "vp8", "mjpeg"})
 def _repeated_sound(recipe: Recipe) -> None:
     recipe.after.append(patches.repeated_sound_stamp)
 
