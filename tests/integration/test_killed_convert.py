@@ -1,7 +1,8 @@
-"""``streamd convert`` killed at any moment: nothing or a whole file is at OUTPUT, what was there before is untouched, and
-the next run succeeds.
+"""``streamd convert`` killed at any moment: nothing or a whole file is at OUTPUT, what was there before is untouched,
+and the next run succeeds.
 
-``make odd`` kills the conversion of a two-hour file: ``python -m tests.integration.test_killed_convert [--count N] [--seed N]``.
+``make odd`` kills the conversion of a two-hour file:
+``python -m tests.integration.test_killed_convert [--count N] [--seed N] [--seconds N]``.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def film(folder: Path, seconds: int) -> Path:
 
 
 def run(source: Path, output: Path, line: int = 0, delay_s: float = 0.0) -> tuple[int, int]:
-    """Converts in a child that dies ``delay_s`` after it comes to a line: the lines that it has passed, its exit code."""
+    """Converts in a child that dies ``delay_s`` after it comes to a line: the lines that it passed, its exit code."""
     command = [sys.executable, "-m", MODULE, "--child", str(source), str(output), str(line), str(delay_s)]
     child = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=600)
     if not line:

@@ -1,5 +1,5 @@
-"""Media files with damaged bytes through ``streamd convert``: done or refused in one line, soon, within 1 GB, and nothing
-left in the output's place.
+"""Media files with damaged bytes through ``streamd convert``: done or refused in one line, soon, within 1 GB, and
+nothing left in the output's place.
 
 Each in a process of its own, forked from a child that has all loaded. ``make odd`` tries more of them:
 ``python -m tests.integration.test_mutated_files [NUMBER ...] [--count N] [--seed N] [--keep FOLDER]``.
@@ -39,12 +39,32 @@ RESERVED_BYTES = 6 << 30
 """Of addresses, so that a bomb hurts nobody else."""
 PRECIOUS = b"precious"
 
-WHOLES = """
-    mp4-h264-b-frames mp4-hevc-faststart mp4-mpeg4-fragmented mov-prores-silent mov-png-second-default mkv-h264-several-sounds
-    mkv-ffv1-attached webm-vp9-silent ts-h264-b-frames m2ts-mpeg2-422 avi-mjpeg-silent avi-mpeg4-b-frames flv-h264-late-sound
-    ogv-theora-sar2 nut-rawvideo-alaw mpg-mpeg2-b-frames mxf-mpeg2-422 wmv-wmv2-silent gif-gif-tiny apng-apng-rgb y4m-rawvideo-tiny
-    3gp-h263-turned90 h264-h264-b-frames ivf-vp8-tiny
-""".split()
+WHOLES = [
+    "mp4-h264-b-frames",
+    "mp4-hevc-faststart",
+    "mp4-mpeg4-fragmented",
+    "mov-prores-silent",
+    "mov-png-second-default",
+    "mkv-h264-several-sounds",
+    "mkv-ffv1-attached",
+    "webm-vp9-silent",
+    "ts-h264-b-frames",
+    "m2ts-mpeg2-422",
+    "avi-mjpeg-silent",
+    "avi-mpeg4-b-frames",
+    "flv-h264-late-sound",
+    "ogv-theora-sar2",
+    "nut-rawvideo-alaw",
+    "mpg-mpeg2-b-frames",
+    "mxf-mpeg2-422",
+    "wmv-wmv2-silent",
+    "gif-gif-tiny",
+    "apng-apng-rgb",
+    "y4m-rawvideo-tiny",
+    "3gp-h263-turned90",
+    "h264-h264-b-frames",
+    "ivf-vp8-tiny",
+]
 
 
 def test_mutated_files(tmp_path: Path) -> None:
@@ -135,7 +155,9 @@ class Mutant:
     def _left(self) -> list[str]:
         there = {path.name: path for path in self.folder.iterdir()}
         if self.code == 0:
-            return [] if set(there) == {self.output.name} and _plays(self.output) else [f"no video, but {sorted(there)}"]
+            return (
+                [] if set(there) == {self.output.name} and _plays(self.output) else [f"no video, but {sorted(there)}"]
+            )
         if set(there) != {self.output.name} & set(there) or self.output.exists() != self.occupied:
             return [f"left {sorted(there)}"]
         return ["wrote over what was there"] if self.occupied and self.output.read_bytes() != PRECIOUS else []

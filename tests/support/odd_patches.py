@@ -59,7 +59,7 @@ def _unknown_in_pmt(data: bytearray) -> None:
             if data[entry] == 0x0F:
                 data[entry] = 0xEA
             entry += 5 + (int.from_bytes(data[entry + 3 : entry + 5]) & 0xFFF)
-        data[end : end + 4] = _crc(data[start:end])
+        data[end : end + 4] = _crc(bytes(data[start:end]))
 
 
 def _crc(section: bytes) -> bytes:

@@ -53,7 +53,9 @@ def _codecs() -> dict[str, Codec]:
     x265 = "libx265 -preset ultrafast -x265-params log-level=none:ctu=16:min-cu-size=8"
     webm = "-deadline realtime -cpu-used 8 -b:v 1M"
     table = [
-        Codec("h264", "libx264 -preset ultrafast -crf 15 -threads 1", "yuv420p yuv444p yuv422p yuvj420p yuv420p10le gray"),
+        Codec(
+            "h264", "libx264 -preset ultrafast -crf 15 -threads 1", "yuv420p yuv444p yuv422p yuvj420p yuv420p10le gray"
+        ),
         Codec("hevc", f"{x265} -crf 15", "yuv420p yuv444p yuv422p yuv420p10le yuv420p12le gray"),
         Codec("mpeg4", "mpeg4 -q:v 2"),
         Codec("mpeg2", "mpeg2video -q:v 2", "yuv420p yuv422p"),
@@ -87,13 +89,27 @@ def _containers() -> dict[str, Container]:
         Container("3gp", ("h264", "mpeg4", "h263"), "aac"),
         Container(
             "mkv",
-            ("h264", "hevc", "mpeg4", "mpeg2", "mjpeg", "vp8", "vp9", "av1", "ffv1", "theora", "huffyuv", "prores", "png"),
+            (
+                "h264",
+                "hevc",
+                "mpeg4",
+                "mpeg2",
+                "mjpeg",
+                "vp8",
+                "vp9",
+                "av1",
+                "ffv1",
+                "theora",
+                "huffyuv",
+                "prores",
+                "png",
+            ),
             "libmp3lame",
         ),
         Container("webm", ("vp8", "vp9", "av1"), "libopus"),
         Container("ts", ("h264", "hevc", "mpeg2", "mpeg4"), "aac", "-f mpegts"),
         Container("m2ts", ("h264", "hevc", "mpeg2"), "ac3", "-f mpegts -mpegts_m2ts_mode 1"),
-        Container("avi", ("mpeg4", "mjpeg", "h264", "huffyuv", "ffv1", "rawvideo", "flv1", "wmv2", "dv", "png"), "libmp3lame"),
+        Container("avi", ("mpeg4", "mjpeg", "h264", "huffyuv", "ffv1", "rawvideo", "flv1", "wmv2", "dv", "png"), "mp2"),
         Container("flv", ("h264", "flv1"), "aac"),
         Container("ogv", ("theora",), "libvorbis"),
         Container("nut", ("h264", "mpeg4", "mpeg2", "vp9", "ffv1", "rawvideo", "mjpeg", "huffyuv"), "flac"),
@@ -168,7 +184,7 @@ class Recipe:
     frames: int = 20
     pixels: str = ""
     sar: Fraction = Fraction(1)
-    turn: Callable[[Pixels], Pixels] = staticmethod(lambda picture: picture)
+    turn: Callable[[Pixels], Pixels] = np.asarray
     """What a player does to the pictures."""
     filters: list[str] = field(default_factory=list)
     encode: list[str] = field(default_factory=list)

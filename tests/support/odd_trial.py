@@ -84,7 +84,9 @@ def _ours(truth: Truth, path: Path, output: Path) -> Differences:
         convert(str(path), output, cast(Any, QuickService(INFO)), view="source", quiet=True)
     except StreamdError as error:
         text = str(error).replace(f"{path.parent}/", "")
-        return {} if truth.refused and truth.refused in text else {"refused": f"{truth.refused or 'a video'}, got {text}"}
+        return (
+            {} if truth.refused and truth.refused in text else {"refused": f"{truth.refused or 'a video'}, got {text}"}
+        )
     except Exception as error:
         return {"crash": f"none, got {error!r}"}
     if truth.refused:
