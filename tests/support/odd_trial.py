@@ -96,11 +96,13 @@ def _ours(truth: Truth, path: Path, output: Path) -> Differences:
 
 def report(odds: Iterable[Odd], reasons: Reasons) -> int:
     """Prints a line for each failure and a summary. How many files failed."""
-    count, failed, known, kinds = 0, 0, Counter[tuple[str, str, str]](), Counter[tuple[str, str]]()
+    known, tried, kinds = Counter[tuple[str, str, str]](), Counter[str](), Counter[tuple[str, str]]()
+    count = failed = 0
     with tempfile.TemporaryDirectory(prefix="odd-") as folder:
         for odd in odds:
             done = trial(odd, Path(folder), reasons)
             known.update(done.known())
+            tried.update(odd.twists)
             failures = done.failures()
             kinds.update((twist, failure.split(": ")[2]) for failure in failures for twist in odd.twists)
             count, failed = count + 1, failed + bool(failures)
@@ -112,6 +114,6 @@ def report(odds: Iterable[Odd], reasons: Reasons) -> int:
     if kinds:
         print("\nfailures by what is odd and what is wrong:")
     for (twist, aspect), times in sorted(kinds.items()):
-        print(f"{times:5} {twist}: {aspect}")
+        print(f"{times:5} of {tried[twist]:3} {twist}: {aspect}")
     print(f"\n{count} odd files, {failed} failed" + "; one again: make odd ONLY=NAME" * bool(failed))
     return failed

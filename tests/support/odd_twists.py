@@ -209,6 +209,7 @@ for _name, _number in (("ycgco", 8), ("bt2020", 9), ("reserved-matrix", 3), ("ic
 def _shown(recipe: Recipe, beats: list[int], expression: str) -> None:
     recipe.filters.insert(0, f"setpts='({expression})/25/TB'")
     recipe.times = [beat / 25 for beat in beats]
+    recipe.sound_s = (beats[-1] + 1) / 25
 
 
 @_twist("gap", "time", containers=STAMPED, but=_FIXED | {("mov", "prores"), ("*", "mpeg2")})
@@ -434,7 +435,7 @@ def _late_sound(recipe: Recipe) -> None:
     recipe.sounds[0].start_s = 0.4
 
 
-@_twist("repeated-sound", "sound time tracks", containers={"mkv"}, codecs={"h264", "mpeg4", "vp8", "mjpeg"})
+@_twist("repeated-sound", "sound time tracks shape", containers={"mkv"}, codecs={"h264", "mpeg4", "vp8", "mjpeg"})
 def _repeated_sound(recipe: Recipe) -> None:
     recipe.after.append(patches.repeated_sound_stamp)
 
