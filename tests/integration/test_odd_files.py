@@ -27,7 +27,8 @@ EACH = one_of_each()
 
 @pytest.mark.parametrize("odd", EACH, ids=[odd.name for odd in EACH])
 def test_an_odd_file(odd: Odd, tmp_path: Path) -> None:
-    assert trial(odd, tmp_path, DIFFERENCES).failures() == []
+    failures = trial(odd, tmp_path, DIFFERENCES).failures()
+    assert not failures, "\n".join(failures)
 
 
 def test_a_seed_gives_the_same_files_again() -> None:
