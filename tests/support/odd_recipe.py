@@ -164,8 +164,8 @@ class Truth:
     """What its refusal contains, if it is none of ours to convert."""
     fewer: bool = False
     """It is cut: how many pictures are left depends on where."""
-    orders: bool = True
-    """Whether the grays are those of one film."""
+    seam: bool = False
+    """It is joined: there sound and pictures can be up to a beat apart."""
     tolerance: int = 45
     hidden: bool = False
     """There is a transparent spot with HIDDEN below, which nobody may see."""
@@ -200,6 +200,7 @@ class Recipe:
     silent: bool = False
     refused: str = ""
     fewer: bool = False
+    seam: bool = False
     gray: bool = False
     hidden: bool = False
     tolerance: int = 45
@@ -247,6 +248,7 @@ class Recipe:
             [(sound.start_s, end_s) for sound in self.sounds if sound.known],
             self.refused,
             self.fewer,
+            self.seam,
             tolerance=self.tolerance,
             hidden=self.hidden,
         )

@@ -276,6 +276,7 @@ def _b_frames(recipe: Recipe) -> None:
 
 
 def _doubled(recipe: Recipe) -> None:
+    recipe.seam = True
     recipe.times = [n / 25 for n in range(40)]
     recipe.levels = 2 * [level_of(n) for n in range(20)]
 
