@@ -112,7 +112,7 @@ class Mutant:
         child = os.fork()
         if not child:
             self._run()
-        self.status, self.hung = self._wait(child, started + scaled(HANG_S)), False
+        self.status = self._wait(child, started + scaled(HANG_S))
         self.seconds = time.monotonic() - started
 
     def _run(self) -> NoReturn:
@@ -139,7 +139,7 @@ class Mutant:
 
     def faults(self) -> list[str]:
         text = self.log.read_text(errors="replace")
-        lines, found = text.splitlines(), []
+        lines, found = [line for line in text.splitlines() if " left out" not in line], list[str]()
         if self.seconds >= scaled(HANG_S):
             found.append(f"hung for {self.seconds:.0f} s")
         if self.code not in (0, 1):
@@ -162,8 +162,9 @@ class Mutant:
             return [f"left {sorted(there)}"]
         return ["wrote over what was there"] if self.occupied and self.output.read_bytes() != PRECIOUS else []
 
-    def clear(self) -> None:
-        self.source.unlink()
+    def clear(self, *, keep: bool) -> None:
+        if not keep:
+            self.source.unlink()
         for path in self.folder.iterdir():
             path.unlink()
 
@@ -188,8 +189,7 @@ def report(folder: Path, numbers: list[int], seed: int, *, keep: bool) -> int:
             text = mutant.log.read_text(errors="replace").strip()[-400:].replace("\n", " / ")
             print(f"FAIL {number} ({WHOLES[number % len(WHOLES)]}): {', '.join(faults)}: {text}", flush=True)
             kinds.update(faults)
-        if not keep or not faults:
-            mutant.clear()
+        mutant.clear(keep=keep and bool(faults))
     print(*(f"{times:5} {kind}" for kind, times in sorted(kinds.items())), sep="\n")
     print(f"slowest: {slowest_s:.1f} s\nlargest: {most_bytes >> 20} MB")
     print("\n".join(f"{name}: {figures[name]}" for name in ("converted", "refused", "failed")))

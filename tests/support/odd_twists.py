@@ -382,13 +382,13 @@ def _second_other(recipe: Recipe) -> None:
     _other_track(recipe, "320x240", 0.4, first=False, dispositions="-disposition:v:0 default -disposition:v:1 0")
 
 
-@_twist("second-larger", "tracks bitstream time", containers={"ts"}, but=_FIXED)
+@_twist("second-larger", "tracks bitstream time shape", containers={"ts"}, but=_FIXED)
 def _second_larger(recipe: Recipe) -> None:
     """Neither is the default one: the larger is."""
     _other_track(recipe, "80x64", 0.4, first=True, dispositions="")
 
 
-@_twist("attached", "tracks bitstream time", containers={"mp4", "mov", "mkv"}, but=_FIXED)
+@_twist("attached", "tracks bitstream time turn", containers={"mp4", "mov", "mkv"}, but=_FIXED)
 def _attached(recipe: Recipe) -> None:
     """A cover, which is no film."""
     if recipe.container.name == "mkv":
