@@ -48,12 +48,13 @@ soak: test-packages $(VENV)/installed-dev
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --report build/soak
 
 # All of them, whatever fails in between.
-ODD = $(BIN)/python -m tests.integration
+ODD = $(BIN)/python -m tests
 odd: test-packages $(VENV)/installed-dev
 	@failed=0; \
-	$(ODD).test_odd_files $(if $(ONLY),$(ONLY),--count $(COUNT) --seed $(SEED)) || failed=1; \
-	$(if $(ONLY),,$(ODD).test_mutated_files --seed $(SEED) || failed=1; \
-	$(ODD).test_killed_convert --seed $(SEED) || failed=1;) \
+	$(ODD).integration.test_odd_files $(if $(ONLY),$(ONLY),--count $(COUNT) --seed $(SEED)) || failed=1; \
+	$(if $(ONLY),,$(ODD).integration.test_mutated_files --seed $(SEED) || failed=1; \
+	$(ODD).support.mutated_stills --count 1000 || failed=1; \
+	$(ODD).integration.test_killed_convert --seed $(SEED) || failed=1;) \
 	exit $$failed
 
 check: $(VENV)/installed-dev $(PAGE)/node_modules
