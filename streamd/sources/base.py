@@ -144,7 +144,7 @@ class Source(ABC):
             self.check_patience()
             for picture in decoder.pictures(packet):
                 if not self.stop.is_set():
-                    yield upright(colours(picture))
+                    yield upright(picture, colours(picture))
                     self._shown_s, self._came = time.monotonic(), 0
 
     def chosen(self, container: InputContainer) -> VideoStream:
@@ -193,7 +193,6 @@ _REJECTED = (
     PermissionError,
 )
 _REASONS = {
-    errno.EBUSY: "is in use by another program",
     errno.ENODEV: "no such device: is it plugged in?",
 }
 
@@ -220,7 +219,8 @@ def source_error(
     # The second is what some servers send instead.
     if opening and (number == errno.EPROTONOSUPPORT or isinstance(error, av.error.HTTPBadRequestError)):
         return TransportRefused(name, text.lower())
-    if isinstance(error, av.error.InvalidDataError):
+    # The second is what FFmpeg's reader of YUV4MPEG gives for a damaged header. Webcams know a better reason.
+    if isinstance(error, av.error.InvalidDataError) or number == errno.EBUSY:
         return SourceUnsupported(name, "is not a video that can be decoded")
     if isinstance(error, OSError | av.error.HTTPError | av.error.HTTPClientError):
         return SourceUnreachable(name, _REASONS.get(number or 0, text.lower()))

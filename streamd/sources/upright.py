@@ -39,11 +39,11 @@ class Upright:
         self._matrix: Matrix | None = None
         self._graph, self._stripped = _Graph(), _Graph()
 
-    def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
-        """The picture itself when there is nothing to do."""
+    def __call__(self, decoded: av.VideoFrame, picture: av.VideoFrame) -> av.VideoFrame:
+        """``picture``, which shows ``decoded`` in other colours perhaps; itself when there is nothing to do."""
         width, height = square_size(picture.width, picture.height, self._declared or self._context.sample_aspect_ratio)
-        matrix = self._matrix_of(picture)
-        if matrix is not None or picture.key_frame:  # that of an SEI message comes once and holds until the next
+        matrix = self._matrix_of(decoded)
+        if matrix is not None or decoded.key_frame:  # that of an SEI message comes once and holds until the next
             self._matrix = matrix
         filters = turning(self._matrix)
         if (width, height) != (picture.width, picture.height):

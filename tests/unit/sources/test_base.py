@@ -61,7 +61,7 @@ NO_VIDEO = "is not a video that can be decoded"
             SourceUnsupported,
             "is a directory, not a video",
         ),
-        (native(av.error.OSError, errno.EBUSY, "Device busy"), SourceUnreachable, "is in use by another program"),
+        (native(av.error.OSError, errno.EBUSY, "Device busy"), SourceUnsupported, "is not a video that can be decoded"),
         (
             native(av.error.OSError, errno.ENODEV, "No such device"),
             SourceUnreachable,
