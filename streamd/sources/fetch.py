@@ -85,6 +85,10 @@ class HttpClient:
         for _ in range(MAX_REDIRECTS + 1):
             address = self._parse(url)
             response, connection = self._ask(address, first_byte, end_byte)
+            if response.status == 416 and first_byte == 0:  # by some that know no ranges
+                connection.hang_up()
+                first_byte = None
+                continue
             location = response.getheader("Location")
             if response.status not in _REDIRECTS or not location:
                 return Body(self, address, response, connection, first_byte or 0)
@@ -185,6 +189,7 @@ class Body:
         self._position = self._wanted = self._first(response, position) if response.status == 206 else 0
         self.length = self._total(response) if self._stream is response else None
         is_part = response.status == 206
+        self._has_failed = False
         self._can_seek = self.length is not None and (
             is_part or response.getheader("Accept-Ranges", "").strip().lower() == "bytes"
         )
@@ -220,7 +225,16 @@ class Body:
         return text
 
     def read(self, size: int) -> bytes:
-        """What is there, at least a byte; nothing at the end. Raises SourceError, TimeoutError, Interrupted."""
+        """What is there, at least a byte; nothing at the end, and after an error: FFmpeg reads on, and PyAV raises the
+        first one. Raises SourceError, TimeoutError, Interrupted."""
+        if self._has_failed:
+            return b""
+        self._has_failed = True
+        data = self._read(size)
+        self._has_failed = False
+        return data
+
+    def _read(self, size: int) -> bytes:
         try:
             if self._wanted != self._position:
                 self._ask_again()

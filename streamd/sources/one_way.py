@@ -27,10 +27,11 @@ class OneWay:
         """Where the next box begins; None: nothing to find out any more."""
         self._header = bytearray()
         """What has come of it."""
+        self._is_refused = False
 
     def read(self, size: int) -> bytes:
-        """Raises SourceUnsupported, and what the body raises."""
-        data = self._body.read(size)
+        """Nothing after an error, as the body. Raises SourceUnsupported, and what the body raises."""
+        data = b"" if self._is_refused else self._body.read(size)
         self._look(data)
         self._position += len(data)
         return data
@@ -44,6 +45,7 @@ class OneWay:
                 return
             size, name = int.from_bytes(self._header[:4]), bytes(self._header[4:8])
             if name == b"mdat":
+                self._is_refused = True
                 raise SourceUnsupported(
                     self._camera, f"{CANNOT_SKIP}: make the file with its index first (ffmpeg -movflags +faststart)"
                 )
