@@ -27,6 +27,8 @@ class CodedPicture(NamedTuple):
 
 
 _SIGNATURE = re.compile(rb"(\xff\xd8\xff)|(\x89PNG\r\n\x1a\n)|(RIFF.{4}WEBP)", re.DOTALL)
+_END_OF_JPEG = re.compile(rb"\xff[\xd9\xd8]")
+"""Or the begin of the next one."""
 _WEBP = re.compile(rb"RIFF.{4}WEBP", re.DOTALL)
 _LONGEST = 12
 _KINDS = tuple(PictureKind)
@@ -122,12 +124,11 @@ class PictureScanner:
             self._step(2 + size)
             if marker == _START_OF_SCAN:
                 self._scan_at = self._at
-        end = self._data.find(b"\xff\xd9", self._at)
-        following = self._data.find(b"\xff\xd8\xff", self._at, end if end >= 0 else len(self._data))
-        if following >= 0:
-            return self._end_unmarked(following)
-        self._at = max(self._at, len(self._data) - 2)
-        return end + 2 if end >= 0 else None
+        found = _END_OF_JPEG.search(self._data, self._at)
+        if found is None:
+            self._at = max(self._at, len(self._data) - 1)
+            return None
+        return found.end() if found[0] == b"\xff\xd9" else self._end_unmarked(found.start())
 
     def _end_unmarked(self, following: int) -> int:
         """Of one that is cut, or lacks only its last two bytes: the decoder tells which. Before the next one there
