@@ -74,11 +74,11 @@ class HttpPictures:
         if count == 0 and not self._stop.is_set():
             raise SourceUnsupported(self._name, "has no pictures that can be decoded")
         while count < 2:
-            pause_s = self._poll_s if count else max(self._poll_s, RETRY_S)
-            if self._stop.wait(max(0.0, asked_s + pause_s - time.monotonic())):
-                return
-            if time.monotonic() - self._newest_s > self._patience_s:
+            due_s = asked_s + (self._poll_s if count else max(self._poll_s, RETRY_S))
+            if due_s - self._newest_s > self._patience_s:
                 raise self._failure or SourceStalled(self._name, "sends no pictures that can be decoded")
+            if self._stop.wait(max(0.0, due_s - time.monotonic())):
+                return
             asked_s = time.monotonic()
             count = yield from self._poll()
         if not self.is_file and not self._stop.is_set():

@@ -45,7 +45,7 @@ class OneWay:
                 return
             size, name = int.from_bytes(self._header[:4]), bytes(self._header[4:8])
             if name == b"mdat":
-                self._is_refused = True
+                self._is_refused, self._box_at = True, None
                 raise SourceUnsupported(
                     self._camera, f"{CANNOT_SKIP}: make the file with its index first (ffmpeg -movflags +faststart)"
                 )
