@@ -32,6 +32,8 @@ MAX_TEXT_BYTES = 4 * MIB
 GRACE_S = 0.5
 """What came is judged first, and described better."""
 VARIANT_BYTES = 256 * 1024
+ENDLESS_BYTES = 1 << 40
+"""Servers of live video that must name a length name such."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PRINTABLE = "".join(map(chr, range(33, 127)))
 
@@ -292,7 +294,7 @@ class Body:
     @staticmethod
     def _total(response: http.client.HTTPResponse) -> int | None:
         """Bytes of the whole, or of the part that was asked for; None when unknown."""
-        total = response.getheader("Content-Range", "").rpartition("/")[2]
+        total, count = response.getheader("Content-Range", "").rpartition("/")[2], response.length
         if response.status == 206 and total.isascii() and total.isdecimal():
-            return int(total[:18])
-        return response.length
+            count = int(total[:18])
+        return count if count is None or count < ENDLESS_BYTES else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
 
 from streamd.errors import SourceEnded, SourceStalled, SourceUnreachable, SourceUnsupported
 from streamd.sources.catchup import Backlog
@@ -32,7 +31,7 @@ def has_pictures(body: Body) -> bool:
         return True
     head = body.peek().lstrip(b"\r\n")
     is_webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
-    return is_webp or head.startswith(_SIGNATURES) or head.lower().startswith(_HEADS)
+    return is_webp or head.startswith(_SIGNATURES) or head.lower().startswith(_HEADS) or b"image/jpeg" in head.lower()
 
 
 class HttpPictures:
@@ -96,11 +95,16 @@ class HttpPictures:
     def _of(self, body: Body) -> Generator[TimedPicture, None, int]:
         """Those of one answer; gives their number."""
         count, began_s = 0, time.monotonic()
-        with closing(body):
+        try:
             for picture in filter(None, self._scanned(body)) if self.is_file else self._fresh(body):
                 count += 1
                 self._newest_s = now_s = time.monotonic()
                 yield picture, began_s + count / FILE_RATE_FPS if self.is_file else now_s
+        except SourceEnded:
+            if count != 1:  # a whole picture is one, however wrong its length was
+                raise
+        finally:
+            body.close()
         return count
 
     def _fresh(self, body: Body) -> Iterator[CodedPicture]:

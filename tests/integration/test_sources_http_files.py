@@ -40,6 +40,7 @@ class Site:
     refuses_from_begin: bool = False
     """Answers 416 when asked for all."""
     has_length: bool = True
+    false_length: int | None = None
     packed: bytes | None = None
     """Sent instead."""
     sent: int = 0
@@ -60,7 +61,7 @@ class Site:
         if partial:
             request.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
         if self.has_length:
-            request.send_header("Content-Length", str(len(body)))
+            request.send_header("Content-Length", str(self.false_length or len(body)))
         for name, value in self.headers.items():
             request.send_header(name, value)
         request.end_headers()
@@ -149,13 +150,15 @@ def test_a_file_is_played_to_its_end_whatever_the_server(tmp_path: Path, name: s
 
 @pytest.mark.parametrize("name", ["a.ts", "a.flv", "a.mkv"])
 def test_live_video_that_ends_is_lost(tmp_path: Path, name: str) -> None:
-    """No length, and no duration in it."""
+    """No length, or none to believe, and no duration in it."""
     clip, live = write_clip(tmp_path / name, COUNT), tmp_path / f"live-{name}"
     options = ["-live", "1"] if name == "a.mkv" else ["-flvflags", "no_duration_filesize"] if name == "a.flv" else []
     command = ["/usr/bin/ffmpeg", "-v", "error", "-i", str(clip), "-c", "copy", *options, str(live)]
     subprocess.run(command, check=True, timeout=20)
-    with serve(Site(live.read_bytes(), has_length=False)) as url, pytest.raises(SourceEnded, match="stopped sending"):
-        watch(url)
+    lengths: list[dict[str, Any]] = [{"has_length": False}, {"false_length": (1 << 63) - 1}]
+    for length in lengths:
+        with serve(Site(live.read_bytes(), **length)) as url, pytest.raises(SourceEnded, match="stopped sending"):
+            watch(url)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate"])

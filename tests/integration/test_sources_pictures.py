@@ -128,6 +128,7 @@ AS_BROWSERS_DO = {
     "bare, without a type": head(None) + b"".join(PICTURES),
     "without a type": head(None) + parts(),
     "late, without a type": head(None) + late(),
+    "other headers first, without a type": head(None) + late("X-Timestamp: 1\r\nContent-Type: image/jpeg\r\n\r\n"),
     "wrong type": head("text/plain") + parts(),
     "junk between": head("image/jpeg") + b"\xff\xd8junk\xff".join([b"", *PICTURES]),
     "thumbnails": head(MULTIPART + "frame") + THUMBNAILS,
@@ -309,6 +310,9 @@ SNAPSHOTS = {
     "WebP": still(7, "libwebp", "image/webp"),
     "WebP by another type": still(7, "libwebp", "image/jpeg"),
     "no mark of the end": head("image/jpeg") + still_of(7)[:-2],
+    "length too large": head("image/jpeg", Content_Length=99_999) + still_of(7),
+    "last chunk missing": head("image/jpeg", Transfer_Encoding="chunked") + chunked(still_of(7))[:-5],
+    "more behind it": head("image/jpeg") + still_of(7) + bytes(1000),
 }
 
 
