@@ -1,4 +1,4 @@
-"""Video by HTTP: Motion JPEG, HLS, DASH, or a file on a web server."""
+"""Video by HTTP: Motion JPEG, snapshots, HLS, DASH, or a file on a web server."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from streamd.config.sections import StreamConfig
 from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
 from streamd.sources import base
 from streamd.sources.connection import Interrupted
-from streamd.sources.fetch import Body, HttpClient, Text
+from streamd.sources.fetch import Body, CannotSkip, HttpClient, Text
 from streamd.sources.file import Pace
+from streamd.sources.film import Film
 from streamd.sources.formats import MEDIA_FORMATS
 from streamd.sources.hls_key import Decrypted
+from streamd.sources.http_pictures import HttpPictures, has_pictures
 from streamd.sources.network import NetworkSource
+from streamd.sources.one_way import OneWay
 
 _FORMATS = {
-    "multipart/x-mixed-replace": "mpjpeg",
     "application/vnd.apple.mpegurl": "hls",
     "application/x-mpegurl": "hls",
     "audio/mpegurl": "hls",
@@ -50,10 +52,26 @@ class HttpSource(NetworkSource):
         """What an address of a playlist failed with last."""
         self._refusal: SourceError | None = None
         """Why nothing more is opened: FFmpeg would go on with the next address, and keep only the last error."""
+        self._may_skip = True
 
     def frames(self) -> Generator[av.VideoFrame]:
+        try:
+            yield from self._frames()
+        except CannotSkip:  # many files can be played all the same
+            self._may_skip = False
+            yield from self._frames()
+
+    def _frames(self) -> Generator[av.VideoFrame]:
         self._failure = self._refusal = None
-        with self._answer() as (client, file, format):
+        with self._answer() as (client, answer, format):
+            if isinstance(answer, Body) and has_pictures(answer):
+                yield from self._pictures(client, answer)
+                return
+            file: Body | OneWay | Text = answer
+            length = None
+            if isinstance(answer, Body):
+                length = answer.length
+                file = answer if self._may_skip and answer.seekable() else OneWay(self.name, answer)
             options = _OPTIONS | {"format_whitelist": f"{MEDIA_FORMATS},{format}" if format else MEDIA_FORMATS}
             options |= _HLS_OPTIONS if format == "hls" else {}
 
@@ -62,8 +80,8 @@ class HttpSource(NetworkSource):
 
             with self.opened(file, format=format, options=options, io_open=io_open) as container:
                 client.await_picture()
-                ends = container.duration is not None
-                # Both come in bursts, as fast as the line is. Motion JPEG and the like come as they are filmed.
+                ends = container.duration is not None or length is not None
+                # Both come in bursts, as fast as the line is. What is live comes as it is filmed.
                 paced = self.config.realtime and (ends or container.format.name.startswith("hls"))
                 pace = Pace() if paced else None
                 for picture in self.decoded(container):
@@ -73,6 +91,43 @@ class HttpSource(NetworkSource):
                     client.await_picture()
         if not ends and not self.stop.is_set():
             raise SourceEnded(self.name, "stopped sending")
+
+    def _pictures(self, client: HttpClient, first: Body) -> Iterator[av.VideoFrame]:
+        pictures = HttpPictures(
+            self.name,
+            first,
+            lambda: self._ask_again(client),
+            self.stop,
+            max_fps=self.config.max_fps,
+            read_timeout_s=self.config.read_timeout_s,
+            on_skip=self.on_skip,
+        )
+        options = _OPTIONS | {"format_whitelist": "ivf", "fpsprobesize": "0"}
+        with self.opened(Film(first.name, iter(pictures), self.on_skip), format="ivf", options=options) as container:
+            for stream in container.streams.video:
+                # A cut JPEG is an error; else its rest would be gray.
+                stream.codec_context.options = {"err_detect": "explode"}
+            client.await_picture()
+            pace = Pace() if self.config.realtime and pictures.is_file else None
+            for picture in self.decoded(container):
+                if pace and self.stop.wait(pace.delay(picture)):
+                    return
+                yield picture
+                client.await_picture()
+
+    def _ask_again(self, client: HttpClient) -> Body:
+        """For one more picture. A slow answer is not waited for as long as silence may last: there is time for another
+        try."""
+        client.budget.renew(self.config.read_timeout_s / 2)
+        try:
+            body = client.get(self.address.url(), None)
+        except http.client.HTTPException as error:
+            raise self.explain(error, opening=True, elapsed_s=0.0) from None
+        with ExitStack() as on_error:
+            on_error.callback(body.close)
+            self._check_status(body)
+            on_error.pop_all()
+        return body
 
     @contextmanager
     def _answer(self) -> Iterator[tuple[HttpClient, Body | Text, str | None]]:
