@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from urllib.parse import urljoin
 
-from streamd.errors import SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
+from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
 from streamd.sources.base import ACCESS_REFUSED
 from streamd.sources.budget import MIB, OverBudget
 from streamd.sources.connection import Interrupted
@@ -22,7 +22,10 @@ from streamd.sources.playlist import (
     Variables,
     best_first,
     has_ended,
+    init_segments,
+    is_live,
     is_playlist,
+    lists_segments,
     media_text,
     variants,
 )
@@ -41,7 +44,17 @@ MAX_DEPTH = 3
 """Playlists that name playlists."""
 MAX_TRIED = 8
 """Qualities and copies of them, when those before cannot be had."""
+MAX_INIT_BYTES = MIB
+"""As FFmpeg."""
 log = logging.getLogger(__name__)
+
+
+class Gone(SourceUnreachable):
+    """The server has it no more, or not for us."""
+
+
+class FormatChanged(SourceEnded):
+    """It has to be opened anew."""
 
 
 class HlsClient:
@@ -53,6 +66,11 @@ class HlsClient:
         self._height = height
         self._imported: Mapping[str, str] = {}
         """The variables of the master playlist."""
+        self._latest: Playlist | None = None
+        self._init_segments: set[tuple[str, int | None]] = set()
+        """Of a live stream: address and, of a part of a file, where it begins."""
+        self._init: bytes | None = None
+        """What was in the first."""
         self.failure: Exception | None = None
         """What an address failed with last."""
         self._refusal: SourceError | None = None
@@ -81,17 +99,19 @@ class HlsClient:
                 return file
         except Interrupted:
             raise
-        except (SourceRejected, SourceUnsupported) as error:
+        except (SourceRejected, SourceUnsupported, FormatChanged) as error:
             self._refusal = error
         except (SourceError, OSError, UnicodeError, http.client.HTTPException) as error:
             self.failure = error
-            return io.BytesIO()
+            # A server that cannot answer just now: FFmpeg, which would give up, finds nothing new and asks again.
+            is_reload = self._latest is not None and url == self._latest.name and not isinstance(error, Gone)
+            return self._latest.again() if self._latest and is_reload else io.BytesIO()
         except Exception:
             log.debug("an entry of a playlist", exc_info=True)
             self._refusal = SourceUnsupported(self._name, "has a playlist that cannot be read")
         raise self._refusal
 
-    def _opened(self, url: str, options: Mapping[str, str], on_error: ExitStack) -> ClosableFile | Playlist:
+    def _opened(self, url: str, options: Mapping[str, str], on_error: ExitStack) -> ClosableFile | io.BytesIO:
         is_encrypted = url.startswith(("crypto+", "crypto:"))
         first, end = int(options.get("offset", 0)), options.get("end_offset")
         body = self._client.get(url[7:] if is_encrypted else url, first if end else None, int(end) if end else None)
@@ -107,6 +127,9 @@ class HlsClient:
         except ValueError as error:
             kind = "an encrypted segment" if is_encrypted else "a segment"
             raise SourceUnsupported(self._name, f"names {kind} that {error}") from None
+        if (url, first if end else None) in self._init_segments:
+            with closing(body):
+                return self._init_segment(file)
         if not is_playlist(file.peek()):
             return file
         with closing(body):
@@ -152,8 +175,8 @@ class HlsClient:
     def _content(self, body: Body) -> Body | Inflated:
         """What it holds, unpacked. Raises SourceUnreachable."""
         if body.status not in (200, 206):
-            is_login = body.status in (401, 403)
-            raise SourceUnreachable(self._name, ACCESS_REFUSED if is_login else f"the server answers {body.status}")
+            reason = ACCESS_REFUSED if body.status in (401, 403) else f"the server answers {body.status}"
+            raise (SourceUnreachable if body.status >= 500 else Gone)(self._name, reason)
         return Inflated(body, self._client.budget) if body.encoding in ENCODINGS else body
 
     def _lines(self, file: ClosableFile, url: str, variables: Variables) -> list[str]:
@@ -168,12 +191,25 @@ class HlsClient:
         return list(variables.lines(text, url))
 
     def _check_begin(self, lines: list[str]) -> None:
-        if not any(line.startswith("#EXTINF:") for line in lines):
+        if all(line.startswith("#") for line in lines):
             raise SourceUnreachable(self._name, "has an empty playlist")
+        if not lists_segments(lines):
+            raise SourceUnsupported(self._name, "is a list of channels, not of segments: take the address of one")
         if has_ended(lines):
             raise SourceUnreachable(self._name, "has ended: its playlist names only what is left of it")
 
     def _media(self, lines: list[str], url: str) -> Playlist:
-        playlist = Playlist(url, media_text(lines, self._name))
-        self._client.budget.spend(playlist.listed_bytes)
-        return playlist
+        self._init_segments = init_segments(lines, url) if is_live(lines) else set()
+        self._latest = Playlist(url, media_text(lines, self._name))
+        self._client.budget.spend(self._latest.listed_bytes)
+        return self._latest
+
+    def _init_segment(self, file: ClosableFile) -> io.BytesIO:
+        """Raises FormatChanged: FFmpeg goes by the first one for ever, and shows rubbish."""
+        data = b""
+        while (piece := file.read(MIB)) and len(data) <= MAX_INIT_BYTES:
+            data += piece
+        if self._init not in (None, data):
+            raise FormatChanged(self._name, "goes on in another format")
+        self._init = data
+        return io.BytesIO(data)

@@ -82,4 +82,7 @@ class HttpSource(NetworkSource):
             return SourceUnreachable(self.name, "does not answer as HTTP does")
         if not opening and self._hls.failure is not None and isinstance(error, av.error.FFmpegError):
             return SourceEnded(self.name, "stopped sending")
-        return super().explain(error, opening=opening, elapsed_s=elapsed_s)
+        described = super().explain(error, opening=opening, elapsed_s=elapsed_s)
+        if opening and isinstance(described, SourceUnsupported) and isinstance(self._hls.failure, SourceUnreachable):
+            return self._hls.failure  # no segment could be had
+        return described

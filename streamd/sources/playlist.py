@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from streamd.errors import SourceUnsupported
 from streamd.sources.budget import MIB, OverBudget
@@ -17,8 +17,9 @@ BEGIN = b"#EXTM3U"
 _BLANK = b"\xef\xbb\xbf\r\n\t "
 _ATTRIBUTE = re.compile(r'([A-Z0-9-]+)\s*=\s*("[^"]*"|[^,]*)')
 _VARIABLE = re.compile(r"\{\$([A-Za-z0-9_-]+)\}")
-_READ = ("EXTINF:", "EXT-X-BYTERANGE:", "EXT-X-KEY:", "EXT-X-MAP:", "EXT-X-TARGETDURATION:", "EXT-X-MEDIA-SEQUENCE:")
-_KEPT = tuple(f"#{tag}" for tag in (*_READ, "EXT-X-PLAYLIST-TYPE:", "EXT-X-ENDLIST"))
+_TARGET, _END = "#EXT-X-TARGETDURATION:", "#EXT-X-ENDLIST"
+_READ = ("EXTINF:", "EXT-X-BYTERANGE:", "EXT-X-KEY:", "EXT-X-MAP:", "EXT-X-MEDIA-SEQUENCE:", "EXT-X-PLAYLIST-TYPE:")
+_KEPT = (*(f"#{tag}" for tag in _READ), _END)
 """What FFmpeg needs of a media playlist; of the rest some would make it open more than we play."""
 _AUDIO = re.compile(r"(mp4a|ac-3|ec-3|ac-4|opus|flac|alac|mp3|dts[a-z]|stpp|wvtt)\b", re.IGNORECASE)
 _METHODS = ("SAMPLE-AES", "SAMPLE-AES-CTR", "AES-256", "AES-256-GCM")
@@ -31,6 +32,9 @@ class Playlist(io.BytesIO):
         super().__init__(text.encode(errors="surrogateescape"))
         self.name = name
         """Its address: what is relative in it is relative to that."""
+
+    def again(self) -> io.BytesIO:
+        return io.BytesIO(self.getvalue())
 
     @property
     def listed_bytes(self) -> int:
@@ -148,7 +152,39 @@ def media_text(lines: list[str], source: str) -> str:
             (fields["METHOD"] for fields in foreign.values() if fields.get("METHOD") in _METHODS), "a licence"
         )
         raise SourceUnsupported(source, f"is encrypted with {method}: streamd knows AES-128 with a plain key")
-    return "\n".join([BEGIN.decode(), *(line for line in kept if line not in foreign), ""])
+    # FFmpeg asks anew each half of this: without it, or with 0, as fast as the server answers.
+    target = f"{_TARGET}{max(1, *map(_number, tags(lines, _TARGET)), 0):.0f}"
+    return "\n".join([BEGIN.decode(), target, *(line for line in kept if line not in foreign), ""])
+
+
+def tags(lines: list[str], tag: str) -> list[str]:
+    """What follows each ``tag``."""
+    return [line[len(tag) :].strip() for line in lines if line.startswith(tag)]
+
+
+def lists_segments(lines: list[str]) -> bool:
+    """Whether it lists parts of one video, each with its length, and not, say, channels."""
+    return any(_number(length) > 0 for length in tags(lines, "#EXTINF:"))
+
+
+def init_segments(lines: list[str], url: str) -> set[tuple[str, int | None]]:
+    """Of fMP4: address and, of a part of a file, where it begins."""
+    found = set()
+    for text in tags(lines, "#EXT-X-MAP:"):
+        fields = attributes(f":{text}")
+        part = fields.get("BYTERANGE")
+        found.add((urljoin(url, fields.get("URI", "")), int(_number(part.partition("@")[2])) if part else None))
+    return found
+
+
+def is_live(lines: list[str]) -> bool:
+    return _END not in lines
+
+
+def _number(text: str) -> float:
+    """That it begins with; 0 when it does not."""
+    found = re.match(r"\d{1,9}(\.\d{1,9})?", text)
+    return float(found[0]) if found else 0.0
 
 
 def _is_usable(key: Mapping[str, str]) -> bool:
@@ -158,6 +194,5 @@ def _is_usable(key: Mapping[str, str]) -> bool:
 
 def has_ended(lines: list[str]) -> bool:
     """Whether it is what a live stream left behind: its beginning is gone, and nothing more comes."""
-    first = next((line.partition(":")[2].strip() for line in lines if line.startswith("#EXT-X-MEDIA-SEQUENCE:")), "0")
-    is_cut = first.isascii() and first.isdecimal() and int(first[:18]) > 1
-    return is_cut and "#EXT-X-ENDLIST" in lines and "#EXT-X-PLAYLIST-TYPE:VOD" not in lines
+    is_cut = any(_number(first) > 1 for first in tags(lines, "#EXT-X-MEDIA-SEQUENCE:"))
+    return is_cut and not is_live(lines) and "#EXT-X-PLAYLIST-TYPE:VOD" not in lines

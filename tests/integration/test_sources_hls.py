@@ -308,6 +308,24 @@ def test_a_playlist_without_segments_is_empty(hls: Path) -> None:
         watch(f"{server.url}/a.m3u8")
 
 
+@pytest.mark.parametrize("lines", ["#EXTINF:-1 tvg-id=1,One\nhttp://127.0.0.1:9/one\n", "http://127.0.0.1:9/one\n"])
+def test_a_list_of_channels_is_none_of_segments(hls: Path, lines: str) -> None:
+    with (
+        site(hls, {"a.m3u": "#EXTM3U\n" + lines}) as server,
+        pytest.raises(SourceUnsupported, match="list of channels"),
+    ):
+        watch(f"{server.url}/a.m3u")
+    assert server.asked == ["/a.m3u"]
+
+
+def test_segments_that_cannot_be_had_are_the_reason(hls: Path) -> None:
+    with (
+        site(hls, {"a.m3u8": segments("none.ts", "gone.ts")}) as server,
+        pytest.raises(SourceUnreachable, match="the server answers 404"),
+    ):
+        watch(f"{server.url}/a.m3u8")
+
+
 def test_what_a_live_stream_left_behind_is_not_shown(hls: Path) -> None:
     text = segments(*NAMES).replace("DURATION:1", "DURATION:1\n#EXT-X-MEDIA-SEQUENCE:70")
     with site(hls, {"96/a.m3u8": text}) as server, pytest.raises(SourceUnreachable, match="has ended"):
@@ -368,6 +386,56 @@ def test_a_live_stream_begins_at_its_edge_and_goes_on(hls: Path) -> None:
     assert first == sorted(first)
     assert again[-1] == max(fetched(server))
     assert {36, 37} <= set(first)
+
+
+def test_a_playlist_without_a_duration_is_not_asked_for_without_end(hls: Path) -> None:
+    """FFmpeg did so a thousand times a second."""
+    text = segments(*NAMES, end=False).replace("#EXT-X-TARGETDURATION:1\n", "").replace("0.5", "0.001")
+    with site(hls, {"96/a.m3u8": text}) as server:
+        with pytest.raises((SourceStalled, SourceEnded)):
+            watch(f"{server.url}/96/a.m3u8", read_timeout_s=1)
+        assert server.asked.count("/96/a.m3u8") < 9
+
+
+def test_a_server_that_cannot_answer_for_a_moment(hls: Path) -> None:
+    """Its playlist; 404 is another thing."""
+    window = Window(hls, first=30, looks=12)
+    look, count = window.extra["live.m3u8"], iter(range(100))
+
+    def sometimes(request: BaseHTTPRequestHandler) -> None:
+        if next(count) in (1, 2):
+            send(request, b"", 503)
+        else:
+            look(request)
+
+    with site(hls, window.extra | {"live.m3u8": sometimes}) as server:
+        with pytest.raises((SourceStalled, SourceEnded)):
+            watch(f"{server.url}/live.m3u8", read_timeout_s=1.5)
+        assert max(fetched(server)) > 37
+
+
+def test_live_fragments_of_another_size_are_opened_anew(tmp_path: Path) -> None:
+    """FFmpeg goes by the first init segment, and decodes the others into rubbish."""
+    for name, size in (("a", (192, 96)), ("b", (384, 192))):
+        (tmp_path / name).mkdir()
+        options = {"hls_time": "0.5", "hls_list_size": "0", "hls_segment_type": "fmp4"}
+        write_clip(tmp_path / name / "list.m3u8", 24, fps=24, size=size, options=options)
+    parts = [
+        f'#EXT-X-MAP:URI="{name}/init.mp4"\n' + "".join(f"#EXTINF:0.5,\n{name}/list{n}.m4s\n" for n in range(2))
+        for name in "ab"
+    ]
+    seen: list[int] = []
+    looks = iter([HEAD + parts[0]])
+
+    def grow(request: BaseHTTPRequestHandler) -> None:
+        send(request, next(looks, HEAD + "#EXT-X-DISCONTINUITY\n".join(parts)).encode())
+
+    with (
+        site(tmp_path, {"live.m3u8": grow}) as server,
+        pytest.raises(SourceEnded, match="goes on in another format"),
+    ):
+        seen.extend(frame.width for frame in source_of(f"{server.url}/live.m3u8").frames())
+    assert set(seen) == {192}
 
 
 def test_a_stop_ends_the_wait_for_more(hls: Path) -> None:

@@ -6,7 +6,17 @@ import pytest
 
 from streamd.errors import SourceUnsupported
 from streamd.sources.budget import OverBudget
-from streamd.sources.playlist import Variables, attributes, best_first, has_ended, is_playlist, media_text, variants
+from streamd.sources.playlist import (
+    Variables,
+    attributes,
+    best_first,
+    has_ended,
+    init_segments,
+    is_playlist,
+    lists_segments,
+    media_text,
+    variants,
+)
 
 
 def lines(text: str, url: str = "http://h/a", **imported: str) -> list[str]:
@@ -90,7 +100,26 @@ def test_a_short_playlist_of_long_values_is_refused() -> None:
 def test_only_what_is_played_is_left_of_a_media_playlist() -> None:
     kept = '#EXT-X-MAP:URI="i"\n#EXTINF:1,\na.ts\n#EXT-X-BYTERANGE:5@0\n#EXT-X-ENDLIST\n'
     other = '#EXT-X-MEDIA:TYPE=AUDIO,URI="a"\n#EXT-X-PART:URI="p"\n#EXT-X-STREAM-INF:X=1\n'
-    assert media_text(lines("#EXTM3U x\n" + other + kept), "camera") == "#EXTM3U\n" + kept
+    assert media_text(lines("#EXTM3U x\n" + other + kept), "camera") == "#EXTM3U\n#EXT-X-TARGETDURATION:1\n" + kept
+
+
+@pytest.mark.parametrize(("given", "expected"), [("", 1), ("0", 1), ("-5", 1), ("x", 1), ("6", 6), ("4.6", 5)])
+def test_it_is_not_asked_for_more_often_than_twice_a_second(given: str, expected: int) -> None:
+    text = f"#EXTM3U\n#EXT-X-TARGETDURATION:{given}\n#EXTINF:1,\na.ts"
+    assert media_text(lines(text), "camera").split("\n")[1] == f"#EXT-X-TARGETDURATION:{expected}"
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [("2.5,", True), ("0.04", True), ("0,x", False), ("-1 tvg-id=2,", False)]
+)
+def test_segments_have_lengths(length: str, expected: bool) -> None:
+    assert lists_segments(["#EXTM3U", f"#EXTINF:{length}", "a.ts"]) is expected
+
+
+def test_init_segments() -> None:
+    text = '#EXT-X-MAP:URI="../i.mp4?x"\n#EXT-X-MAP:BYTERANGE="720@10",URI="all.mp4"\n#EXT-X-MAP:URI="a",BYTERANGE="7"'
+    found = {("http://h/i.mp4?x", None), ("http://h/b/all.mp4", 10), ("http://h/b/a", 0)}
+    assert init_segments(text.split("\n"), "http://h/b/list.m3u8") == found
 
 
 @pytest.mark.parametrize(
