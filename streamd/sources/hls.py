@@ -21,6 +21,7 @@ from streamd.sources.playlist import (
     Playlist,
     Variables,
     best_first,
+    from_last_init,
     has_ended,
     init_segments,
     is_live,
@@ -142,7 +143,7 @@ class HlsClient:
         qualities = variants(lines)
         if not qualities:
             self._check_begin(lines)
-            return self._media(lines, url)
+            return self._media(from_last_init(lines) if is_live(lines) else lines, url)
         if depth == 0:
             raise SourceUnsupported(self._name, "has playlists that lead to playlists without end")
         self._imported = variables.values

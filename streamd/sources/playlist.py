@@ -17,7 +17,7 @@ BEGIN = b"#EXTM3U"
 _BLANK = b"\xef\xbb\xbf\r\n\t "
 _ATTRIBUTE = re.compile(r'([A-Z0-9-]+)\s*=\s*("[^"]*"|[^,]*)')
 _VARIABLE = re.compile(r"\{\$([A-Za-z0-9_-]+)\}")
-_TARGET, _END = "#EXT-X-TARGETDURATION:", "#EXT-X-ENDLIST"
+_TARGET, _SEQUENCE, _END = "#EXT-X-TARGETDURATION:", "#EXT-X-MEDIA-SEQUENCE:", "#EXT-X-ENDLIST"
 _READ = ("EXTINF:", "EXT-X-BYTERANGE:", "EXT-X-KEY:", "EXT-X-MAP:", "EXT-X-MEDIA-SEQUENCE:", "EXT-X-PLAYLIST-TYPE:")
 _KEPT = (*(f"#{tag}" for tag in _READ), _END)
 """What FFmpeg needs of a media playlist; of the rest some would make it open more than we play."""
@@ -177,13 +177,25 @@ def init_segments(lines: list[str], url: str) -> set[tuple[str, int | None]]:
     return found
 
 
+def from_last_init(lines: list[str]) -> list[str]:
+    """Without the segments of another init segment than the last one."""
+    inits = tags(lines, "#EXT-X-MAP:")
+    at = max((number for number, line in enumerate(lines) if line.startswith("#EXT-X-MAP:")), default=0)
+    if len(set(inits)) < 2 or not lists_segments(lines[at:]):
+        return lines
+    gone = sum(not line.startswith("#") for line in lines[:at])
+    first = sum(map(_number, tags(lines, _SEQUENCE))) + gone
+    kept = [line for line in lines[:at] if line.startswith((BEGIN.decode(), "#EXT-X-KEY:", _TARGET))]
+    return [*kept, f"{_SEQUENCE}{first:.0f}", *lines[at:]]
+
+
 def is_live(lines: list[str]) -> bool:
     return _END not in lines
 
 
 def _number(text: str) -> float:
     """That it begins with; 0 when it does not."""
-    found = re.match(r"\d{1,9}(\.\d{1,9})?", text)
+    found = re.match(r"\d{1,15}(\.\d{1,9})?", text)
     return float(found[0]) if found else 0.0
 
 
@@ -194,5 +206,5 @@ def _is_usable(key: Mapping[str, str]) -> bool:
 
 def has_ended(lines: list[str]) -> bool:
     """Whether it is what a live stream left behind: its beginning is gone, and nothing more comes."""
-    is_cut = any(_number(first) > 1 for first in tags(lines, "#EXT-X-MEDIA-SEQUENCE:"))
+    is_cut = any(_number(first) > 1 for first in tags(lines, _SEQUENCE))
     return is_cut and not is_live(lines) and "#EXT-X-PLAYLIST-TYPE:VOD" not in lines

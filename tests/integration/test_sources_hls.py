@@ -436,6 +436,8 @@ def test_live_fragments_of_another_size_are_opened_anew(tmp_path: Path) -> None:
     ):
         seen.extend(frame.width for frame in source_of(f"{server.url}/live.m3u8").frames())
     assert set(seen) == {192}
+    with site(tmp_path, {"live.m3u8": grow}) as server:
+        assert next(source_of(f"{server.url}/live.m3u8").frames()).width == 384
 
 
 def test_a_stop_ends_the_wait_for_more(hls: Path) -> None:

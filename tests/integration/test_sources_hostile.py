@@ -188,6 +188,7 @@ def test_a_name_that_means_another_machine_later(trap: Site, monkeypatch: pytest
         return real(host, port, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("streamd.sources.base.OPEN_TIMEOUT_S", 1.0)
     with serve(lists(PLAYLISTS["segment"].format(""))) as camera, pytest.raises(SourceError):
         watch(f"http://camera.test:{camera.port}/list.m3u8", read_timeout_s=1)
     assert looked_up == ["camera.test"]

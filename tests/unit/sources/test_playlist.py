@@ -10,6 +10,7 @@ from streamd.sources.playlist import (
     Variables,
     attributes,
     best_first,
+    from_last_init,
     has_ended,
     init_segments,
     is_playlist,
@@ -114,6 +115,15 @@ def test_it_is_not_asked_for_more_often_than_twice_a_second(given: str, expected
 )
 def test_segments_have_lengths(length: str, expected: bool) -> None:
     assert lists_segments(["#EXTM3U", f"#EXTINF:{length}", "a.ts"]) is expected
+
+
+def test_what_belongs_to_another_init_segment_is_left_out() -> None:
+    head = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXT-X-MEDIA-SEQUENCE:70", '#EXT-X-KEY:METHOD=AES-128,URI="k"']
+    old = ['#EXT-X-MAP:URI="a"', "#EXTINF:2,", "1.m4s", "#EXTINF:2,", "2.m4s", "#EXT-X-DISCONTINUITY"]
+    new = ['#EXT-X-MAP:URI="b"', "#EXTINF:2,", "3.m4s"]
+    assert from_last_init(head + old + new) == [*head[:2], head[3], "#EXT-X-MEDIA-SEQUENCE:72", *new]
+    for same in (head + old, head + new, head + old + old, head + old + new[:1], head):
+        assert from_last_init(same) == same
 
 
 def test_init_segments() -> None:
