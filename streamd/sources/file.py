@@ -59,6 +59,8 @@ class FileSource(Source):
     @contextmanager
     def opened_file(self) -> Iterator[InputContainer]:
         """Only this file: FFmpeg may open nothing else for it. Raises SourceError."""
+        if self.address.scheme:
+            raise SourceUnsupported(self.name, "is not a file: `streamd run` plays cameras and other addresses")
         options = {"format_whitelist": MEDIA_FORMATS}
         if not self._media.contains(self.path):
             require_regular(self.path, self.name)

@@ -30,7 +30,7 @@ from streamd.sources.playlist import (
     media_text,
     variants,
 )
-from streamd.sources.segment import ENCODINGS, ClosableFile, Inflated, Undisguised, is_picture, skip
+from streamd.sources.segment import ClosableFile, Undisguised, is_picture, skip
 
 OPTIONS = {
     # FFmpeg asserts that connections to be used again are its own.
@@ -83,8 +83,7 @@ class HlsClient:
 
         Raises SourceError and, for what went wrong on the way, OSError, ValueError and HTTPException.
         """
-        file = self._content(body)
-        return self._followed(file, body.name, MAX_DEPTH) if is_playlist(file.peek()) else None
+        return self._followed(body, MAX_DEPTH) if is_playlist(body.peek()) else None
 
     def open(self, url: str, flags: int, options: Mapping[str, str]) -> ClosableFile | io.BytesIO:
         """What a playlist names. One that cannot be had is empty, and FFmpeg goes on with the next.
@@ -117,33 +116,33 @@ class HlsClient:
         first, end = int(options.get("offset", 0)), options.get("end_offset")
         body = self._client.get(url[7:] if is_encrypted else url, first if end else None, int(end) if end else None)
         on_error.callback(body.close)
-        file = self._content(body)
+        self._check_status(body)
         try:
             if first and body.status == 200:
-                skip(file, first)
+                skip(body, first)
             if is_encrypted:
-                return Decrypted(file, options.get("key", ""), options.get("iv", ""))
-            if is_picture(file.peek()):
-                return Undisguised(file)
+                return Decrypted(body, options.get("key", ""), options.get("iv", ""))
+            if is_picture(body.peek()):
+                return Undisguised(body)
         except ValueError as error:
             kind = "an encrypted segment" if is_encrypted else "a segment"
             raise SourceUnsupported(self._name, f"names {kind} that {error}") from None
         if (url, first if end else None) in self._init_segments:
             with closing(body):
-                return self._init_segment(file)
-        if not is_playlist(file.peek()):
-            return file
+                return self._init_segment(body)
+        if not is_playlist(body.peek()):
+            return body
         with closing(body):
-            return self._media(self._lines(file, body.name, Variables(self._name, self._imported)), body.name)
+            return self._media(self._lines(body, Variables(self._name, self._imported)), body.name)
 
-    def _followed(self, file: Body | Inflated, url: str, depth: int) -> Playlist:
-        """The media playlist that ``file``, which is at ``url``, is or leads to in ``depth`` steps."""
+    def _followed(self, body: Body, depth: int) -> Playlist:
+        """The media playlist that ``body`` is or leads to in ``depth`` steps."""
         variables = Variables(self._name, self._imported)
-        lines = self._lines(file, url, variables)
+        lines = self._lines(body, variables)
         qualities = variants(lines)
         if not qualities:
             self._check_begin(lines)
-            return self._media(from_last_init(lines) if is_live(lines) else lines, url)
+            return self._media(from_last_init(lines) if is_live(lines) else lines, body.name)
         if depth == 0:
             raise SourceUnsupported(self._name, "has playlists that lead to playlists without end")
         self._imported = variables.values
@@ -153,9 +152,9 @@ class HlsClient:
             try:
                 with (
                     self._time_for_others(left),
-                    closing(self._client.get(urljoin(url, variant.uri))) as body,
+                    closing(self._client.get(urljoin(body.name, variant.uri))) as inner,
                 ):
-                    return self._followed(self._content(body), body.name, depth - 1)
+                    return self._followed(self._check_status(inner), depth - 1)
             except (Interrupted, SourceRejected, SourceUnsupported):
                 raise
             except (SourceError, OSError, http.client.HTTPException) as error:
@@ -173,23 +172,23 @@ class HlsClient:
         finally:
             budget.deadline_s = deadline_s
 
-    def _content(self, body: Body) -> Body | Inflated:
-        """What it holds, unpacked. Raises SourceUnreachable."""
-        if body.status not in (200, 206):
-            reason = ACCESS_REFUSED if body.status in (401, 403) else f"the server answers {body.status}"
-            raise (SourceUnreachable if body.status >= 500 else Gone)(self._name, reason)
-        return Inflated(body, self._client.budget) if body.encoding in ENCODINGS else body
+    def _check_status(self, body: Body) -> Body:
+        """Raises SourceUnreachable."""
+        if body.status in (200, 206):
+            return body
+        reason = ACCESS_REFUSED if body.status in (401, 403) else f"the server answers {body.status}"
+        raise (SourceUnreachable if body.status >= 500 else Gone)(self._name, reason)
 
-    def _lines(self, file: ClosableFile, url: str, variables: Variables) -> list[str]:
-        """Those of the playlist ``file``, which is at ``url``."""
+    def _lines(self, body: Body, variables: Variables) -> list[str]:
+        """Of the playlist that ``body`` should be."""
         text = b""
-        while data := file.read(MIB):
+        while data := body.read(MIB):
             text += data
             if len(text) > MAX_TEXT_BYTES:
                 raise OverBudget(self._name, f"has a playlist of more than {MAX_TEXT_BYTES // MIB} MiB")
         if not is_playlist(text):
             raise SourceUnreachable(self._name, "names a playlist that is none")
-        return list(variables.lines(text, url))
+        return list(variables.lines(text, body.name))
 
     def _check_begin(self, lines: list[str]) -> None:
         if all(line.startswith("#") for line in lines):

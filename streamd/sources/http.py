@@ -1,4 +1,4 @@
-"""Video by HTTP: Motion JPEG, HLS, or a file on a web server."""
+"""Video by HTTP: Motion JPEG, snapshots, HLS, or a file on a web server."""
 
 from __future__ import annotations
 
@@ -12,34 +12,52 @@ import av.error
 
 from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
 from streamd.sources import base, hls
-from streamd.sources.fetch import Body, HttpClient
+from streamd.sources.fetch import Body, CannotSkip, HttpClient
 from streamd.sources.file import Pace
+from streamd.sources.film import Film
 from streamd.sources.formats import MEDIA_FORMATS
+from streamd.sources.http_pictures import HttpPictures, has_pictures
 from streamd.sources.network import NetworkSource
+from streamd.sources.one_way import OneWay
 from streamd.sources.playlist import Playlist
 
-_FORMATS = {
-    "multipart/x-mixed-replace": "mpjpeg",
-}
-"""By the type that the server names; else FFmpeg detects it from the content."""
 _OPTIONS = {
     # All goes through ``io_open``; what would not, such as RTP named in an SDP, finds no protocol.
     "protocol_whitelist": "none",
 }
+DASH = "is DASH, which streamd cannot read: take its HLS or RTSP address"
 
 
 class HttpSource(NetworkSource):
     _hls: hls.HlsClient
     """Of the answer that is open."""
+    _may_skip = True
 
     def frames(self) -> Generator[av.VideoFrame]:
-        with self._answer() as (client, file, format):
+        try:
+            yield from self._frames()
+        except CannotSkip:  # many files can be played all the same
+            self._may_skip = False
+            yield from self._frames()
+
+    def _frames(self) -> Generator[av.VideoFrame]:
+        with self._answer() as (client, answer):
+            if isinstance(answer, Body) and has_pictures(answer):
+                yield from self._pictures(client, answer)
+                return
+            file: Body | OneWay | Playlist = answer
+            length = format = None
+            if isinstance(answer, Playlist):
+                format = "hls"
+            else:
+                length = answer.length
+                file = answer if self._may_skip and answer.seekable() else OneWay(self.name, answer)
             options = _OPTIONS | {"format_whitelist": f"{MEDIA_FORMATS},{format}" if format else MEDIA_FORMATS}
-            options |= hls.OPTIONS if format == "hls" else {}
+            options |= hls.OPTIONS if format else {}
             with self.opened(file, format=format, options=options, io_open=self._hls.open) as container:
                 client.await_picture()
-                ends = container.duration is not None
-                # Both come in bursts, as fast as the line is. Motion JPEG and the like come as they are filmed.
+                ends = container.duration is not None or length is not None
+                # Both come in bursts, as fast as the line is. What is live comes as it is filmed.
                 paced = self.config.realtime and (ends or container.format.name.startswith("hls"))
                 pace = Pace() if paced else None
                 for picture in self.decoded(container):
@@ -50,9 +68,46 @@ class HttpSource(NetworkSource):
         if not ends and not self.stop.is_set():
             raise SourceEnded(self.name, "stopped sending")
 
+    def _pictures(self, client: HttpClient, first: Body) -> Iterator[av.VideoFrame]:
+        pictures = HttpPictures(
+            self.name,
+            first,
+            lambda: self._ask_again(client),
+            self.stop,
+            max_fps=self.config.max_fps,
+            read_timeout_s=self.config.read_timeout_s,
+            on_skip=self.on_skip,
+        )
+        options = _OPTIONS | {"format_whitelist": "ivf", "fpsprobesize": "0"}
+        with self.opened(Film(first.name, iter(pictures), self.on_skip), format="ivf", options=options) as container:
+            for stream in container.streams.video:
+                # A cut JPEG is an error; else its rest would be gray.
+                stream.codec_context.options = {"err_detect": "explode"}
+            client.await_picture()
+            pace = Pace() if self.config.realtime and pictures.is_file else None
+            for picture in self.decoded(container):
+                if pace and self.stop.wait(pace.delay(picture)):
+                    return
+                yield picture
+                client.await_picture()
+
+    def _ask_again(self, client: HttpClient) -> Body:
+        """For one more picture. A slow answer is not waited for as long as silence may last: there is time for another
+        try."""
+        client.budget.renew(self.config.read_timeout_s / 2)
+        try:
+            body = client.get(self.address.url(), None)
+        except http.client.HTTPException as error:
+            raise self.explain(error, opening=True, elapsed_s=0.0) from None
+        with ExitStack() as on_error:
+            on_error.callback(body.close)
+            self._check_status(body)
+            on_error.pop_all()
+        return body
+
     @contextmanager
-    def _answer(self) -> Iterator[tuple[HttpClient, Body | Playlist, str | None]]:
-        """What the address gives, with FFmpeg's name of its format; None: FFmpeg finds out."""
+    def _answer(self) -> Iterator[tuple[HttpClient, Body | Playlist]]:
+        """What the address gives."""
         started = time.monotonic()
         deadline_s = started + base.OPEN_TIMEOUT_S
         login = self.credentials()
@@ -62,10 +117,14 @@ class HttpSource(NetworkSource):
             try:
                 body = stack.enter_context(closing(client.get(self.address.url())))
                 self._check_status(body)
+                if body.content_type == "application/dash+xml" or b"<MPD" in body.peek():
+                    raise SourceUnsupported(
+                        self.name, "is DASH, which streamd cannot read: take its HLS or RTSP address"
+                    )
                 playlist = self._hls.playlist(body)
             except (OSError, ValueError, http.client.HTTPException) as error:
                 raise self.explain(error, opening=True, elapsed_s=time.monotonic() - started) from None
-            yield client, playlist or body, "hls" if playlist else _FORMATS.get(body.content_type)
+            yield client, playlist or body
 
     def _check_status(self, body: Body) -> None:
         if body.status in (401, 403):
@@ -74,8 +133,6 @@ class HttpSource(NetworkSource):
             raise SourceUnreachable(self.name, "not found")
         if body.status not in (200, 206):
             raise SourceUnreachable(self.name, f"the server answers {body.status}")
-        if body.content_type == "application/dash+xml" or b"<MPD" in body.peek():
-            raise SourceUnsupported(self.name, "is DASH, which streamd cannot read: take its HLS or RTSP address")
 
     def explain(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
         if isinstance(error, http.client.HTTPException):

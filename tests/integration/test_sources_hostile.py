@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
@@ -23,9 +24,11 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
 from streamd.sources import open_source
+from streamd.sources.budget import MIB
 from streamd.sources.destinations import Network
 from tests.support.clips import number_in, write_clip
 from tests.support.site import Answer, Site, send, serve
+from tests.support.stills import still_of
 from tests.support.waiting import scaled
 from tests.unit.sources.peers import peer
 
@@ -362,6 +365,19 @@ ENDLESS = {
     "trailer": (MOTION + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
     "zeroes": (HEAD + b"\r\n", bytes(100)),
 }
+WITHOUT_PICTURES = {
+    "boundaries": (MOTION + b"\r\n", b"--b\r\n"),
+    "empty parts": (MOTION + b"\r\n", b"--b\r\nContent-Length: 0\r\n\r\n\r\n"),
+    "parts in parts": (MOTION + b"\r\n", MOTION.removeprefix(HEAD) + b"\r\n--b\r\n"),
+    "part of a gigabyte": (MOTION + b"\r\n--b\r\nContent-Length: 1073741824\r\n\r\n", bytes(100)),
+    "answer of a gigabyte": (HEAD + b"Content-Type: image/jpeg\r\nContent-Length: 1073741824\r\n\r\n", bytes(100)),
+    "pictures within heads of pictures": (MOTION + b"\r\n", b"\xff\xe0\x00\x04\xff\xd8"),
+    "fill bytes": (MOTION + b"\r\n\xff\xd8", b"\xff" * 100),
+    "chunks of a PNG": (MOTION + b"\r\n\x89PNG\r\n\x1a\n", b"\0\0\0\0IDAT\0\0\0\0"),
+    "WebP of 4 GB": (HEAD + b"\r\nRIFF\xff\xff\xff\xffWEBP", bytes(100)),
+    "small pictures that are none": (MOTION + b"\r\n", b"\xff\xd8\xff\xda\0\x02\xff\xd9"),
+}
+"""All different ways to keep busy whoever looks for pictures."""
 MAX_GROWTH_KB = 300_000
 
 
@@ -398,6 +414,62 @@ def test_memory_is_bounded_whatever_comes(what: str) -> None:
     with bounded_memory(), endless(*ENDLESS[what]) as url, pytest.raises(SourceError) as caught:
         watch(url, read_timeout_s=10)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", WITHOUT_PICTURES)
+def test_what_has_no_pictures_ends_in_time(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr("streamd.sources.base.OPEN_TIMEOUT_S", 1.0)
+    started = time.monotonic()
+    with bounded_memory(), endless(*WITHOUT_PICTURES[what]) as url, pytest.raises(SourceError):
+        watch(url, read_timeout_s=1)
+    assert time.monotonic() - started < scaled(5)
+
+
+def test_a_kilobyte_cannot_stand_for_gigabytes() -> None:
+    """Compressed zeroes, and Motion JPEG of nothing else."""
+    packer = zlib.compressobj(wbits=31)
+    first = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    for head in (HEAD, MOTION):
+        head += b"Content-Encoding: gzip\r\n\r\n"
+        with bounded_memory(), endless(head + first, again) as url, pytest.raises(SourceError):
+            watch(url, read_timeout_s=10)
+
+
+@pytest.mark.parametrize("what", ["boundaries", "pictures within heads of pictures", "small pictures that are none"])
+def test_a_camera_that_keeps_us_busy_does_not_stop_another(what: str) -> None:
+    """The other one sends a picture when the one before has been seen."""
+    count, seen = 10, threading.Semaphore(0)
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "multipart/x-mixed-replace; boundary=b")
+        request.end_headers()
+        with suppress(OSError):
+            for number in range(count):
+                request.wfile.write(b"--b\r\n\r\n" + still_of(number))
+                seen.acquire(timeout=scaled(5))
+
+    numbers, late = list[int](), list[float]()
+
+    def look(url: str) -> None:
+        with suppress(SourceEnded):
+            newest_s = time.monotonic()
+            for frame in open_source(StreamConfig(source=url), threading.Event()).frames():
+                numbers.append(number_in(frame))
+                late.append(time.monotonic() - newest_s)
+                seen.release()
+                newest_s = time.monotonic()
+
+    with endless(*WITHOUT_PICTURES[what]) as url, serve(answer) as camera:
+        other = threading.Thread(target=look, args=(camera.url,))
+        other.start()
+        while other.is_alive():
+            with suppress(SourceError):
+                watch(url, read_timeout_s=1)
+        other.join()
+    assert numbers == list(range(count))
+    assert sorted(late)[count // 2] < scaled(0.5)
 
 
 @pytest.mark.parametrize("name", ["key", "map"])

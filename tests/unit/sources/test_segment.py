@@ -1,48 +1,17 @@
-"""Segments below gzip and pictures, in pieces of any size."""
+"""Segments behind pictures, in pieces of any size."""
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
-import time
-import zlib
 
 import pytest
 
-from streamd.errors import SourceUnsupported
-from streamd.sources.budget import MIB, Budget
-from streamd.sources.segment import Inflated, Undisguised, is_picture, skip
+from streamd.sources.budget import MIB
+from streamd.sources.segment import Undisguised, is_picture, skip
 from tests.unit.sources.test_hls_key import Dribbling
 
 PACKETS = b"".join(b"G" + os.urandom(187) for _ in range(40))
-
-
-def budget() -> Budget:
-    return Budget("camera", time.monotonic() + 60)
-
-
-@pytest.mark.parametrize("piece", [1, 7, 100_000])
-@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
-def test_what_was_packed_comes_back(pack: type, piece: int) -> None:
-    file = Inflated(Dribbling(pack(PACKETS), piece), budget())
-    assert PACKETS.startswith(file.peek())
-    found = b""
-    while data := file.read(100):
-        assert len(data) <= 100
-        found += data
-    assert found == PACKETS
-
-
-def test_a_bomb_goes_off_in_small_pieces() -> None:
-    file = Inflated(io.BytesIO(gzip.compress(bytes(80 * MIB))), budget())
-    with pytest.raises(SourceUnsupported, match="without a picture"):
-        assert all(len(data) <= 4096 for data in iter(lambda: file.read(4096), b""))
-
-
-def test_what_is_not_packed_is_said_to_be_broken() -> None:
-    with pytest.raises(ValueError, match="cannot be unpacked"):
-        Inflated(io.BytesIO(b"plain text"), budget()).peek()
 
 
 @pytest.mark.parametrize("piece", [1, 50, 1000, 100_000])
