@@ -23,7 +23,7 @@ from streamd.config.address import SourceAddress, SourceKind, as_file, as_it_is
 from streamd.config.load import load
 from streamd.config.redact import printable, redact, redact_source, shorten
 from streamd.config.sections import FORMATS, VIEWS, Config, ModelConfig, ModelName, PictureFormat, Precision, Runtime
-from streamd.errors import ConfigError, PictureError, SinkError, StreamdError, UsageError, doing
+from streamd.errors import ConfigError, PictureError, SinkError, SourceUnsupported, StreamdError, UsageError, doing
 from streamd.host import allocator, standard_streams
 from streamd.host.standard_streams import OutputLost
 from streamd.host.whole_file import phrase, writing
@@ -236,11 +236,15 @@ def _named(sources: list[str]) -> dict[str, str]:
 
 
 def _look_at_files(config: Config, names: Iterable[str]) -> None:
-    """Reports a file of the command line that is missing or no video at once: it is a typing error."""
+    """Reports a file of the command line that is missing or no video at once: it is a typing error. So is what this
+    installation cannot open."""
     from streamd.sources import FileSource, open_source
+    from streamd.sources.protocols import lacking
 
     for name in names:
         source = open_source(config.streams[name], threading.Event())
+        if reason := lacking(config.streams[name].source):
+            raise SourceUnsupported(source.name, reason)
         if isinstance(source, FileSource):
             source.probe()
 
@@ -372,10 +376,11 @@ def _verify(store: ModelStore, options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     from streamd.doctor.files import missing
+    from streamd.doctor.inputs import unsupported
 
     config = load(options.file)
     found = list(missing(config))
-    if problems := [each.problem for each in found if not each.only_here]:
+    if problems := [each.problem for each in found if not each.only_here] + list(unsupported(config)):
         raise ConfigError(problems)
     for each in found:
         print(f"{each.problem} here; the service needs it", file=sys.stderr)

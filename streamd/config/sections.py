@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from streamd.config.address import SourceAddress, is_odd_path
+from streamd.config.pushed import check_pushed
 
 STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
@@ -287,7 +288,7 @@ class StreamConfig(Section):
     def _names_something(cls, value: Any, check: ValidatorFunctionWrapHandler) -> str:
         if not is_odd_path(value):  # which pydantic takes for no text
             value = check(value)
-        SourceAddress.parse(value)
+        check_pushed(SourceAddress.parse(value))
         return str(value)
 
     @field_validator("masks")

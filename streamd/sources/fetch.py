@@ -6,7 +6,6 @@ FFmpeg follows every redirect and every address in a playlist by itself; so its 
 from __future__ import annotations
 
 import http.client
-import io
 import re
 import socket
 import threading
@@ -16,7 +15,7 @@ from urllib.parse import quote, urljoin
 from streamd import __version__
 from streamd.config.address import SourceAddress, SourceKind
 from streamd.errors import SourceEnded, SourceRejected, SourceUnreachable, SourceUnsupported
-from streamd.sources.budget import MIB, Budget, OverBudget
+from streamd.sources.budget import Budget
 from streamd.sources.connection import Connection, dial
 from streamd.sources.credentials import Credentials
 from streamd.sources.destinations import Destinations
@@ -27,11 +26,8 @@ from streamd.sources.tls import any_certificate
 CANNOT_SKIP = "the server cannot skip (no byte ranges)"
 MAX_REDIRECTS = 8
 """As FFmpeg."""
-MAX_TEXT_BYTES = 4 * MIB
-"""A playlist: a day of segments of 2 s."""
 GRACE_S = 0.5
 """What came is judged first, and described better."""
-VARIANT_BYTES = 256 * 1024
 ENDLESS_BYTES = 1 << 40
 """Servers of live video that must name a length name such."""
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -155,22 +151,6 @@ class HttpClient:
         return connection
 
 
-class Text(io.BytesIO):
-    """A playlist, as PyAV reads a file. Read as a whole before FFmpeg sees any of it."""
-
-    def __init__(self, name: str, text: bytes) -> None:
-        super().__init__(text)
-        self.name = name
-        """Its address: what is relative in it is relative to that."""
-
-    @property
-    def listed_bytes(self) -> int:
-        """About what FFmpeg keeps of it: an absolute address for each line, two buffers for each variant."""
-        text = self.getvalue()
-        variants = text.count(b"#EXT-X-STREAM-INF") + text.count(b"#EXT-X-MEDIA:") + text.count(b"<Representation")
-        return text.count(b"\n") * len(self.name) + variants * VARIANT_BYTES
-
-
 class Body:
     """A body as PyAV reads a file. Seeking asks again, from there on, at the next read."""
 
@@ -213,18 +193,6 @@ class Body:
     def is_dry(self) -> bool:
         """Whether the next read would wait, or need not: a little may be there already."""
         return self._connection.is_dry
-
-    def text(self) -> Text:
-        """All of a playlist. Raises OverBudget, and what ``read`` raises."""
-        pieces, count = [], 0
-        while data := self.read(MIB):
-            pieces.append(data)
-            count += len(data)
-            if count > MAX_TEXT_BYTES:
-                raise OverBudget(self._client.name, f"has a playlist of more than {MAX_TEXT_BYTES // MIB} MiB")
-        text = Text(self.name, b"".join(pieces))
-        self._client.budget.spend(text.listed_bytes)
-        return text
 
     def read(self, size: int) -> bytes:
         """What is there, at least a byte; nothing at the end, and after an error: FFmpeg reads on, and PyAV raises the

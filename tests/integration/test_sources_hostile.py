@@ -10,10 +10,9 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -28,56 +27,12 @@ from streamd.sources import open_source
 from streamd.sources.budget import MIB
 from streamd.sources.destinations import Network
 from tests.support.clips import number_in, write_clip
+from tests.support.site import Answer, Site, send, serve
 from tests.support.stills import still_of
 from tests.support.waiting import scaled
 from tests.unit.sources.peers import peer
 
 pytestmark = pytest.mark.timeout(40)
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-@dataclass
-class Site:
-    """An HTTP server and what it was asked for."""
-
-    port: int
-    asked: list[str] = field(default_factory=list)
-    logins: list[str | None] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-
-@contextmanager
-def serve(answer: Answer) -> Iterator[Site]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            site.asked.append(self.path)
-            site.logins.append(self.headers.get("Authorization"))
-            answer(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        site = Site(server.server_port)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield site
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def send(request: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
-    request.send_response(status)
-    request.send_header("Content-Length", str(len(body)))
-    for name, value in headers.items():
-        request.send_header(name.replace("_", "-"), value)
-    request.end_headers()
-    request.wfile.write(body)
 
 
 def redirect(to: str, status: int = 302) -> Answer:
@@ -155,9 +110,7 @@ PLAYLISTS = {
     "key": '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-KEY:METHOD=AES-128,URI="{}"\n#EXTINF:2,\na.ts\n',
     "map": '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI="{}x.mp4"\n#EXTINF:2,\na.m4s\n',
     "variant": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{}x.m3u8\n",
-    "rendition": '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="a",URI="{}x.m3u8"\n'
-    '#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a"\nlist.m3u8?2\n',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -238,6 +191,7 @@ def test_a_name_that_means_another_machine_later(trap: Site, monkeypatch: pytest
         return real(host, port, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("streamd.sources.base.OPEN_TIMEOUT_S", 1.0)
     with serve(lists(PLAYLISTS["segment"].format(""))) as camera, pytest.raises(SourceError):
         watch(f"http://camera.test:{camera.port}/list.m3u8", read_timeout_s=1)
     assert looked_up == ["camera.test"]
@@ -316,7 +270,7 @@ def test_an_error_of_ours_in_a_playlist_is_no_internal_error(monkeypatch: pytest
         raise KeyError("secret")
 
     text = PLAYLISTS["segment"].format("inner/")
-    monkeypatch.setattr("streamd.sources.http.HttpSource._opened_listed", fail)
+    monkeypatch.setattr("streamd.sources.hls.HlsClient._opened", fail)
     with (
         serve(lists(text)) as camera,
         pytest.raises(SourceUnsupported, match="has a playlist that cannot be read"),

@@ -22,6 +22,7 @@ from streamd.doctor.finding import Finding, Status
 from streamd.errors import StreamdError
 from streamd.host.whole_file import WholeFile
 
+NO_SRT = "PyAV's FFmpeg has no SRT: let the camera send RTSP, or a relay between"
 COMMANDS = ("run", "convert", "depth", "models", "check", "doctor", "schema")
 
 
@@ -147,8 +148,9 @@ def test_usage_errors_are_one_line_and_exit_with_2(arguments: list[str], capsys:
             "",
             "streamd: {}: is not TOML: Expected ']' at the end of a table declaration (at line 1, column 7)\n",
         ),
+        ('[streams.a]\nsource = "srt://h:9000"\n', 78, "", f"streamd: streams.a.source: srt://h:9000: {NO_SRT}\n"),
     ],
-    ids=["one stream", "none", "two problems", "broken"],
+    ids=["one stream", "none", "two problems", "broken", "a protocol that FFmpeg lacks"],
 )
 def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, code: int, out: str, err: str) -> None:
     file = tmp_path / "streamd.toml"
@@ -289,6 +291,13 @@ class TestRun:
         assert outcome("run", str(file)) == 1
         err = capsys.readouterr().err
         assert err == f"streamd: {file}: {reason}\n"
+        assert configs == []
+
+    def test_a_protocol_that_ffmpeg_lacks_is_reported_at_once(
+        self, configs: list[Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert outcome("run", "srt://h:9000") == 1
+        assert capsys.readouterr().err == f"streamd: srt://h:9000: {NO_SRT}\n"
         assert configs == []
 
     def test_strangers_are_kept_out(self, configs: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from streamd.sources.file import DemoSource
 from streamd.sources.http import HttpSource
 from streamd.sources.lavfi import LavfiSource
 from streamd.sources.network import PushedSource, RtspSource
+from streamd.sources.refused import LackingSource
 from streamd.sources.webcam import WebcamSource
 
 NAME = "rtsp://***@h/live"
@@ -146,7 +147,7 @@ def test_every_error_of_ffmpeg_becomes_one_line() -> None:
         ("RTSP://h/live", RtspSource, True),
         ("Https://h/live", HttpSource, True),
         ("rtmp://h/live", PushedSource, True),
-        ("srt://h:9000", PushedSource, True),
+        ("srt://h:9000", LackingSource, False),  # in this FFmpeg
         ("udp://@239.1.1.1:5000", PushedSource, True),
         ("C:clip.mp4", FileSource, False),
         ("yard: noon.mp4", FileSource, False),
