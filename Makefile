@@ -2,6 +2,7 @@
 #   make run ARGS="rtsp://camera/live --record out/"
 #   sudo make install             as a service of this machine; docs/install.md
 #   make soak MINUTES=60          cameras die and hang, viewers come and go: is it still as it was?
+#   make odd COUNT=300 SEED=1     odd and damaged files, conversions that are killed; ONLY="NAME ...": odd files by name
 #   make test TORCH_INDEX=URL     take torch from another index, such as PyTorch's own of CPU builds
 #   make lock                     after a change of dependencies in pyproject.toml; UPGRADE=1: take the newest of all
 
@@ -13,6 +14,8 @@ LOCKED := $(PIP) --no-deps --require-hashes --requirement
 TORCH  = $(shell grep -v "^\#" requirements/torch.in)
 ARGS   ?=
 MINUTES ?= 30
+COUNT   ?= 300
+SEED    ?= 1
 PREFIX ?= /opt/streamd
 
 RUN_PACKAGES  := libgl1 libglib2.0-0
@@ -23,7 +26,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) $(NODE_PACKAGES) ffmpeg chromium firefox-esr fo
 CLIENTS := tests/e2e/clients
 PAGE := tests/page
 
-.PHONY: run install uninstall test soak check format schema dashboards bench lock clean run-packages node-packages test-packages
+.PHONY: run install uninstall test soak odd check format schema dashboards bench lock clean run-packages node-packages test-packages
 
 run: $(VENV)/installed
 	$(BIN)/streamd run $(ARGS)
@@ -43,6 +46,16 @@ test: test-packages $(VENV)/installed-dev $(CLIENTS)/bundles
 
 soak: test-packages $(VENV)/installed-dev
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --report build/soak
+
+# All of them, whatever fails in between.
+ODD = $(BIN)/python -m tests
+odd: test-packages $(VENV)/installed-dev
+	@failed=0; \
+	$(ODD).integration.test_odd_files $(if $(ONLY),$(ONLY),--count $(COUNT) --seed $(SEED)) || failed=1; \
+	$(if $(ONLY),,$(ODD).integration.test_mutated_files --seed $(SEED) || failed=1; \
+	$(ODD).support.mutated_stills --count 1000 --seed $(SEED) || failed=1; \
+	$(ODD).integration.test_killed_convert --seed $(SEED) || failed=1;) \
+	exit $$failed
 
 check: $(VENV)/installed-dev $(PAGE)/node_modules
 	$(BIN)/ruff format --check .

@@ -10,7 +10,8 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from streamd import __version__, installer
 from streamd.concurrency import threads
-from streamd.config.address import SourceAddress, SourceKind
+from streamd.config.address import SourceAddress, SourceKind, as_file, as_it_is
 from streamd.config.load import load
-from streamd.config.redact import redact, redact_source, shorten
-from streamd.config.sections import FORMATS, VIEWS, Config, ModelConfig, ModelName, Precision, Runtime
-from streamd.errors import ConfigError, PictureError, StreamdError, UsageError
-from streamd.host import allocator
+from streamd.config.redact import printable, redact, redact_source, shorten
+from streamd.config.sections import FORMATS, VIEWS, Config, ModelConfig, ModelName, PictureFormat, Precision, Runtime
+from streamd.errors import ConfigError, PictureError, SinkError, SourceUnsupported, StreamdError, UsageError, doing
+from streamd.host import allocator, standard_streams
+from streamd.host.standard_streams import OutputLost
+from streamd.host.whole_file import phrase, writing
 from streamd.telemetry import logs
 
 if TYPE_CHECKING:
@@ -40,31 +43,51 @@ EXIT_S = 4.0
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 usage, 78 bad configuration."""
     if arguments is None:
+        standard_streams.set_up()
         _hide_passwords()
-    options = _parser().parse_args(arguments)
-    as_json = getattr(options, "log_format", "text") == "json"
-    logs.set_up(debug=options.debug, plain=options.command != "run", as_json=as_json)
     try:
-        options.act(options)
+        _act(arguments)
+        sys.stdout.flush()
     except StreamdError as error:
+        if isinstance(error, OutputLost):
+            standard_streams.drop_output()
         return _report(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        standard_streams.drop_output()
     except Exception as error:  # a fault of ours, which a user cannot read either
-        log.debug("traceback", exc_info=True)
-        print(f"streamd: internal error: {redact(repr(error))}; --debug shows more", file=sys.stderr, flush=True)
+        _report_fault(error)
         os._exit(1)  # threads that nobody stopped would keep the process, and systemd would not start another
     return 0
+
+
+def _act(arguments: list[str] | None) -> None:
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit:
+        sys.stdout.flush()  # of --help, which may fail
+        raise
+    as_json = getattr(options, "log_format", "text") == "json"
+    logs.set_up(debug=options.debug, plain=options.command != "run", as_json=as_json)
+    with doing(f"at streamd {options.command}"):
+        options.act(options)
 
 
 def _report(error: StreamdError) -> int:
     """The exit code."""
     log.debug("traceback", exc_info=True)
-    for line in str(error).splitlines():
-        print(f"streamd: {redact(line)}", file=sys.stderr, flush=True)
+    for line in error.problems if isinstance(error, ConfigError) else [error]:
+        print(f"streamd: {printable(redact(str(line)))}", file=sys.stderr, flush=True)
     return error.exit_code
+
+
+def _report_fault(error: Exception) -> None:
+    """What it was met at, and what to do, in one line."""
+    log.debug("traceback", exc_info=True)
+    what = error.__notes__[0] if hasattr(error, "__notes__") else "at work"
+    text = printable(redact(f"{what}: a fault of streamd's: {error!r}"))
+    print(f"streamd: {text}; please report it with what --debug shows", file=sys.stderr, flush=True)
 
 
 def _hide_passwords() -> None:
@@ -106,14 +129,14 @@ def _parser() -> argparse.ArgumentParser:
     _model_options(run)
 
     convert = command("convert", _convert, "Depth of every frame of a video file, its audio copied.")
-    convert.add_argument("input", metavar="INPUT")
+    convert.add_argument("input", metavar="INPUT", help="a file, or - for standard input")
     convert.add_argument("output", metavar="OUTPUT", type=Path)
     convert.add_argument("--view", choices=VIEWS, default="depth")
     _model_options(convert)
 
     depth = command("depth", _depth, "Depth of one picture.")
-    depth.add_argument("image", metavar="IMAGE", type=Path)
-    depth.add_argument("--output", metavar="FILE", type=Path, required=True)
+    depth.add_argument("image", metavar="IMAGE", help="a file, or - for standard input")
+    depth.add_argument("--output", metavar="FILE", type=Path, required=True, help="a file, or - for standard output")
     depth.add_argument("--view", choices=VIEWS, default="depth")
     depth.add_argument("--format", choices=FORMATS, help="default: by the ending of FILE")
     _model_options(depth)
@@ -151,7 +174,7 @@ def _run(options: argparse.Namespace) -> None:
         overrides["server"] = {"listen": options.listen}
     if options.record:
         overrides["recording"] = {"directory": str(options.record)}
-    sources = options.source or ([] if options.config else ["demo:"])
+    sources = [as_it_is(source) for source in options.source] or ([] if options.config else ["demo:"])
     overrides["streams"] = {name: {"source": source} for name, source in _named(sources).items()}
     read = partial(load, options.config, overrides=overrides)
     config = read()
@@ -177,9 +200,17 @@ async def _serve(config: Config, reload: Callable[[], Config]) -> None:
     daemon.on_stop = lambda: threads.exit_after(EXIT_S, lambda: int(daemon.exhausted))
     daemon.install_signals()
     try:
-        await daemon.run(on_listening=lambda url: print(f"Watch live depth at {url}", flush=True))
+        await daemon.run(on_listening=lambda url: _tell(f"Watch live depth at {url}"))
     finally:
         daemon.ignore_signals()
+
+
+def _tell(line: str) -> None:
+    """What is done is done, though nobody can read of it."""
+    try:
+        print(line, flush=True)
+    except (BrokenPipeError, OutputLost):
+        standard_streams.drop_output()
 
 
 def _named(sources: list[str]) -> dict[str, str]:
@@ -205,54 +236,96 @@ def _named(sources: list[str]) -> dict[str, str]:
 
 
 def _look_at_files(config: Config, names: Iterable[str]) -> None:
-    """Reports a file of the command line that is missing or no video at once: it is a typing error."""
+    """Reports a file of the command line that is missing or no video at once: it is a typing error. So is what this
+    installation cannot open."""
     from streamd.sources import FileSource, open_source
+    from streamd.sources.protocols import lacking
 
     for name in names:
         source = open_source(config.streams[name], threading.Event())
+        if reason := lacking(config.streams[name].source):
+            raise SourceUnsupported(source.name, reason)
         if isinstance(source, FileSource):
             source.probe()
 
 
 def _convert(options: argparse.Namespace) -> None:
     from streamd.jobs.convert import Conversion
+    from streamd.jobs.inputs import spooled
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    with Conversion(options.input, options.output) as conversion:  # before anything is started
+    signal.signal(signal.SIGTERM, _interrupt)
+    with (
+        doing(f"converting {options.input} to {options.output}"),
+        spooled(_file_named(options.input)) as input,
+        Conversion(input, options.output) as conversion,  # before anything is started
+    ):
         service = _service(options, parallel=2)
         try:
             done = conversion.run(service, view=options.view)
         finally:
             service.close()
-    print(f"{options.output}: {done.frames} frames in {done.seconds:.1f} s, {done.fps:.1f} fps, model {done.model}")
+    what = printable(str(options.output))
+    _tell(f"{what}: {done.frames} frames in {done.seconds:.1f} s, {done.fps:.1f} fps, model {done.model}")
+
+
+def _interrupt(*_: object) -> None:
+    """What is half made is put away, as at Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def _depth(options: argparse.Namespace) -> None:
+    output = Path("/dev/stdout") if str(options.output) == "-" else options.output
+    format = options.format or output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
+    if format not in FORMATS:
+        raise UsageError(f"{output}: which format? Name one: --format {'|'.join(FORMATS)}")
+    signal.signal(signal.SIGTERM, _interrupt)
+    with doing(f"making {output} of {options.image}"):
+        _depth_of(_file_named(options.image), output, format, options)
+
+
+def _depth_of(image: str, output: Path, format: PictureFormat, options: argparse.Namespace) -> None:
+    from streamd.host.muted import libraries_muted
+    from streamd.jobs.inputs import read_picture_file
     from streamd.jobs.picture import depth_of_picture
 
-    format = options.format or options.output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
-    if format not in FORMATS:
-        raise UsageError(f"{options.output}: which format? Name one: --format {'|'.join(FORMATS)}")
     try:
-        data = options.image.read_bytes()
-    except OSError as error:
-        raise StreamdError(f"{options.image}: {(error.strerror or str(error)).lower()}") from None
-    # One picture is in no hurry: take the exact precision unless an option sets another.
-    service = _service(options, precision="fp32")
-    try:
-        service.wait_ready()  # as long as it takes: the first run converts the network
-        result = depth_of_picture(data, service, options.view, format)
+        data = read_picture_file(image)
+        with _named_in_errors(output), writing(output) as write:
+            # One picture is in no hurry: take the exact precision unless an option sets another.
+            service = _service(options, precision="fp32")
+            try:
+                service.wait_ready()  # as long as it takes
+                with libraries_muted():
+                    made = depth_of_picture(data, service, options.view, format)
+                write(made)
+            finally:
+                service.close()
     except PictureError as error:
-        raise PictureError(f"{options.image}: {error}") from None
-    finally:
-        service.close()
+        raise PictureError(f"{redact_source(image)}: {error}") from None
+
+
+@contextmanager
+def _named_in_errors(output: Path) -> Iterator[None]:
     try:
-        options.output.write_bytes(result)
+        yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise StreamdError(f"{options.output}: {(error.strerror or str(error)).lower()}") from None
+        raise SinkError(f"{output}: {phrase(error)}") from None
+
+
+def _file_named(text: str) -> str:
+    """The path of an INPUT, as a source: a file of any name, with or without ``file:``; ``-`` is standard input."""
+    if text == "-":
+        return "/dev/stdin"
+    shown = shorten(redact_source(text), 80)
+    try:
+        address = SourceAddress.parse(as_it_is(text))
+    except ValueError as error:
+        raise UsageError(f"{shown}: {error}") from None
+    if address.kind is not SourceKind.FILE:
+        raise UsageError(f"{shown}: is no file: `streamd run` takes cameras and addresses")
+    return as_file(address.path)
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -304,10 +377,11 @@ def _verify(store: ModelStore, options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     from streamd.doctor.files import missing
+    from streamd.doctor.inputs import unsupported
 
     config = load(options.file)
     found = list(missing(config))
-    if problems := [each.problem for each in found if not each.only_here]:
+    if problems := [each.problem for each in found if not each.only_here] + list(unsupported(config)):
         raise ConfigError(problems)
     for each in found:
         print(f"{each.problem} here; the service needs it", file=sys.stderr)

@@ -31,6 +31,8 @@ Each class carries data; ``str(error)`` is the one line that a person reads.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,6 +43,19 @@ class StreamdError(Exception):
     """Base of all. ``exit_code`` is what a command ends with."""
 
     exit_code: ClassVar[int] = 1
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """A fault of ours that leaves the block carries what was being done, as in "reading x.mp4", for the person who
+    reads of it."""
+    try:
+        yield
+    except StreamdError:
+        raise
+    except Exception as error:
+        error.add_note(what)
+        raise
 
 
 class UsageError(StreamdError):

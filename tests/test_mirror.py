@@ -29,10 +29,11 @@ ELSEWHERE = {
         depth/models/blocks depth/models/midas_small
     """,
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
-    "integration/test_profile.py": "depth/files depth/profile depth/profiler",
-    "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi sources/rotation",
+    "integration/test_profile.py": "depth/profile depth/profiler",
+    "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi",
     "integration/test_sources_hostile_rtsp.py": "sources/rtsp_dialler sources/rtsp_relay",
     "integration/test_sources_live.py": "sources/hardware",
+    "integration/test_sources_pictures.py": "sources/http_pictures",
     "integration/test_sources_rtsp.py": "sources/tls",
     "integration/test_stream.py": """
         streams/capture streams/life streams/pipeline streams/run streams/stream streams/supervisor

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import stat
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,9 +41,11 @@ _SCHEMES = {
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HALF_URL = re.compile(rf"({'|'.join(_SCHEMES)}):(?!//)", re.IGNORECASE)
 _PREFIXES = {"v4l2:": SourceKind.WEBCAM, "lavfi:": SourceKind.LAVFI, "file:": SourceKind.FILE}
+_NO_DEVICE = re.compile(r"/dev/(shm|mqueue|hugepages|fd)/|/dev/std(in|out|err)$")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
 _REFERENCE = ("env:", "file:")
 MAX_LABEL, MAX_HOST = 63, 253  # RFC 1035, 2.3.4
+MAX_PATH = 4096
 _SHOWN = 24
 """Characters of an unknown scheme, or of a host, that a reason shows."""
 
@@ -85,6 +89,7 @@ class SourceAddress:
 
         Letters and ``://`` make a URL, whose scheme must be known; ``/dev/``, ``v4l2:``, ``lavfi:``, ``file:`` and
         ``demo:`` name those kinds; all else is a file, with a colon in its name too, unless a URL's scheme precedes it.
+        Looks at nothing outside /dev.
         """
         if not source:
             raise ValueError("must not be empty")
@@ -101,7 +106,57 @@ class SourceAddress:
         if half := _HALF_URL.match(source):
             scheme = half[1].lower()
             raise ValueError(f"needs // after {scheme}: to be a URL; a file of that name is written file:{scheme}:...")
-        return cls(SourceKind.WEBCAM if source.startswith("/dev/") else SourceKind.FILE, source)
+        return cls(SourceKind.WEBCAM if _is_device(source) else SourceKind.FILE, source)
+
+
+def as_it_is(source: str) -> str:
+    """What is there is meant, whatever its name looks like: the file ``rtsp:x`` before an address, a camera behind a
+    link. For those who may name any file, since it looks at the disk. All else is returned as it is."""
+    try:
+        mode = os.stat(source).st_mode
+    except (OSError, ValueError):
+        return source
+    if not stat.S_ISCHR(mode) or _NO_DEVICE.match(source):
+        return as_file(source)
+    return source if source.startswith("/dev/") else f"v4l2:{source}"
+
+
+def as_file(path: str) -> str:
+    """As a source: with ``./`` where its name looks like something else."""
+    try:
+        address = SourceAddress.parse(path)
+    except ValueError:
+        is_plain = False
+    else:
+        is_plain = address.kind is SourceKind.FILE and address.path == path
+    return path if is_plain or path.startswith("/") else f"./{path}"
+
+
+def is_odd_path(source: object) -> bool:
+    """Whether it names a file by bytes that are no UTF-8 (PEP 383)."""
+    if not isinstance(source, str) or source.isascii() or len(source) > MAX_PATH:
+        return False
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        pass
+    else:
+        return False
+    try:
+        return bool(os.fsencode(source)) and SourceAddress.parse(source).kind is SourceKind.FILE
+    except ValueError:
+        return False
+
+
+def _is_device(path: str) -> bool:
+    """Below /dev a name is a camera's, which may be unplugged, unless a file or a pipe is there."""
+    if not path.startswith("/dev/") or _NO_DEVICE.match(path):
+        return False
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return True
+    return not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
 
 
 def _not_empty(rest: str, prefix: str) -> str:

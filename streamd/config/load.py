@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from streamd.config.address import as_it_is
 from streamd.config.redact import redact_source, shorten
 from streamd.config.sections import SECRET_KEYS, Config
 from streamd.errors import ConfigError, Problem
 
 ENVIRONMENT_PREFIX = "STREAMD_"
+MAX_BYTES = 1 << 22
 MAX_PROBLEMS = 100
 """In one report."""
 MAX_KEY = 80
@@ -32,7 +34,7 @@ def load(
     data = _read(file) if file else {}
     data = _merge(data, _from_environment(environment))
     data = _merge(data, overrides or {})
-    return parse(data)
+    return parse(_with_files(data))
 
 
 def parse(data: Mapping[str, Any]) -> Config:
@@ -45,7 +47,13 @@ def parse(data: Mapping[str, Any]) -> Config:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ConfigError(
+                [Problem(str(file), "", f"is larger than {MAX_BYTES >> 20} MB: no configuration has so much")]
+            )
+        return tomllib.loads(data.decode())
     except OSError as error:
         raise ConfigError([Problem(str(file), "", f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError:
@@ -84,6 +92,21 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         old = merged.get(key)
         merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def _with_files(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A file that is there is what its name means, whatever it looks like."""
+    streams = data.get("streams")
+    if not isinstance(streams, Mapping):
+        return data
+    found = {name: {"source": as_it_is(source)} for name, source in _sources(streams)}
+    return _merge(data, {"streams": found})
+
+
+def _sources(streams: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, stream in streams.items():
+        if isinstance(stream, Mapping) and isinstance(stream.get("source"), str):
+            yield name, stream["source"]
 
 
 def _problems(error: ValidationError) -> list[Problem]:

@@ -18,6 +18,7 @@ _NO_LOGIN = re.compile(r"file:|v4l2:|lavfi:|/(?!/)|\.\.?/", re.IGNORECASE)
 """Before a path or a graph, which may have ``:`` and ``@`` in it."""
 _HALF_URL = re.compile(r"(?:rtsps?|https?|rtmp|srt|udp):[/\\]*|", re.IGNORECASE)
 _RTMP_URL = re.compile(r"(rtmp[a-z]{0,2}://)([^\s'\"]+)", re.IGNORECASE)
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _TOKEN_END = re.compile(r"[\s'\"]|\Z")
 _LINE_END = re.compile(r"[\r\n]|\Z")
 _PATH = re.compile("[/?#]")
@@ -27,16 +28,21 @@ _KEY_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 _KEY_END = re.compile(r"[^A-Za-z0-9_-]|\Z")
 
 
+def printable(text: str) -> str:
+    """On one line: what would move the cursor, turn the writing around, or is no text, is escaped as in Python."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def redact_source(source: str) -> str:
     """A whole ``source =`` without its login. A password may have any character, also one that ends a URL in a text."""
     scheme, separator, rest = source.partition("://")
     if separator and _SCHEME.fullmatch(scheme):
         if length := _login_length(rest):
             rest = f"{HIDDEN}@{rest[length:]}"
-            return _without_values(_without_stream_keys(scheme + separator + rest))
+            return printable(_without_values(_without_stream_keys(scheme + separator + rest)))
     elif not _NO_LOGIN.match(source):
         source = _without_bare_login(source)
-    return redact(source)
+    return printable(redact(source))
 
 
 def _without_bare_login(source: str) -> str:

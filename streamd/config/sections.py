@@ -7,9 +7,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
-from streamd.config.address import SourceAddress
+from streamd.config.address import SourceAddress, is_odd_path
+from streamd.config.pushed import check_pushed
 
 STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
@@ -273,11 +283,13 @@ class StreamConfig(Section):
     """Areas blacked out before anything else gets the picture, each [[x, y], ...]: shares of width and height when all
     are at most 1, else pixels of the source."""
 
-    @field_validator("source")
+    @field_validator("source", mode="wrap")
     @classmethod
-    def _names_something(cls, value: str) -> str:
-        SourceAddress.parse(value)
-        return value
+    def _names_something(cls, value: Any, check: ValidatorFunctionWrapHandler) -> str:
+        if not is_odd_path(value):  # which pydantic takes for no text
+            value = check(value)
+        check_pushed(SourceAddress.parse(value))
+        return str(value)
 
     @field_validator("masks")
     @classmethod

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
+import logging
 import os
+import stat
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +20,7 @@ from streamd.errors import DepthError
 from streamd.host.whole_file import WholeFile, phrase
 
 _POLL_S = 0.1
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -31,6 +36,24 @@ def sha256_of(path: Path) -> str:
     """Hex digest of the content. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.cache
+def writable(cache: Path) -> Path:
+    """``cache``, or a folder of this user's for temporary files where it cannot be written, which is said once."""
+    there = next(folder for folder in (cache, *cache.absolute().parents) if os.path.isdir(folder))
+    if os.access(there, os.W_OK | os.X_OK):
+        return cache
+    try:
+        own = Path(tempfile.gettempdir(), f"streamd-{os.getuid()}")
+        own.mkdir(mode=0o700, exist_ok=True)
+        found = own.lstat()
+    except OSError:  # then the cache itself is what is reported
+        return cache
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        return cache  # somebody else has made it, who could change what we run
+    _log.warning("%s cannot be written: what is made for this CPU goes to %s", cache, own)
+    return own
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:

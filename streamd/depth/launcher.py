@@ -12,7 +12,7 @@ from pathlib import Path
 
 from streamd.config.sections import ModelConfig
 from streamd.depth.estimator import ModelInfo
-from streamd.depth.files import one_line, sha256_of
+from streamd.depth.files import one_line, sha256_of, writable
 from streamd.depth.models import ModelSpec
 from streamd.depth.process import WorkerProcess
 from streamd.depth.profile import Profile, find_profile, measure, profile_path
@@ -88,6 +88,10 @@ class Launcher:
                 return own, sha256_of(own)
         return self._store.weights(spec.name)
 
+    @property
+    def _cache(self) -> Path:
+        return writable(self._store.cache)
+
     def _job(self, spec: ModelSpec, weights: Path, sha256: str) -> WorkerJob:
         config = self._config
         cores = len(os.sched_getaffinity(0))
@@ -97,7 +101,7 @@ class Launcher:
             precision=self._precision(spec, sha256),
             weights=str(weights),
             sha256=sha256,
-            cache=str(self._store.cache),
+            cache=str(self._cache),
             threads=cores if config.threads == "auto" else config.threads,
             parallel=self.parallel,
             slots=self._slots,
@@ -111,16 +115,16 @@ class Launcher:
             return str(config.precision)
         if config.runtime == "torch":
             return "fp32"
-        profile = find_profile(profile_path(self._store.cache, spec, sha256))
+        profile = find_profile(profile_path(self._cache, spec, sha256))
         return profile.chosen if profile else "auto"
 
     def needs_profile(self, info: ModelInfo) -> bool:
         """Whether the precision that it runs in was not measured yet."""
         if self._config.precision != "auto" or info.runtime != "openvino":
             return False
-        return find_profile(profile_path(self._store.cache, info.spec, info.sha256)) is None
+        return find_profile(profile_path(self._cache, info.spec, info.sha256)) is None
 
     def measure(self, info: ModelInfo) -> Profile:
         """Blocks for seconds. Raises DepthError."""
         weights, sha256 = self._weights(info.spec)
-        return measure(info.spec, weights, sha256, self._store.cache, stop=self._stop)
+        return measure(info.spec, weights, sha256, self._cache, stop=self._stop)

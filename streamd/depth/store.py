@@ -6,6 +6,7 @@ and it is in place before the manifest names it: an interrupted change leaves th
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -29,6 +30,7 @@ from streamd.host.whole_file import sync
 Check = Callable[[ModelSpec, Path], None]
 """Raises WeightsRejected unless the file holds the network's weights."""
 
+MAX_WEIGHTS_BYTES = 1 << 33
 _LOCK_WAIT_S = 2.0
 _PART = "download.part"
 
@@ -69,14 +71,22 @@ class Verification:
 
 
 def default_directories(environment: Mapping[str, str] = os.environ) -> tuple[Path, Path]:
-    """(models, cache): below STREAMD_HOME, else systemd's directories, else by the XDG rules."""
+    """(models, cache): below STREAMD_HOME, else systemd's directories, else by the XDG rules.
+
+    Raises UsageError when none of them is set and the user has no home."""
     if home := environment.get("STREAMD_HOME"):
         return Path(home, "models"), Path(home, "cache")
     state = environment.get("STATE_DIRECTORY", "").split(":")[0]
     cache = environment.get("CACHE_DIRECTORY", "").split(":")[0]
-    xdg_data = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    xdg_cache = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(state or Path(xdg_data, "streamd")) / "models", Path(cache or Path(xdg_cache, "streamd"))
+    data = Path(state) if state else Path(environment.get("XDG_DATA_HOME") or _home(".local/share"), "streamd")
+    return data / "models", Path(cache or Path(environment.get("XDG_CACHE_HOME") or _home(".cache"), "streamd"))
+
+
+def _home(folder: str) -> Path:
+    try:
+        return Path.home() / folder
+    except RuntimeError:  # as in a container whose user has no entry in /etc/passwd
+        raise UsageError("this user has no home directory: set STREAMD_HOME or HOME") from None
 
 
 class ModelStore:
@@ -253,6 +263,11 @@ def _asset(name: str) -> Path:
 def _copy(source: Path, target: Path) -> str:
     """Returns the sha256 of what was copied."""
     digest = hashlib.sha256()
+    size = source.stat().st_size if source.is_file() else -1
+    if size < 0 and source.exists() and not source.is_dir():
+        raise OSError(errno.EINVAL, "is a pipe or a device: make a file of it", str(source))
+    if size > MAX_WEIGHTS_BYTES:
+        raise OSError(errno.EFBIG, f"is larger than {MAX_WEIGHTS_BYTES >> 30} GB: no network has so much", str(source))
     with source.open("rb") as file, target.open("xb") as copy:
         while block := file.read(1 << 20):
             digest.update(block)

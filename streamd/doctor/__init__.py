@@ -21,7 +21,7 @@ from streamd.doctor.inputs import cameras, streams
 from streamd.doctor.machine import disk, memory, port, processor, threads, udp
 from streamd.doctor.software import codecs, models, packages
 from streamd.doctor.webrtc import calls, offered, outside, servers, udp_ports
-from streamd.errors import ConfigError
+from streamd.errors import ConfigError, StreamdError
 
 CHECKS: tuple[Check, ...] = (
     processor,
@@ -54,6 +54,8 @@ def examine(config: Config, checks: Iterable[Check] = CHECKS) -> Iterator[Findin
                     check.__name__, "problem", f"cannot be loaded: {error}", "install streamd and what it needs again"
                 )
             ]
+        except StreamdError as error:
+            found = [Finding(check.__name__, "problem", f"could not be checked: {error}")]
         except Exception as error:  # the machine that breaks a check is the one that wants the others
             found = [Finding(check.__name__, "problem", f"could not be checked: {error!r}", "please report this")]
         for finding in found:

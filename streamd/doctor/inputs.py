@@ -6,13 +6,14 @@ import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamd.concurrency import threads
 from streamd.config.address import SourceAddress, SourceKind
+from streamd.config.redact import redact_source
 from streamd.config.sections import Config
 from streamd.doctor.finding import Finding
+from streamd.errors import Problem
 
 if TYPE_CHECKING:
     from streamd.sources.v4l2 import Camera
@@ -50,22 +51,34 @@ def _formats(camera: Camera) -> str:
 
 def streams(config: Config) -> Iterator[Finding]:
     """Whether each source is there; those on the network all at once."""
+    from streamd.sources.protocols import lacking
+
     # The resolver's own limit is 10 s and more for each name. It reads this at its first look-up.
     os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
     asked: dict[str, tuple[str, Future[str]]] = {}
     for name, stream in config.streams.items():
         address = SourceAddress.parse(stream.source)
-        if address.kind in (SourceKind.RTSP, SourceKind.HTTP, SourceKind.RTMP):
+        if reason := lacking(stream.source):
+            found, _, advice = reason.partition(": ")
+            yield Finding("streams", "problem", f"{name}: {found}", advice)
+        elif address.kind in (SourceKind.RTSP, SourceKind.HTTP, SourceKind.RTMP):
             asked[name] = _start_connecting(name, address)
         elif address.kind is SourceKind.WEBCAM:
             yield _webcam(name, address.path)
-        elif address.kind is SourceKind.FILE and not Path(address.path).exists():
+        elif address.kind is SourceKind.FILE and not os.path.exists(address.path):
             yield Finding("streams", "problem", f"{name}: {address.path} is not there", "see its source")
-        elif address.kind is SourceKind.SRT:
-            yield Finding("streams", "problem", f"{name}: PyAV's FFmpeg has no SRT", "let the camera send RTSP")
     wait([answer for _, answer in asked.values()], timeout=CONNECT_S + 0.5)
     for name, (where, answer) in asked.items():
         yield _reached(name, where, answer)
+
+
+def unsupported(config: Config) -> Iterator[Problem]:
+    """Sources that can never be opened here."""
+    from streamd.sources.protocols import lacking
+
+    for name, stream in config.streams.items():
+        if reason := lacking(stream.source):
+            yield Problem(f"streams.{name}.source", redact_source(stream.source), reason)
 
 
 def _start_connecting(name: str, address: SourceAddress) -> tuple[str, Future[str]]:

@@ -8,14 +8,19 @@ import hashlib
 import os
 import re
 import stat
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+
+Data = bytes | bytearray | memoryview
 
 _MAX_LINKS = 40
 _MAX_ENDING = 16
 """Bytes of an ending that a muxer may be told by; no format has a longer one."""
 _DESCRIPTOR = re.compile(r"/proc/[^/]+(/task/[^/]+)?/fd/[^/]+|/dev/fd/[^/]+")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 _KINDS = {
     stat.S_IFIFO: "is a pipe, not a file",
     stat.S_IFCHR: "is a device, not a file",
@@ -40,7 +45,7 @@ class WholeFile:
         self.descriptor = _take(self.part)
         """Of ``part``."""
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: Data) -> None:
         with open(self.descriptor, "wb", closefd=False) as file:
             file.write(data)
 
@@ -80,7 +85,7 @@ class WholeFile:
             raise OSError(errno.EINVAL, kind, str(self._target))
         if not os.access(self._target, os.W_OK):
             raise PermissionError(errno.EACCES, "is write-protected", str(self._target))
-        if os.path.ismount(self._target):  # as in a container that was given this one file
+        if _is_mount(self._target):  # as in a container that was given this one file
             raise OSError(errno.EBUSY, "is a mount of its own: mount its folder instead", str(self._target))
 
     def _keep_rights(self, replaced: os.stat_result) -> None:
@@ -104,15 +109,21 @@ class WholeFile:
             self.discard()
 
 
-def write_whole(output: str | Path, data: bytes | bytearray | memoryview) -> None:
-    """``output`` holds exactly this, or what it held before. A pipe, a terminal or /dev/null gets it directly.
-    Raises OSError like WholeFile."""
+@contextmanager
+def writing(output: str | Path) -> Iterator[Callable[[Data], None]]:
+    """A function that writes: ``output`` holds all of it when the block ends well, else what it held before. A pipe, a
+    terminal or /dev/null gets it directly. Raises OSError like WholeFile."""
     if is_passed_on(output):
-        with open(output, "wb") as file:
-            file.write(data)
+        yield partial(_pass_on, _target(output))
         return
     with WholeFile(output) as whole:
-        whole.write(data)
+        yield whole.write
+
+
+def write_whole(output: str | Path, data: Data) -> None:
+    """``writing``, all at once."""
+    with writing(output) as write:
+        write(data)
 
 
 def phrase(error: OSError) -> str:
@@ -142,6 +153,13 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _pass_on(target: Path, data: Data) -> None:
+    """What is open already is written to itself: a socket cannot be opened by its name."""
+    number = target.name if target.parent == Path(f"/proc/{os.getpid()}/fd") else ""
+    with open(os.dup(int(number)) if number else target, "wb") as file:
+        file.write(data)
 
 
 def _target(output: str | Path) -> Path:
@@ -204,6 +222,16 @@ def _holder(inode: int) -> str:
             if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}") and int(fields[4]) > 0:
                 return f" (pid {fields[4]})"
     return ""
+
+
+def _is_mount(file: Path) -> bool:
+    """``os.path.ismount`` compares devices, which differ in an overlay too."""
+    name = os.fsencode(file)
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return False
+    return any(_OCTAL.sub(lambda code: bytes([int(code[1], 8)]), line.split()[4]) == name for line in mounts)
 
 
 def _is_at(handle: int, path: Path) -> bool:

@@ -10,7 +10,8 @@ from streamd.depth.preprocess import still_input
 from streamd.depth.service import DepthService
 from streamd.errors import InferenceFailed, PictureError, StreamdError
 from streamd.media.frames import ByteImage, FloatImage
-from streamd.render.pictures import Still, encode_depth, encode_view, normalise, read_picture
+from streamd.render.picture_reader import read_picture
+from streamd.render.pictures import Still, encode_depth, encode_view, normalise
 
 READY_TIMEOUT_S = 60.0
 TRIES = 2
@@ -35,7 +36,7 @@ def _depth_of_picture(data: bytes | bytearray, service: DepthService, view: View
     rgb = read_picture(data)
     height, width = rgb.shape[:2]
     if min(width, height) < 2:
-        raise PictureError(f"is too small: {width}x{height}")
+        raise PictureError(f"is too small: {width}x{height}, and 2x2 is the least")
     with service.leased():
         info, output = _infer(rgb, service)
     depth = cv2.resize(as_inverse_depth(output, info.spec), (width, height), interpolation=cv2.INTER_CUBIC)

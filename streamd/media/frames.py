@@ -142,6 +142,14 @@ class Scaler:
         """(h, w, 3)."""
         return np.asarray(self._reformatter.reformat(picture, format="rgb24").to_ndarray())
 
+    def rgba(self, picture: Picture) -> ByteImage:
+        """(h, w, 4); alpha is 255 where it is opaque."""
+        return np.asarray(self._reformatter.reformat(picture, format="rgba").to_ndarray())
+
+    def gray(self, picture: Picture) -> ByteImage:
+        """(h, w): 8 bits of a gray picture, in its own range."""
+        return np.asarray(self._reformatter.reformat(picture, format="gray").to_ndarray())
+
     def shrink(self, picture: Picture, width: int, height: int) -> Picture:
         """yuv444p by the mean over each area; colours stay as they are coded."""
         return self._reformatter.reformat(picture, width, height, format="yuv444p", interpolation=Interpolation.AREA)

@@ -1,9 +1,8 @@
-"""Stills: read from any picture file, written as colour, 16-bit depth, arrays or a point cloud."""
+"""Stills, written as colour, 16-bit depth, arrays or a point cloud."""
 
 from __future__ import annotations
 
 import io
-import re
 import zipfile
 from dataclasses import asdict, dataclass
 from typing import IO, Any
@@ -27,14 +26,11 @@ CONTENT_TYPES: dict[PictureFormat, str] = {
 }
 
 
-MAX_PIXELS = 24 * 1024 * 1024
-"""A camera's 24 megapixels. What is larger takes too much memory for one that others watch videos of."""
 MAX_POINTS = 9 * 1024 * 1024
-"""Of a point cloud, which takes five times the memory: a picture of 3840x2160 has one."""
+"""Of a point cloud, which takes five times a picture's memory: a picture of 3840x2160 has one."""
 _NPZ_COMPRESSION = 1  # 6 makes floats 2 % smaller in twice the time (measured)
 _NPZ_CHUNK = 1 << 18
 """Values that are compressed at a time."""
-_SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -49,25 +45,6 @@ class Still:
     """Exactly as the network gave it: own size, own polarity."""
     provenance: Provenance
     horizontal_fov_degrees: float = 60.0
-
-
-def read_picture(data: bytes | bytearray) -> ByteImage:
-    """A JPEG, PNG, WebP, BMP, TIFF or GIF file to (h, w, 3) RGB, turned upright by its EXIF. Raises PictureError.
-
-    OpenCV's other decoders (JPEG 2000, AVIF, HDR ...) are out of reach: fewer to attack, and the
-    first takes three times the memory. The size in the header is checked before anything is decoded.
-    """
-    if _SIGNATURES.match(data) is None:
-        raise PictureError("is not a picture that can be read")
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        raise PictureError(f"is a picture of more than {MAX_PIXELS / 1e6:.0f} million pixels") from None
-    if pixels is None:
-        raise PictureError("is not a picture that can be read")
-    rgb = np.asarray(pixels)
-    _swap(rgb)
-    return rgb
 
 
 def normalise(inverse_depth: FloatImage, out: FloatImage | None = None) -> FloatImage:
@@ -96,13 +73,6 @@ def encode_depth(format: PictureFormat, still: Still) -> memoryview:
     if still.inverse_depth.size > MAX_POINTS:
         raise PictureError(f"has more pixels than the {MAX_POINTS / 1e6:.0f} million points that a ply may have")
     return ply(still.inverse_depth, still.rgb, still.horizontal_fov_degrees)
-
-
-def _swap(pixels: ByteImage) -> None:
-    """OpenCV's BGR to RGB, in place: of a large picture a second copy would be too much."""
-    first = pixels[..., 0].copy()
-    pixels[..., 0] = pixels[..., 2]
-    pixels[..., 2] = first
 
 
 def _encode(extension: str, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> memoryview:

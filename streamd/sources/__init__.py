@@ -14,7 +14,8 @@ from streamd.sources.http import HttpSource
 from streamd.sources.lavfi import LavfiSource
 from streamd.sources.media_directories import NO_MEDIA, MediaDirectories
 from streamd.sources.network import PushedSource, RtspSource
-from streamd.sources.refused import RefusedSource
+from streamd.sources.protocols import lacking
+from streamd.sources.refused import LackingSource, RefusedSource
 from streamd.sources.webcam import WebcamSource
 from streamd.states import Origin
 
@@ -42,6 +43,8 @@ def open_source(
     (any more) is never opened."""
     if origin is Origin.API and (reason := permitted.refusal(config.source, media)):
         return RefusedSource(config, stop, reason)
+    if reason := lacking(config.source):
+        return LackingSource(config, stop, reason)
     kind = SourceAddress.parse(config.source).kind
     if kind is SourceKind.FILE:
         return FileSource(config, stop, threads, media)

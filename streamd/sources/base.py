@@ -22,10 +22,11 @@ from streamd.config.redact import redact, redact_source
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
 from streamd.sources.budget import limit_allocations
+from streamd.sources.colours import Colours
 from streamd.sources.decoder import FileDecoder, LiveDecoder
 from streamd.sources.hardware import hwaccel_device, log_once
-from streamd.sources.rotation import Rotation
 from streamd.sources.track import choose_video
+from streamd.sources.upright import Upright
 from streamd.states import SkipReason
 
 OPEN_TIMEOUT_S = 10.0
@@ -68,8 +69,8 @@ class Source(ABC):
 
     @abstractmethod
     def frames(self) -> Generator[av.VideoFrame]:
-        """Decoded pictures, upright, in presentation order. Raises SourceError. May be called again, to try
-        again."""
+        """Decoded pictures, upright, with square pixels, in presentation order. Raises SourceError. May be called
+        again, to try again."""
 
     def await_return(self, delay_s: float) -> None:
         """Before the next try: waits on ``stop``, at most ``delay_s``, less at a sign that the source is back."""
@@ -134,7 +135,7 @@ class Source(ABC):
         """Every picture of the video stream that is chosen until the end or ``stop``. Raises SourceStalled when a live
         source has given no picture for ``read_timeout_s``, even if it sends other packets."""
         stream = self.chosen(container)
-        rotate, decoder = Rotation(), self._decoder(stream)
+        decoder, colours, upright = self._decoder(stream), Colours(stream.codec_context.name), Upright(stream)
         self._shown_s, self._came = time.monotonic(), 0
         for packet in self.packets(container, stream):
             if self.stop.is_set():
@@ -143,7 +144,7 @@ class Source(ABC):
             self.check_patience()
             for picture in decoder.pictures(packet):
                 if not self.stop.is_set():
-                    yield rotate(picture)
+                    yield upright(picture, colours(picture))
                     self._shown_s, self._came = time.monotonic(), 0
 
     def chosen(self, container: InputContainer) -> VideoStream:
@@ -152,7 +153,7 @@ class Source(ABC):
         if video is None:
             raise SourceUnsupported(self.name, "has no video")
         if video.codec_context is None:
-            raise SourceUnsupported(self.name, "is not a video that can be decoded")
+            raise SourceUnsupported(self.name, "has video in a codec that cannot be decoded")
         if not self.live:  # which counts on every packet: they show that somebody still sends
             for other in container.streams:
                 other.discard = Discard.default if other is video else Discard.all
@@ -171,7 +172,7 @@ class Source(ABC):
     def _decoder(self, stream: VideoStream) -> LiveDecoder | FileDecoder:
         if self.live:
             return LiveDecoder(stream, self.on_decode, self.on_skip, self.config.read_timeout_s)
-        return FileDecoder(self.on_decode)
+        return FileDecoder(stream, self.on_decode)
 
 
 class _TimeLeft:
@@ -192,7 +193,6 @@ _REJECTED = (
     PermissionError,
 )
 _REASONS = {
-    errno.EBUSY: "is in use by another program",
     errno.ENODEV: "no such device: is it plugged in?",
 }
 
@@ -219,7 +219,8 @@ def source_error(
     # The second is what some servers send instead.
     if opening and (number == errno.EPROTONOSUPPORT or isinstance(error, av.error.HTTPBadRequestError)):
         return TransportRefused(name, text.lower())
-    if isinstance(error, av.error.InvalidDataError):
+    # The second is what FFmpeg's reader of YUV4MPEG gives for a damaged header. Webcams know a better reason.
+    if isinstance(error, av.error.InvalidDataError) or number == errno.EBUSY:
         return SourceUnsupported(name, "is not a video that can be decoded")
     if isinstance(error, OSError | av.error.HTTPError | av.error.HTTPClientError):
         return SourceUnreachable(name, _REASONS.get(number or 0, text.lower()))

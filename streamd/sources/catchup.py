@@ -17,6 +17,7 @@ BEHIND_S, FAR_BEHIND_S, CAUGHT_UP_S = 0.5, 1.5, 0.15
 IDLE_SHARE = 0.25
 """A thread that waits for packets longer than this share of its time has no backlog."""
 KEYFRAME_WAIT_S = 5.0
+SKIPPING_S = 0.2
 
 
 class Lag:
@@ -81,3 +82,25 @@ class FrameSkipper:
             self._caught_up_s = now_s
         if self.skip != "NONKEY" or keyframe or now_s - self._caught_up_s > KEYFRAME_WAIT_S:
             self.skip = "DEFAULT"
+
+
+class Backlog:
+    """Chooses when Motion JPEG is only read, not decoded: none of its pictures refers to another, and what piles up has
+    no times to tell its age by. Pure: the time comes as an argument."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+        """When there was nothing to read last, or skipping began."""
+        self._skip_until_s = 0.0
+
+    def note_dry(self, now_s: float) -> None:
+        """All that the camera has sent was read."""
+        self._since_s, self._skip_until_s = now_s, 0.0
+
+    def is_late(self, now_s: float) -> bool:
+        """Of a picture that was read just now, and may not be the newest."""
+        if self._since_s is None:
+            self._since_s = now_s
+        if now_s - self._since_s > BEHIND_S:  # for a while: a picture now and then is seen, whatever comes
+            self._since_s, self._skip_until_s = now_s, now_s + SKIPPING_S
+        return now_s < self._skip_until_s

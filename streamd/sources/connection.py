@@ -125,6 +125,13 @@ class Connection:
         """Whether there is something to receive that a poll does not show."""
         return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
 
+    @property
+    def is_dry(self) -> bool:
+        """Whether receiving would wait."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return not self.has_more and not poll.poll(0)
+
     def makefile(self, mode: str) -> io.BufferedReader:
         assert mode == "rb"
         return io.BufferedReader(_Reader(self))

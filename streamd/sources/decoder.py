@@ -8,23 +8,37 @@ from typing import Any
 
 import av
 import av.error
+from av.codec import CodecContext
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from streamd.sources.catchup import FrameSkipper, Skip
 from streamd.sources.corruption import CorruptionFilter
 from streamd.states import SkipReason
 
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 MAX_DAMAGED = 250
 """Packets of a file in a row that cannot be decoded before it counts as unusable."""
 MAX_REJECT_S = 5.0
 """A live stream is dark no longer than this after damage, if no keyframe comes."""
 
 
+def decoding_context(stream: VideoStream) -> VideoCodecContext:
+    """What decodes its packets: the stream's own context, but where FFmpeg's native decoder leaves alpha out."""
+    kind = stream.codec_context.name if stream.metadata.get("alpha_mode") == "1" else ""
+    if _WITH_ALPHA.get(kind) not in av.codecs_available:
+        return stream.codec_context
+    context = CodecContext.create(_WITH_ALPHA[kind], "r")
+    assert isinstance(context, VideoCodecContext)
+    return context
+
+
 class FileDecoder:
     """Every picture, also what is left of a damaged one."""
 
-    def __init__(self, on_decode: Callable[[float], None]) -> None:
+    def __init__(self, stream: VideoStream, on_decode: Callable[[float], None]) -> None:
+        self._context = decoding_context(stream)
         self._on_decode = on_decode
         self._damaged = 0
 
@@ -32,7 +46,7 @@ class FileDecoder:
         """Raises FFmpegError when nothing can be decoded any more."""
         started = time.monotonic()
         try:
-            pictures = _decode(packet)
+            pictures = self._context.decode(packet)
         except av.error.FFmpegError:  # a bad sector: the decoder goes on after it
             self._damaged += 1
             if self._damaged > MAX_DAMAGED:
@@ -53,7 +67,7 @@ class LiveDecoder:
         on_skip: Callable[[SkipReason], None],
         read_timeout_s: float,
     ) -> None:
-        self._context = stream.codec_context
+        self._context = decoding_context(stream)
         self._unit_s = float(stream.time_base or 0)
         self._on_decode, self._on_skip = on_decode, on_skip
         self._corruption = CorruptionFilter(min(MAX_REJECT_S, read_timeout_s / 2))
@@ -68,7 +82,7 @@ class LiveDecoder:
         if packet.is_corrupt:
             self._corruption.note_corruption(started)
         try:
-            pictures = _decode(packet)
+            pictures = self._context.decode(packet)
         except av.error.FFmpegError:
             self._corruption.note_corruption(started)
             self._on_skip(SkipReason.CORRUPT)
@@ -93,7 +107,3 @@ class LiveDecoder:
         skip = self._skipper.choose(now_s, time_s, waited_s, keyframe=packet.is_keyframe)
         if skip != self._skip:
             self._context.skip_frame = self._skip = skip
-
-
-def _decode(packet: Packet[Any]) -> list[av.VideoFrame]:
-    return [picture for picture in packet.decode() if isinstance(picture, av.VideoFrame)]

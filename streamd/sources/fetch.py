@@ -6,7 +6,7 @@ FFmpeg follows every redirect and every address in a playlist by itself; so its 
 from __future__ import annotations
 
 import http.client
-import io
+import re
 import socket
 import threading
 import time
@@ -15,22 +15,27 @@ from urllib.parse import quote, urljoin
 from streamd import __version__
 from streamd.config.address import SourceAddress, SourceKind
 from streamd.errors import SourceEnded, SourceRejected, SourceUnreachable, SourceUnsupported
-from streamd.sources.budget import MIB, Budget, OverBudget
+from streamd.sources.budget import Budget
 from streamd.sources.connection import Connection, dial
 from streamd.sources.credentials import Credentials
 from streamd.sources.destinations import Destinations
 from streamd.sources.http_login import Challenge
+from streamd.sources.inflated import ENCODINGS, Inflated, Stream
 from streamd.sources.tls import any_certificate
 
+CANNOT_SKIP = "the server cannot skip (no byte ranges)"
 MAX_REDIRECTS = 8
 """As FFmpeg."""
-MAX_TEXT_BYTES = 4 * MIB
-"""A playlist: a day of segments of 2 s."""
 GRACE_S = 0.5
 """What came is judged first, and described better."""
-VARIANT_BYTES = 256 * 1024
+ENDLESS_BYTES = 1 << 40
+"""Servers of live video that must name a length name such."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PRINTABLE = "".join(map(chr, range(33, 127)))
+
+
+class CannotSkip(SourceUnsupported):
+    """A server said that it gives any part of a file, and does not."""
 
 
 class _Dialled(http.client.HTTPConnection):
@@ -78,6 +83,10 @@ class HttpClient:
         for _ in range(MAX_REDIRECTS + 1):
             address = self._parse(url)
             response, connection = self._ask(address, first_byte, end_byte)
+            if response.status == 416 and first_byte == 0:  # by some that know no ranges
+                connection.hang_up()
+                first_byte = None
+                continue
             location = response.getheader("Location")
             if response.status not in _REDIRECTS or not location:
                 return Body(self, address, response, connection, first_byte or 0)
@@ -142,22 +151,6 @@ class HttpClient:
         return connection
 
 
-class Text(io.BytesIO):
-    """A playlist, as PyAV reads a file. Read as a whole before FFmpeg sees any of it."""
-
-    def __init__(self, name: str, text: bytes) -> None:
-        super().__init__(text)
-        self.name = name
-        """Its address: what is relative in it is relative to that."""
-
-    @property
-    def listed_bytes(self) -> int:
-        """About what FFmpeg keeps of it: an absolute address for each line, two buffers for each variant."""
-        text = self.getvalue()
-        variants = text.count(b"#EXT-X-STREAM-INF") + text.count(b"#EXT-X-MEDIA:") + text.count(b"<Representation")
-        return text.count(b"\n") * len(self.name) + variants * VARIANT_BYTES
-
-
 class Body:
     """A body as PyAV reads a file. Seeking asks again, from there on, at the next read."""
 
@@ -171,12 +164,16 @@ class Body:
     ) -> None:
         self._client = client
         self._response, self._connection = response, connection
+        encoding = response.getheader("Content-Encoding", "").strip().lower()
+        self._stream: Stream = Inflated(response, client.budget.spend) if encoding in ENCODINGS else response
         self.name = address.url()
         """Where it came from in the end: what is relative in it is relative to that. Without a login."""
-        self._position = self._wanted = position if response.status == 206 else 0
-        self.length = self._total(response)
+        self._position = self._wanted = self._first(response, position) if response.status == 206 else 0
+        self.length = self._total(response) if self._stream is response else None
+        is_part = response.status == 206
+        self._has_failed = False
         self._can_seek = self.length is not None and (
-            response.status == 206 or response.getheader("Accept-Ranges", "").lower() == "bytes"
+            is_part or response.getheader("Accept-Ranges", "").strip().lower() == "bytes"
         )
 
     @property
@@ -190,26 +187,28 @@ class Body:
 
     def peek(self) -> bytes:
         """Some of what comes first."""
-        return self._response.peek(64)
+        return self._stream.peek(64)
 
-    def text(self) -> Text:
-        """All of a playlist. Raises OverBudget, and what ``read`` raises."""
-        pieces, count = [], 0
-        while data := self.read(MIB):
-            pieces.append(data)
-            count += len(data)
-            if count > MAX_TEXT_BYTES:
-                raise OverBudget(self._client.name, f"has a playlist of more than {MAX_TEXT_BYTES // MIB} MiB")
-        text = Text(self.name, b"".join(pieces))
-        self._client.budget.spend(text.listed_bytes)
-        return text
+    @property
+    def is_dry(self) -> bool:
+        """Whether the next read would wait, or need not: a little may be there already."""
+        return self._connection.is_dry
 
     def read(self, size: int) -> bytes:
-        """What is there, at least a byte; nothing at the end. Raises SourceEnded, TimeoutError, Interrupted."""
+        """What is there, at least a byte; nothing at the end, and after an error: FFmpeg reads on, and PyAV raises the
+        first one. Raises SourceError, TimeoutError, Interrupted."""
+        if self._has_failed:
+            return b""
+        self._has_failed = True
+        data = self._read(size)
+        self._has_failed = False
+        return data
+
+    def _read(self, size: int) -> bytes:
         try:
             if self._wanted != self._position:
                 self._ask_again()
-            data = self._response.read1(size)
+            data = self._stream.read1(size)
         except http.client.HTTPException:  # a chunk is cut off
             data = b""
             if self.length is None:
@@ -243,15 +242,27 @@ class Body:
             self._position = self._wanted
             return
         again = self._client.get(self.name, self._wanted)
-        if again.status != 206:
+        if again.status not in (200, 206):
             again.close()
             raise SourceEnded(self._client.name, "stopped sending")
+        if again._position != self._wanted or again._stream is not again._response:
+            again.close()
+            raise CannotSkip(self._client.name, CANNOT_SKIP)
         self._response, self._connection, self._position = again._response, again._connection, self._wanted
+        self._stream = again._stream
+
+    @staticmethod
+    def _first(response: http.client.HTTPResponse, asked: int) -> int:
+        """Number of the first byte; as asked for when it is not said."""
+        found = re.match(
+            r"bytes\s+(\d{1,18})-", response.getheader("Content-Range", "").strip(), re.ASCII | re.IGNORECASE
+        )
+        return int(found[1]) if found else asked
 
     @staticmethod
     def _total(response: http.client.HTTPResponse) -> int | None:
         """Bytes of the whole, or of the part that was asked for; None when unknown."""
-        total = response.getheader("Content-Range", "").rpartition("/")[2]
+        total, count = response.getheader("Content-Range", "").rpartition("/")[2], response.length
         if response.status == 206 and total.isascii() and total.isdecimal():
-            return int(total[:18])
-        return response.length
+            count = int(total[:18])
+        return count if count is None or count < ENDLESS_BYTES else None

@@ -28,6 +28,7 @@ from streamd.errors import SourceError, SourceUnsupported
 from streamd.sources.base import Source
 from streamd.sources.formats import MEDIA_FORMATS
 from streamd.sources.media_directories import NO_MEDIA, MediaDirectories
+from streamd.sources.regular import require_regular
 from streamd.sources.steady import steadied
 from streamd.sources.timeline import Timeline
 
@@ -78,9 +79,12 @@ class FileSource(Source):
     @contextmanager
     def opened_file(self) -> Iterator[InputContainer]:
         """Only this file: FFmpeg may open nothing else for it. Raises SourceError."""
+        if self.address.scheme:
+            raise SourceUnsupported(self.name, "is not a file: `streamd run` plays cameras and other addresses")
         # A broadcast's streams may move to other PIDs.
         options = {"format_whitelist": MEDIA_FORMATS, "merge_pmt_versions": "1"}
         if not self._media.contains(self.path):
+            require_regular(self.path, self.name)
             with self.opened(self.url, options=options | {"protocol_whitelist": "file"}) as container:
                 yield _with_own_times(container)
             return

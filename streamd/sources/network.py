@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import av
@@ -14,14 +15,20 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from streamd.config.address import SourceKind
-from streamd.errors import SourceEnded, SourceError, SourceUnsupported
+from streamd.errors import SourceEnded, SourceError, SourceUnreachable, SourceUnsupported
 from streamd.sources import base
 from streamd.sources.base import Source, TransportRefused
 from streamd.sources.connection import is_reachable
 from streamd.sources.credentials import Credentials, credentials
 from streamd.sources.rtsp_relay import RtspRelay
+from streamd.sources.udp import await_datagram
 
 PROBE_EVERY_S = 1.5
+UDP_REASONS = {
+    errno.EADDRINUSE: "another program listens to this port",
+    errno.EADDRNOTAVAIL: "is not an address of this machine: udp://:PORT takes what comes to any of them",
+    errno.ENODEV: "no network interface leads to this group: name an address of one, as ?localaddr=ADDRESS",
+}
 
 
 class NetworkSource(Source):
@@ -117,6 +124,8 @@ class PushedSource(NetworkSource):
     """Live video in one stream of bytes: RTMP, SRT, or MPEG-TS by UDP."""
 
     def frames(self) -> Generator[av.VideoFrame]:
+        if self.address.kind is SourceKind.UDP:
+            self._await_sender()
         with self.opened(self.url, format=self._format, options=self.open_options()) as container:
             yield from self.until_lost(container)
 
@@ -134,16 +143,37 @@ class PushedSource(NetworkSource):
         options["analyzeduration"] = "1000000"  # µs: it would wait 5 s for sound that a header promised
         if self.address.kind is SourceKind.UDP:
             options["timeout"] = silence_us  # of RTMP it means: listen
+            options["overrun_nonfatal"] = "1"  # when decoding does not keep up, what is lost is passed over
         return options
 
     def explain(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
-        if isinstance(error, av.error.ProtocolNotFoundError):
-            return SourceUnsupported(self.name, f"{self.address.scheme}:// is missing in PyAV's FFmpeg")
-        return super().explain(error, opening=opening, elapsed_s=elapsed_s)
+        described = super().explain(error, opening=opening, elapsed_s=elapsed_s)
+        if not isinstance(described, SourceUnreachable):
+            return described
+        if opening and self.address.kind is SourceKind.UDP:  # whose sender was there a moment ago
+            return SourceUnsupported(self.name, "is sent something that is no MPEG-TS with video")
+        return described if opening else SourceEnded(self.name, "stopped sending")
 
     def await_return(self, delay_s: float) -> None:
-        """UDP has no connection to try: waits for the whole time."""
-        if self.address.kind is SourceKind.RTMP:
+        """UDP has no connection to try: a sender that was silent and sends again ends the wait."""
+        if self.address.kind is not SourceKind.UDP:
             super().await_return(delay_s)
-        else:
-            self.stop.wait(delay_s)
+            return
+        until = time.monotonic() + delay_s
+        with suppress(OSError, UnicodeError):
+            if not await_datagram(self.address, min(until, time.monotonic() + PROBE_EVERY_S), self.stop):
+                await_datagram(self.address, until, self.stop)
+                return
+        self.stop.wait(max(0.0, until - time.monotonic()))
+
+    def _await_sender(self) -> None:
+        """Before FFmpeg, which would not heed ``stop``. Raises SourceError."""
+        silence_s = min(base.OPEN_TIMEOUT_S, self.config.read_timeout_s)
+        try:
+            comes = await_datagram(self.address, time.monotonic() + silence_s, self.stop)
+        except (OSError, UnicodeError) as error:
+            if reason := UDP_REASONS.get(getattr(error, "errno", None) or 0):
+                raise SourceUnreachable(self.name, reason) from None
+            raise super().explain(error, opening=True, elapsed_s=0.0) from None
+        if not comes:
+            raise SourceUnreachable(self.name, f"nobody has sent anything for {silence_s:g} s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 _PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -21,9 +21,9 @@ def choose_video(container: InputContainer) -> VideoStream | None:
     """What ffmpeg(1) takes: the largest, with an advantage for the default one, the first of equals. Before that,
     what moves: drones put a thumbnail into a track of its own. None: there is no video, at most a cover.
 
-    One that cannot be decoded, with ``codec_context`` None, is taken only when all are so.
+    One that is discarded is not taken; one that cannot be decoded, with ``codec_context`` None, only when all are so.
     """
-    videos = [video for video in container.streams.video if not _is_cover(video)]
+    videos = [video for video in container.streams.video if video.discard != Discard.all and not _is_cover(video)]
     decodable = [video for video in videos if video.codec_context is not None]
     return max(decodable, key=_rank, default=next(iter(videos), None))
 

@@ -111,6 +111,8 @@ def explain(number: int | None, path: str) -> str | None:
         return "no permission: add this user to the group video (sudo usermod -aG video USER) and log in again"
     if number == errno.ENOENT:
         return "no such device: is it plugged in? `streamd doctor` lists the cameras that are there"
+    if number == errno.ENOTTY:
+        return "is no camera: `streamd doctor` lists those that are there"
     if number in (errno.ENODEV, errno.ENXIO):
         return "is unplugged"
     return None

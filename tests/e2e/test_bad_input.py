@@ -12,6 +12,7 @@ import pytest
 from streamd.config.sections import Config
 from tests.e2e.pictures import ffmpeg, make_clip
 from tests.e2e.processes import streamd
+from tests.support.bombs import photo, saved
 
 FAILED, USAGE, BAD_CONFIG = 1, 2, 78
 
@@ -204,7 +205,19 @@ class TestJobs:
     def test_depth_of_garbage(self, home: Path, garbage: Path, tmp_path: Path) -> None:
         done = streamd(home, "depth", garbage, "--output", tmp_path / "out.png", "--model", "embedded")
         assert done.code == FAILED
-        assert done.error_line == f"streamd: {garbage}: is not a picture that can be read"
+        assert done.error_line.startswith(
+            f"streamd: {garbage}: is not a picture that can be read: streamd reads JPEG, "
+        )
+        assert not (tmp_path / "out.png").exists()
+
+    def test_depth_of_a_damaged_picture(self, home: Path, tmp_path: Path) -> None:
+        """libpng has a line to say too: nobody reads it."""
+        damaged = tmp_path / "damaged.png"
+        whole = saved(photo(), "PNG")
+        damaged.write_bytes(whole[:200] + bytes(100) + whole[300:])
+        done = streamd(home, "depth", damaged, "--output", tmp_path / "out.png", "--model", "embedded")
+        assert done.code == FAILED
+        assert done.error_line.startswith(f"streamd: {damaged}: is a PNG picture that is damaged")
         assert not (tmp_path / "out.png").exists()
 
     def test_depth_of_nothing(self, home: Path, tmp_path: Path) -> None:

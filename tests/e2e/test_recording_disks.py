@@ -76,10 +76,10 @@ def goes_on(running: Daemon, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "free", "reason"),
     [
-        (errno.ENOSPC, 64_000_000, "No space left"),
+        (errno.ENOSPC, 64_000_000, "no space left"),
         (0, FULL, "GB free"),
-        (errno.EROFS, 64_000_000, "Read-only file system"),
-        (errno.EIO, 64_000_000, "Input/output error"),
+        (errno.EROFS, 64_000_000, "read-only file system"),
+        (errno.EIO, 64_000_000, "input/output error"),
     ],
     ids=["fills", "below min_free_gb", "read-only", "broken"],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import shutil
 import subprocess
 import sys
 import threading
@@ -334,7 +335,7 @@ def test_no_room_in_the_middle_of_a_segment(tmp_path: Path, monkeypatch: pytest.
     bench.push(*Camera().film(100))
     failure = bench.recorder.finished.exception(scaled(5))
     assert isinstance(failure, SinkError)
-    assert str(failure) == "porch/depth: recording stopped: No space left on device"
+    assert str(failure) == f"porch/depth: recording stopped: {tmp_path}/rec: no space left on the disk"
     assert len(bench.segments) == (after > 1), "no file without a picture is left behind"
     bench.recorder.close()
 
@@ -366,8 +367,25 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     bench.push(*Camera().film(1))
     failure = bench.recorder.finished.exception(scaled(5))
     assert isinstance(failure, SinkError)
-    assert "\n" not in str(failure)
+    assert str(failure) == f"porch/depth: recording stopped: {tmp_path}/rec: is not a directory"
     bench.recorder.close()
+
+
+def test_a_folder_that_is_removed_meanwhile_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment, "SYNC_EVERY_S", 0)
+    bench, camera = Bench(tmp_path), Camera()
+    bench.push(*camera.film(3))
+    bench.written()
+    [removed] = bench.segments
+    shutil.rmtree(tmp_path / "rec")
+    bench.push(camera.shoot())
+    failure = bench.recorder.finished.exception(scaled(5))
+    assert str(failure) == f"porch/depth: recording stopped: {removed}: was removed while it was recorded"
+    bench.recorder.close()
+    again = Bench(tmp_path)
+    again.push(camera.shoot(key=True))
+    assert again.finish() is None
+    assert len(again.segments) == 1
 
 
 class Disk:

@@ -9,10 +9,10 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -24,57 +24,15 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceStalled, SourceUnreachable, SourceUnsupported
 from streamd.sources import open_source
+from streamd.sources.budget import MIB
 from streamd.sources.destinations import Network
 from tests.support.clips import number_in, write_clip
+from tests.support.site import Answer, Site, send, serve
+from tests.support.stills import still_of
 from tests.support.waiting import scaled
 from tests.unit.sources.peers import peer
 
 pytestmark = pytest.mark.timeout(40)
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-@dataclass
-class Site:
-    """An HTTP server and what it was asked for."""
-
-    port: int
-    asked: list[str] = field(default_factory=list)
-    logins: list[str | None] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-
-@contextmanager
-def serve(answer: Answer) -> Iterator[Site]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            site.asked.append(self.path)
-            site.logins.append(self.headers.get("Authorization"))
-            answer(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        site = Site(server.server_port)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield site
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def send(request: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
-    request.send_response(status)
-    request.send_header("Content-Length", str(len(body)))
-    for name, value in headers.items():
-        request.send_header(name.replace("_", "-"), value)
-    request.end_headers()
-    request.wfile.write(body)
 
 
 def redirect(to: str, status: int = 302) -> Answer:
@@ -152,9 +110,7 @@ PLAYLISTS = {
     "key": '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-KEY:METHOD=AES-128,URI="{}"\n#EXTINF:2,\na.ts\n',
     "map": '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI="{}x.mp4"\n#EXTINF:2,\na.m4s\n',
     "variant": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{}x.m3u8\n",
-    "rendition": '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="a",URI="{}x.m3u8"\n'
-    '#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a"\nlist.m3u8?2\n',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -235,6 +191,7 @@ def test_a_name_that_means_another_machine_later(trap: Site, monkeypatch: pytest
         return real(host, port, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("streamd.sources.base.OPEN_TIMEOUT_S", 1.0)
     with serve(lists(PLAYLISTS["segment"].format(""))) as camera, pytest.raises(SourceError):
         watch(f"http://camera.test:{camera.port}/list.m3u8", read_timeout_s=1)
     assert looked_up == ["camera.test"]
@@ -313,7 +270,7 @@ def test_an_error_of_ours_in_a_playlist_is_no_internal_error(monkeypatch: pytest
         raise KeyError("secret")
 
     text = PLAYLISTS["segment"].format("inner/")
-    monkeypatch.setattr("streamd.sources.http.HttpSource._opened_listed", fail)
+    monkeypatch.setattr("streamd.sources.hls.HlsClient._opened", fail)
     with (
         serve(lists(text)) as camera,
         pytest.raises(SourceUnsupported, match="has a playlist that cannot be read"),
@@ -408,6 +365,19 @@ ENDLESS = {
     "trailer": (MOTION + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
     "zeroes": (HEAD + b"\r\n", bytes(100)),
 }
+WITHOUT_PICTURES = {
+    "boundaries": (MOTION + b"\r\n", b"--b\r\n"),
+    "empty parts": (MOTION + b"\r\n", b"--b\r\nContent-Length: 0\r\n\r\n\r\n"),
+    "parts in parts": (MOTION + b"\r\n", MOTION.removeprefix(HEAD) + b"\r\n--b\r\n"),
+    "part of a gigabyte": (MOTION + b"\r\n--b\r\nContent-Length: 1073741824\r\n\r\n", bytes(100)),
+    "answer of a gigabyte": (HEAD + b"Content-Type: image/jpeg\r\nContent-Length: 1073741824\r\n\r\n", bytes(100)),
+    "pictures within heads of pictures": (MOTION + b"\r\n", b"\xff\xe0\x00\x04\xff\xd8"),
+    "fill bytes": (MOTION + b"\r\n\xff\xd8", b"\xff" * 100),
+    "chunks of a PNG": (MOTION + b"\r\n\x89PNG\r\n\x1a\n", b"\0\0\0\0IDAT\0\0\0\0"),
+    "WebP of 4 GB": (HEAD + b"\r\nRIFF\xff\xff\xff\xffWEBP", bytes(100)),
+    "small pictures that are none": (MOTION + b"\r\n", b"\xff\xd8\xff\xda\0\x02\xff\xd9"),
+}
+"""All different ways to keep busy whoever looks for pictures."""
 MAX_GROWTH_KB = 300_000
 
 
@@ -444,6 +414,62 @@ def test_memory_is_bounded_whatever_comes(what: str) -> None:
     with bounded_memory(), endless(*ENDLESS[what]) as url, pytest.raises(SourceError) as caught:
         watch(url, read_timeout_s=10)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", WITHOUT_PICTURES)
+def test_what_has_no_pictures_ends_in_time(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr("streamd.sources.base.OPEN_TIMEOUT_S", 1.0)
+    started = time.monotonic()
+    with bounded_memory(), endless(*WITHOUT_PICTURES[what]) as url, pytest.raises(SourceError):
+        watch(url, read_timeout_s=1)
+    assert time.monotonic() - started < scaled(5)
+
+
+def test_a_kilobyte_cannot_stand_for_gigabytes() -> None:
+    """Compressed zeroes, and Motion JPEG of nothing else."""
+    packer = zlib.compressobj(wbits=31)
+    first = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    for head in (HEAD, MOTION):
+        head += b"Content-Encoding: gzip\r\n\r\n"
+        with bounded_memory(), endless(head + first, again) as url, pytest.raises(SourceError):
+            watch(url, read_timeout_s=10)
+
+
+@pytest.mark.parametrize("what", ["boundaries", "pictures within heads of pictures", "small pictures that are none"])
+def test_a_camera_that_keeps_us_busy_does_not_stop_another(what: str) -> None:
+    """The other one sends a picture when the one before has been seen."""
+    count, seen = 10, threading.Semaphore(0)
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "multipart/x-mixed-replace; boundary=b")
+        request.end_headers()
+        with suppress(OSError):
+            for number in range(count):
+                request.wfile.write(b"--b\r\n\r\n" + still_of(number))
+                seen.acquire(timeout=scaled(5))
+
+    numbers, late = list[int](), list[float]()
+
+    def look(url: str) -> None:
+        with suppress(SourceEnded):
+            newest_s = time.monotonic()
+            for frame in open_source(StreamConfig(source=url), threading.Event()).frames():
+                numbers.append(number_in(frame))
+                late.append(time.monotonic() - newest_s)
+                seen.release()
+                newest_s = time.monotonic()
+
+    with endless(*WITHOUT_PICTURES[what]) as url, serve(answer) as camera:
+        other = threading.Thread(target=look, args=(camera.url,))
+        other.start()
+        while other.is_alive():
+            with suppress(SourceError):
+                watch(url, read_timeout_s=1)
+        other.join()
+    assert numbers == list(range(count))
+    assert sorted(late)[count // 2] < scaled(0.5)
 
 
 @pytest.mark.parametrize("name", ["key", "map"])

@@ -207,8 +207,8 @@ def test_live_hls_is_paced_and_its_silence_is_a_stall(segments: Path) -> None:
     with serve(files(segments, ended=False)) as address, pytest.raises(SourceError) as caught:
         seen.extend(time.monotonic() for _ in source_of(f"http://{address}/list.m3u8", read_timeout_s=1.5).frames())
     assert caught.value.reason in ("went silent", "stopped sending")
-    assert len(seen) == 36
-    assert_paced([moment - seen[0] for moment in seen[:34]], 24)  # FFmpeg holds the last ones back
+    assert len(seen) >= 34  # FFmpeg holds the last ones back
+    assert_paced([moment - seen[0] for moment in seen[:34]], 24)
     assert time.monotonic() - seen[-1] < scaled(2.5)
 
 

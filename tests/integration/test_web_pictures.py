@@ -20,6 +20,7 @@ from streamd.web import pictures, streaming
 from streamd.web.pictures import DEVICES, PIECE_BYTES
 from streamd.web.requests import ByteBudget
 from tests.integration.web_site import Site, served
+from tests.support.mutated_stills import mutants
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -155,3 +156,16 @@ async def test_too_many_at_once_are_refused(
     assert all(task.result().error == (503, "busy") for task in asked if task.done())
     blocked.go_on.set()
     assert {(await task).status for task in asked} == {200, 503}
+
+
+async def test_damaged_pictures_are_answered_or_refused(site: Site) -> None:
+    """More of them are in tests/unit/jobs/test_picture.py."""
+    answers = [await site.ask("POST", DEPTH, data) for _, data in mutants(50, seed=3)]
+    assert {reply.status for reply in answers} == {200, 422}
+    assert {reply.error for reply in answers if reply.status == 422} == {(422, "bad_picture")}
+
+
+async def test_a_picture_that_is_not_read_is_named(site: Site) -> None:
+    reply = await site.ask("POST", DEPTH, b"\0\0\0\x18ftypheic" + bytes(99))
+    assert reply.error == (422, "bad_picture")
+    assert "is a HEIC picture: convert it to JPEG or PNG; streamd reads JPEG, PNG, " in str(reply.json)

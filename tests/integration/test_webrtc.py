@@ -472,6 +472,46 @@ async def test_bad_offers(
 async def test_an_offer_of_audio_alone(site: Site, viewer: MakeViewer) -> None:
     reply = await site.post(only_audio(await viewer(audio=True).offer()))
     assert (reply.status, reply.code) == (400, "bad_offer")
+    assert "the offer has no video section that wants to receive" in reply.text
+
+
+def with_codec(offer: str, fmtp: str) -> str:
+    """Of H.264 alone, with these parameters."""
+    offer = re.sub(r"(m=video \d+ \S+) .*?\r", "\\1 96\r", re.sub(r"a=(rtpmap|fmtp|rtcp-fb):.*\r\n", "", offer))
+    return offer + f"a=rtpmap:96 H264/90000\r\na=fmtp:96 {fmtp}\r\n"
+
+
+@pytest.mark.parametrize(
+    ("edit", "status", "text"),
+    [
+        (lambda offer: with_codec(offer, "packetization-mode=1;profile-level-id=42E034"), 201, ""),
+        (
+            lambda offer: with_codec(offer, "packetization-mode=1;profile-level-id=640c34"),
+            422,
+            "the offer has H.264 Constrained High (640c34, packetization-mode 1); streamd sends H.264 Constrained",
+        ),
+        (
+            lambda offer: with_codec(offer, "profile-level-id=42e01f"),
+            422,
+            "the offer has H.264 Constrained Baseline (42e01f, packetization-mode 0); streamd sends",
+        ),
+        (lambda offer: offer.replace("a=recvonly\r\n", ""), 201, ""),
+        (lambda offer: re.sub("a=group:BUNDLE.*\r\n", "", offer), 201, ""),
+        (lambda offer: offer + "a=fmtp:35 apt=34\r\n", 201, ""),
+        (lambda offer: re.sub(r"m=video \d+", "m=video x", offer), 400, "this line cannot be read: m=video x "),
+        (lambda offer: re.sub(r"m=video (\d+ \S+) .*", r"m=video \1 999", offer), 400, "cannot be read: m=video "),
+        (lambda offer: offer + "a=rtpmap:96 VP8\r\n", 400, "this line cannot be read: a=rtpmap:96 VP8"),
+        (lambda offer: offer + "a=ssrc:x y\r\n", 400, "this line cannot be read: a=ssrc:x y"),
+        (lambda offer: offer.replace("a=rtcp-mux\r\n", ""), 400, "a section lacks a=mid, "),
+        (lambda offer: offer.replace("BUNDLE 0", "BUNDLE 7 0"), 400, "a=group:BUNDLE names one that is not there"),
+    ],
+)
+async def test_what_is_wrong_with_an_offer_is_told(
+    site: Site, viewer: MakeViewer, edit: Callable[[str], str], status: int, text: str
+) -> None:
+    reply = await site.post(edit(await viewer().offer()))
+    assert reply.status == status, reply.text
+    assert text in reply.text
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,7 +20,9 @@ from streamd.cli import _named, main
 from streamd.config.sections import STREAM_NAME, StreamConfig
 from streamd.doctor.finding import Finding, Status
 from streamd.errors import StreamdError
+from streamd.host.whole_file import WholeFile
 
+NO_SRT = "PyAV's FFmpeg has no SRT: let the camera send RTSP, or a relay between"
 COMMANDS = ("run", "convert", "depth", "models", "check", "doctor", "schema")
 
 
@@ -143,8 +148,9 @@ def test_usage_errors_are_one_line_and_exit_with_2(arguments: list[str], capsys:
             "",
             "streamd: {}: is not TOML: Expected ']' at the end of a table declaration (at line 1, column 7)\n",
         ),
+        ('[streams.a]\nsource = "srt://h:9000"\n', 78, "", f"streamd: streams.a.source: srt://h:9000: {NO_SRT}\n"),
     ],
-    ids=["one stream", "none", "two problems", "broken"],
+    ids=["one stream", "none", "two problems", "broken", "a protocol that FFmpeg lacks"],
 )
 def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, code: int, out: str, err: str) -> None:
     file = tmp_path / "streamd.toml"
@@ -287,6 +293,13 @@ class TestRun:
         assert err == f"streamd: {file}: {reason}\n"
         assert configs == []
 
+    def test_a_protocol_that_ffmpeg_lacks_is_reported_at_once(
+        self, configs: list[Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert outcome("run", "srt://h:9000") == 1
+        assert capsys.readouterr().err == f"streamd: srt://h:9000: {NO_SRT}\n"
+        assert configs == []
+
     def test_strangers_are_kept_out(self, configs: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
         assert outcome("run", "--listen", "0.0.0.0:8080") == 78
         assert "nobody has to log in" in capsys.readouterr().err
@@ -332,3 +345,75 @@ def test_files_that_cannot_be_read(
 ) -> None:
     assert outcome(*(argument.format(tmp_path) for argument in arguments)) == 1
     assert capsys.readouterr().err == line.format(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["/dev/zero", "/dev/video99", "demo:", "lavfi:testsrc2", "RTSP://u:hunter2@h/x"])
+@pytest.mark.parametrize("command", ["convert", "depth"])
+def test_what_is_no_file_is_for_run(command: str, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(command, source, *(["--output"] if command == "depth" else []), "out.png") == 2
+    line = f"streamd: {source.replace('u:hunter2', '***')}: is no file: `streamd run` takes cameras and addresses\n"
+    assert capsys.readouterr().err == line
+
+
+def test_a_fault_says_at_what_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    monkeypatch.setattr(cli, "_service", lambda *_, **__: [][0])
+    (tmp_path / "a\nb.mp4").write_bytes(Path(cli.__file__).with_name("assets").joinpath("demo.mp4").read_bytes())
+    assert outcome("convert", str(tmp_path / "a\nb.mp4"), "out.mp4") == 1
+    assert capsys.readouterr().err == (
+        f"streamd: converting {tmp_path}/a\\nb.mp4 to out.mp4: a fault of streamd's: "
+        "IndexError('list index out of range'); please report it with what --debug shows\n"
+    )
+
+
+class TestDepth:
+    """What becomes of OUTPUT, without a network."""
+
+    @pytest.fixture(autouse=True)
+    def service(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(cli, "_service", lambda *_, **__: Mock())
+        monkeypatch.setattr("streamd.jobs.picture.depth_of_picture", lambda data, *_: data.upper())
+        monkeypatch.chdir(tmp_path)
+        Path("in.jpg").write_bytes(b"picture")
+
+    def test_a_file_that_was_there_stays_when_the_disk_is_full(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        Path("out.png").write_bytes(b"precious")
+        monkeypatch.setattr(os, "fsync", full)
+        assert outcome("depth", "in.jpg", "--output", "out.png") == 1
+        assert capsys.readouterr().err == "streamd: out.png: no space left on the disk\n"
+        assert Path("out.png").read_bytes() == b"precious"
+        assert sorted(os.listdir()) == ["in.jpg", "out.png"]
+
+    def test_from_and_to_any_name(self) -> None:
+        for name in ("12:30", "rtsp:x", "a\nb", os.fsdecode(b"\xff"), "y" * 251):
+            Path(name).write_bytes(b"picture")
+            assert outcome("depth", name, "--output", f"{name}.png") == 0
+            assert Path(f"{name}.png").read_bytes() == b"PICTURE"
+
+    def test_through_a_link(self) -> None:
+        Path("out.png").symlink_to("target.png")
+        assert outcome("depth", "in.jpg", "--output", "out.png") == 0
+        assert Path("out.png").is_symlink()
+        assert Path("target.png").read_bytes() == b"PICTURE"
+
+    def test_one_at_a_time(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with WholeFile("out.png"):
+            assert outcome("depth", "in.jpg", "--output", "out.png") == 1
+        assert capsys.readouterr().err == (
+            f"streamd: out.png: is being written by another streamd (pid {os.getpid()})\n"
+        )
+
+    def test_from_a_pipe_to_standard_output(self, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+        os.mkfifo("pipe")
+        writer = threading.Thread(target=lambda: Path("pipe").write_bytes(b"picture"))
+        writer.start()
+        assert outcome("depth", "pipe", "--output", "-", "--format", "png") == 0
+        writer.join()
+        assert capfdbinary.readouterr().out == b"PICTURE"

@@ -19,6 +19,7 @@ from streamd.errors import (
     UsageError,
     ViewersFull,
     WeightsRejected,
+    doing,
 )
 from streamd.states import WorkerEnd
 
@@ -69,3 +70,12 @@ def test_every_source_error_has_its_own_metric_label() -> None:
 def test_a_problem_shows_what_was_found() -> None:
     assert str(Problem("a.b", "5", "is bad")) == "a.b: 5: is bad"
     assert str(Problem("a.b", "", "is bad")) == "a.b: is bad"
+
+
+def test_a_fault_carries_what_was_being_done() -> None:
+    with pytest.raises(IndexError) as fault, doing("at streamd convert"), doing("reading x.mp4"):
+        raise IndexError
+    assert fault.value.__notes__ == ["reading x.mp4", "at streamd convert"]
+    with pytest.raises(UsageError) as error, doing("reading x.mp4"):
+        raise UsageError
+    assert not hasattr(error.value, "__notes__")

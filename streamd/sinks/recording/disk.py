@@ -19,15 +19,23 @@ _mounts: dict[Path, Path] = {}
 
 
 def require_directory(directory: Path) -> None:
-    """Makes the directory when it is first recorded to. Later it raises OSError when the disk has gone: what is
+    """Makes the directory where it is not there. Raises OSError when the disk that was recorded to has gone: what is
     written below an empty mount point would fill the disk of the system."""
     mount = _mounts.get(directory)
-    if mount is None:
-        directory.mkdir(parents=True, exist_ok=True)
-        resolved = directory.resolve()
-        _mounts[directory] = next(path for path in (resolved, *resolved.parents) if path.is_mount())
-    elif not mount.is_mount():
+    if mount is not None and not mount.is_mount():
         raise OSError(errno.ENODEV, "the disk is not mounted", str(mount))
+    if mount is not None and _mount(directory) != mount:
+        raise OSError(errno.ENODEV, f"is no longer on the disk at {mount}", str(directory))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, "is not a directory", str(directory)) from None
+    _mounts[directory] = _mount(directory)
+
+
+def _mount(directory: Path) -> Path:
+    resolved = directory.resolve()
+    return next(path for path in (resolved, *resolved.parents) if path.is_mount())
 
 
 def free_bytes(path: Path) -> int:

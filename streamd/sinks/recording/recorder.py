@@ -12,6 +12,7 @@ from pathlib import Path
 from streamd.concurrency import threads
 from streamd.concurrency.mailbox import Closed, Mailbox
 from streamd.errors import DiskFull, SinkError
+from streamd.host.whole_file import phrase
 from streamd.media.frames import EncodedPacket
 from streamd.media.hub import PacketHub
 from streamd.sinks.recording.disk import free_bytes, require_directory
@@ -138,7 +139,8 @@ class Recorder:
         try:
             self._until_closed()
         except OSError as error:
-            raise SinkError(f"{self._label}: recording stopped: {error.strerror or error}") from error
+            place = error.filename or self._rules.directory
+            raise SinkError(f"{self._label}: recording stopped: {place}: {phrase(error)}") from error
         finally:
             if self._segment is not None:
                 self._segment.abort()

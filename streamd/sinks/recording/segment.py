@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -117,6 +118,8 @@ class _CountedFile:
 
     def sync(self) -> None:
         os.fdatasync(self._file.fileno())
+        if not os.path.exists(self.name):
+            raise FileNotFoundError(errno.ENOENT, "was removed while it was recorded", self.name)
 
     def close(self) -> None:
         try:

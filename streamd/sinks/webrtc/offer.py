@@ -12,9 +12,10 @@ from collections import Counter
 
 from aiortc.exceptions import InvalidStateError
 from aiortc.rtcicetransport import RTCIceCandidate
-from aiortc.sdp import candidate_from_sdp
+from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from streamd.errors import OfferRejected
+from streamd.sinks.webrtc.sections import checked, no_codec, shown
 
 MAX_LINES = 1200
 MAX_LINES_OF_A_KIND = 160
@@ -36,6 +37,12 @@ MALFORMED = (
 )
 
 
+_INCOMPLETE = (
+    "a section lacks a=mid, a=ice-ufrag, a=ice-pwd, a=setup or a=rtcp-mux, "
+    "or a=group:BUNDLE names one that is not there"
+)
+
+
 class Offer:
     """A viewer's SDP. ``sdp`` is what is left of it."""
 
@@ -44,11 +51,22 @@ class Offer:
         self._candidates = 0
         lines = sdp.splitlines()
         _check_size(lines)
-        kept = [line for line in lines if self._is_wanted(line)]
+        kept = [line for line in checked(lines) if self._is_wanted(line)]
         if not any(line.startswith("a=fingerprint:") for line in kept):
             raise OfferRejected("bad_offer", "no a=fingerprint: streamd sends encrypted media only")
         self._fragments = {line for line in kept if line.startswith("a=ice-ufrag:")}
+        self._lines = kept
         self.sdp = "\r\n".join(kept) + "\r\n"
+
+    def unusable(self) -> OfferRejected:
+        """For what aiortc could not make anything of: names the line that it cannot read, if it is a line."""
+        line = _unreadable(self._lines)
+        reason = _INCOMPLETE if line is None else f"this line cannot be read: {shown(line)}"
+        return OfferRejected("bad_offer", f"not a usable SDP offer: {reason}")
+
+    def no_codec(self) -> OfferRejected:
+        """For an offer without a codec that streamd sends."""
+        return no_codec(self._lines)
 
     def candidates(self, fragment: str) -> list[RTCIceCandidate]:
         """Of a ``trickle-ice-sdpfrag``. Raises OfferRejected."""
@@ -62,7 +80,7 @@ class Offer:
                 try:
                     candidate = candidate_from_sdp(line.removeprefix("a=candidate:"))
                 except MALFORMED as error:
-                    raise OfferRejected("bad_offer", f"not a candidate: {line[:200]}") from error
+                    raise OfferRejected("bad_offer", f"not a candidate: {shown(line)}") from error
                 candidate.sdpMid, candidate.sdpMLineIndex = section, 0 if section is None else None
                 found.append(candidate)
         return found
@@ -100,6 +118,20 @@ def _is_usable(words: list[str]) -> bool:
         and is_port
         and not (ip.is_multicast or ip.is_unspecified or "%" in address)
     )
+
+
+def _unreadable(lines: list[str]) -> str | None:
+    """The first line that aiortc's parser does not take, each tried by itself."""
+    section = ""
+    for line in lines:
+        section = line if line.startswith("m=") else section
+        payload = line.removeprefix("a=fmtp:").partition(" ")[0]
+        codec = f"a=rtpmap:{payload} x/1" if line.startswith("a=fmtp:") else ""
+        try:
+            SessionDescription.parse("\r\n".join((section, codec, line)))
+        except MALFORMED:
+            return line
+    return None
 
 
 def _check_size(lines: list[str]) -> None:

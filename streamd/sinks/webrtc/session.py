@@ -78,7 +78,7 @@ class Session:
         """Answers the offer and subscribes to a hub. Raises OfferRejected."""
         self._offer, self._hubs = Offer(offer_sdp), hubs
         try:
-            await self._agree(RTCSessionDescription(self._offer.sdp, "offer"))
+            await self._agree(self._offer)
             for other in self._peer.getTransceivers():
                 # aiortc would decode what a viewer sends, into a queue without bound.
                 if other is not self._transceiver:
@@ -89,13 +89,13 @@ class Session:
             self._connectivity.prepare(self._peer)
             await self._peer.setLocalDescription()
         except MALFORMED as error:
-            raise OfferRejected("bad_offer", f"not a usable SDP offer: {str(error) or type(error).__name__}") from error
+            raise self._offer.unusable() from error
         if self._transceiver.currentDirection != "sendonly":
             raise OfferRejected("bad_offer", "the offer has no video section that wants to receive")
         self._filters = privates.filters(ice_transports(self._peer))
         self.answer = self._connectivity.answer(with_level(self._peer.localDescription.sdp, subscription.hub.size))
 
-    async def _agree(self, offer: RTCSessionDescription) -> None:
+    async def _agree(self, offer: Offer) -> None:
         """Takes the offer in the first codec that both know. Raises OfferRejected when there is none."""
         for codec in MIME_TYPES:
             if codec != self._codec:
@@ -104,10 +104,10 @@ class Session:
                 self._peer, self._transceiver = self._connect(codec)
                 await refused.close()
             try:
-                return await self._peer.setRemoteDescription(offer)
+                return await self._peer.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
             except OperationError:
                 continue
-        raise OfferRejected("no_codec", "no codec in common: streamd sends H.264 (packetization-mode 1) and VP8")
+        raise offer.no_codec()
 
     def _send(self, subscription: Subscription) -> None:
         track = ViewerTrack(subscription)

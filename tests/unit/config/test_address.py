@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.config.address import Login, SourceAddress, SourceKind
+from streamd.config.address import Login, SourceAddress, SourceKind, as_it_is, is_odd_path
+from streamd.config.sections import StreamConfig
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}[a-z0-9](\.[a-z]{2,5})?", fullmatch=True)
 
@@ -32,10 +35,62 @@ NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}[a-z0-9](\.[a-z]{2,5})?", fullmatch=T
         ("concat:a.ts|b.ts", SourceKind.FILE, "concat:a.ts|b.ts"),
         ("/videos/rtsp://x.mp4", SourceKind.FILE, "/videos/rtsp://x.mp4"),
         ("demo:x", SourceKind.FILE, "demo:x"),
+        ("/dev/video99", SourceKind.WEBCAM, "/dev/video99"),
+        ("/dev/v4l/by-id/usb-none", SourceKind.WEBCAM, "/dev/v4l/by-id/usb-none"),
+        ("/dev/shm/none.mp4", SourceKind.FILE, "/dev/shm/none.mp4"),
+        ("/dev/stdin", SourceKind.FILE, "/dev/stdin"),
+        ("/dev/fd/3", SourceKind.FILE, "/dev/fd/3"),
     ],
 )
 def test_what_is_no_url(source: str, kind: SourceKind, path: str) -> None:
     assert SourceAddress.parse(source) == SourceAddress(kind, path)
+
+
+def test_a_file_right_below_dev_is_no_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "stat", lambda path: os.lstat(__file__))
+    assert SourceAddress.parse("/dev/clip.mp4").kind is SourceKind.FILE
+
+
+ODD = [
+    "12:30.mp4",
+    "rtsp:x",
+    "RTSP:x",
+    "file:x.mp4",
+    "v4l2:x",
+    "demo:",
+    "lavfi:x",
+    "rtsp://h/x",
+    "%d.mp4",
+    "~",
+    "é ",
+    "a\nb",
+]
+
+
+@pytest.mark.parametrize("name", [*ODD, os.fsdecode(b"\xff.mp4")])
+def test_a_file_that_is_there_is_meant(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / name
+    assert as_it_is(name) == name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    address = SourceAddress.parse(as_it_is(name))
+    assert address.kind is SourceKind.FILE
+    assert os.path.samefile(address.path, file)
+    assert StreamConfig(source=as_it_is(name)).source == as_it_is(name)
+
+
+def test_a_link_to_a_camera_is_a_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("porch").symlink_to("/dev/null")
+    assert as_it_is("porch") == "v4l2:porch"
+    assert as_it_is("/dev/null") == "/dev/null"
+
+
+def test_only_a_name_of_a_file_may_be_no_text() -> None:
+    assert is_odd_path("/videos/\udcff.mp4")
+    for text in ("x.mp4", "é.mp4", "rtsp://h/\udcff", "lavfi:\udcff", "/\ud800.mp4", "\udcff" * 5000, None):
+        assert not is_odd_path(text)
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,23 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes | None, line: 
     assert str(caught.value) == line.format(file)
 
 
+def test_a_file_that_is_there_wins_over_what_its_name_looks_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("udp:x").touch()
+    Path("c.toml").write_text(
+        'streams.a.source = "udp:x"\nstreams.b.source = "RTSP://h/x"\nstreams.c.source = "c.toml"\n'
+    )
+    config = load(Path("c.toml"), environment={})
+    assert [stream.source for stream in config.streams.values()] == ["./udp:x", "RTSP://h/x", "c.toml"]
+
+
+def test_what_has_no_end_is_no_configuration() -> None:
+    with pytest.raises(ConfigError, match=r"^/dev/zero: is larger than 4 MB"):
+        load(Path("/dev/zero"), environment={})
+
+
 def test_the_later_wins(tmp_path: Path) -> None:
     file = tmp_path / "streamd.toml"
     file.write_text('[model]\nname = "embedded"\nthreads = 1\ninput_size = 128\n[streams.a]\nsource = "demo:"\n')

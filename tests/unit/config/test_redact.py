@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from streamd.config.redact import cut, redact, redact_source, shorten
+from streamd.config.redact import cut, printable, redact, redact_source, shorten
 
 HOST = "camera.lan"
 SECRET = "Zq"  # every password below holds it, and nothing else does
@@ -237,3 +237,10 @@ def test_it_is_the_last_gate_of_every_log_line(caplog: pytest.LogCaptureFixture)
     assert "hunter2" not in shown
     assert "http://h/?token=***" in shown
     assert "rtsp://***@h/x" in shown
+
+
+def test_a_name_is_shown_on_one_line() -> None:
+    assert printable("a\nb\x1b[31m\u202e\udcff.mp4") == r"a\nb\x1b[31m\u202e\udcff.mp4"
+    assert printable("Hof é 庭 👩‍🌾.mp4") == "Hof é 庭 👩‍🌾.mp4"
+    assert redact_source("a\nb.mp4") == r"a\nb.mp4"
+    assert redact_source("rtsp://u:p@h/a\nb") == r"rtsp://***@h/a\nb"

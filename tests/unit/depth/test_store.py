@@ -253,6 +253,15 @@ class TestImport:
         with pytest.raises(DepthError, match=r"/none\.pt: no such file or directory$"):
             box.store.import_file("midas_small", tmp_path / "none.pt")
 
+    @pytest.mark.parametrize(
+        ("place", "reason"), [("/dev/zero", "is a pipe or a device"), ("sparse", "is larger than 8 GB")]
+    )
+    def test_what_has_no_end_does_not_fill_the_disk(self, box: Box, tmp_path: Path, place: str, reason: str) -> None:
+        with open(tmp_path / "sparse", "wb") as file:
+            file.truncate((8 << 30) + 1)
+        with pytest.raises(DepthError, match=f"{place}: {reason}"):
+            box.store.import_file("midas_small", tmp_path / place)
+
     def test_built_in_model(self, box: Box, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="built in"):
             box.store.import_file("embedded", tmp_path / "any.pt")
@@ -306,3 +315,10 @@ class TestStatusAndVerify:
 )
 def test_default_directories(environment: dict[str, str], models: str, cache: str) -> None:
     assert default_directories(environment) == (Path(models).expanduser(), Path(cache).expanduser())
+
+
+def test_without_a_home_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where there is no entry in /etc/passwd
+    with pytest.raises(UsageError, match="set STREAMD_HOME or HOME"):
+        default_directories({})
+    assert default_directories({"STATE_DIRECTORY": "/s", "CACHE_DIRECTORY": "/c"}) == (Path("/s/models"), Path("/c"))

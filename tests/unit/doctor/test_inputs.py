@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streamd.config.load import parse
 from streamd.doctor import inputs
 from streamd.sources import v4l2
 from tests.support.findings import SECRET, found, only
@@ -51,6 +52,15 @@ class TestInputs:
         (tmp_path / "a.mp4").touch()
         sources = ("demo:", "lavfi:testsrc2", "udp://:5000", str(tmp_path / "a.mp4"), f"file:{tmp_path}/a.mp4")
         assert found(inputs.streams, streams={f"s{n}": {"source": source} for n, source in enumerate(sources)}) == []
+
+    def test_what_ffmpeg_lacks(self) -> None:
+        streams = {"dock": {"source": f"srt://h:9000?passphrase={SECRET}"}}
+        finding = only(inputs.streams, streams=streams)
+        assert (finding.status, finding.found) == ("problem", "dock: PyAV's FFmpeg has no SRT")
+        assert finding.advice
+        (problem,) = inputs.unsupported(parse({"streams": streams}))
+        assert problem.path == "streams.dock.source"
+        assert SECRET not in str(problem)
 
     def test_a_file_that_is_missing(self) -> None:
         assert only(inputs.streams, streams={"a": {"source": "/nowhere/a.mp4"}}).status == "problem"

@@ -112,6 +112,15 @@ def test_refusals_come_before_any_work() -> None:
     assert refusal("y" * 256) == "file name too long"
 
 
+def test_a_file_that_is_mounted_by_itself_cannot_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = f"36 35 8:1 /x {Path.cwd()}/a\\040b rw - ext4 /dev/sda1 rw\n".encode()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: line)
+    for name in ("a b", "ab"):
+        Path(name).touch()
+    assert refusal("a b") == "is a mount of its own: mount its folder instead"
+    WholeFile("ab").discard()
+
+
 def test_a_write_protected_file_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("out").touch()
     monkeypatch.setattr(os, "access", lambda path, mode: False)

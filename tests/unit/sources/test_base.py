@@ -23,6 +23,7 @@ from streamd.sources.file import DemoSource
 from streamd.sources.http import HttpSource
 from streamd.sources.lavfi import LavfiSource
 from streamd.sources.network import PushedSource, RtspSource
+from streamd.sources.refused import LackingSource
 from streamd.sources.webcam import WebcamSource
 
 NAME = "rtsp://***@h/live"
@@ -61,7 +62,7 @@ NO_VIDEO = "is not a video that can be decoded"
             SourceUnsupported,
             "is a directory, not a video",
         ),
-        (native(av.error.OSError, errno.EBUSY, "Device busy"), SourceUnreachable, "is in use by another program"),
+        (native(av.error.OSError, errno.EBUSY, "Device busy"), SourceUnsupported, "is not a video that can be decoded"),
         (
             native(av.error.OSError, errno.ENODEV, "No such device"),
             SourceUnreachable,
@@ -146,7 +147,7 @@ def test_every_error_of_ffmpeg_becomes_one_line() -> None:
         ("RTSP://h/live", RtspSource, True),
         ("Https://h/live", HttpSource, True),
         ("rtmp://h/live", PushedSource, True),
-        ("srt://h:9000", PushedSource, True),
+        ("srt://h:9000", LackingSource, False),  # in this FFmpeg
         ("udp://@239.1.1.1:5000", PushedSource, True),
         ("C:clip.mp4", FileSource, False),
         ("yard: noon.mp4", FileSource, False),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from streamd.sources.catchup import BEHIND_S, FAR_BEHIND_S, FrameSkipper, Lag, Skip
+from streamd.sources.catchup import BEHIND_S, FAR_BEHIND_S, SKIPPING_S, Backlog, FrameSkipper, Lag, Skip
 
 
 def lags(*moments: tuple[float, float | None], hold: bool = False) -> list[float]:
@@ -128,3 +128,26 @@ def test_after_a_jump_lag_is_found_again() -> None:
     camera = Camera(cost_s=0.05, jump_at=2500)
     camera.watch(2600)
     assert "NONREF" in camera.watch(1000)
+
+
+def test_pictures_are_late_only_when_there_was_always_more_to_read() -> None:
+    backlog = Backlog()
+    for step in range(1000):
+        backlog.note_dry(step / 10)
+        assert not backlog.is_late(step / 10 + 0.09)
+
+
+def test_a_backlog_is_skipped_until_all_is_read() -> None:
+    backlog = Backlog()
+    backlog.note_dry(10)
+    assert not backlog.is_late(10 + BEHIND_S)
+    assert backlog.is_late(10.1 + BEHIND_S)
+    assert backlog.is_late(10.2 + BEHIND_S)
+    backlog.note_dry(10.2 + BEHIND_S)
+    assert not backlog.is_late(10.2 + BEHIND_S)
+
+
+def test_a_backlog_without_end_is_seen_now_and_then() -> None:
+    backlog = Backlog()
+    late = [backlog.is_late(step / 100) for step in range(1000)]
+    assert sum(late) / len(late) == pytest.approx(SKIPPING_S / BEHIND_S, abs=0.05)

@@ -10,7 +10,8 @@ from fractions import Fraction
 import pytest
 
 from streamd.config.sections import StreamConfig
-from streamd.sources.file import DemoSource, Pace
+from streamd.errors import SourceUnsupported
+from streamd.sources.file import DemoSource, FileSource, Pace
 
 
 @dataclass
@@ -86,3 +87,10 @@ def test_the_next_round_follows_when_the_last_picture_ends(player: Player, start
 def test_the_demo_is_in_the_package_and_never_ends() -> None:
     assert DemoSource(StreamConfig(source="demo:"), threading.Event()).loop
     assert DemoSource(StreamConfig(source="demo:"), threading.Event()).probe().width == 1280
+
+
+def test_an_address_is_not_taken_for_a_file_of_its_path() -> None:
+    """As `streamd convert` would, which plays files only."""
+    source = FileSource(StreamConfig(source="http://jo:secret@h/etc/passwd"), threading.Event())
+    with pytest.raises(SourceUnsupported, match=r"^http://\*\*\*@h/etc/passwd: is not a file"):
+        source.probe()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamd.config.sections import StreamConfig
-from streamd.errors import SourceRejected
+from streamd.errors import SourceRejected, SourceUnsupported
 from streamd.sources import MediaDirectories, open_source
 from streamd.sources.file import DemoSource, FileSource
 from streamd.sources.refused import RefusedSource
@@ -33,3 +33,10 @@ def test_of_the_api_it_is_refused_with_the_reason(source: str) -> None:
 def test_what_is_permitted_is_opened() -> None:
     for source, kind in (("/media/a.mp4", FileSource), ("demo:", DemoSource)):
         assert type(open_source(StreamConfig(source=source), threading.Event(), 1, MEDIA, Origin.API)) is kind
+
+
+def test_what_ffmpeg_lacks_is_not_tried_again() -> None:
+    lacking = open_source(StreamConfig(source="srt://h:9000"), threading.Event())
+    assert not lacking.live, "a live one would be tried for ever"
+    with pytest.raises(SourceUnsupported, match="PyAV's FFmpeg has no SRT: let the camera send RTSP"):
+        next(lacking.frames())

@@ -1,48 +1,17 @@
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import av
-import numpy as np
 import pytest
 from av.stream import Disposition
-from av.video.stream import VideoStream
 
 from streamd.sources.track import choose_video
+from tests.support.tracks import write_tracks
 
 DEFAULT, COVER = Disposition.default, Disposition.attached_pic
 NONE = Disposition(0)
-
-
-def write(path: Path, *tracks: tuple[str, tuple[int, int], int, Disposition], sound: bool = False) -> Path:
-    """``tracks``: codec, size, how many pictures, disposition."""
-    with av.open(str(path), "w") as container:
-        videos = []
-        for codec, size, _, disposition in tracks:
-            video = cast(VideoStream, container.add_stream(codec, rate=10))
-            video.width, video.height = size
-            video.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-            video.disposition = disposition
-            videos.append(video)
-        packets: list[Any] = []
-        if sound:
-            audio = container.add_stream("aac", rate=48_000)
-            for number in range(48):
-                frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
-                frame.rate, frame.pts, frame.time_base = 48_000, 1024 * number, Fraction(1, 48_000)
-                packets += audio.encode(frame)
-            packets += audio.encode(None)
-        for video, (_, size, count, _) in zip(videos, tracks, strict=True):
-            for number in range(count):
-                picture = av.VideoFrame(*size, video.pix_fmt or "yuv420p")
-                picture.pts, picture.time_base = number, Fraction(1, 10)
-                packets += video.encode(picture)
-            packets += video.encode(None)
-        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
-            container.mux(packet)
-    return path
 
 
 def choice(path: Path) -> int | None:
@@ -65,39 +34,39 @@ def choice(path: Path) -> int | None:
     ],
 )
 def test_what_ffmpeg_takes(tmp_path: Path, ending: str, first: Any, second: Any, chosen: int) -> None:
-    assert choice(write(tmp_path / f"a{ending}", first, second)) == chosen
+    assert choice(write_tracks(tmp_path / f"a{ending}", first, second)) == chosen
 
 
 def test_a_far_larger_one_goes_before_the_default(tmp_path: Path) -> None:
     """As in ffmpeg(1), whose default stream is worth 5,000,000 pixels."""
     tracks = [("mpeg4", (64, 48), 2, DEFAULT), ("mpeg4", (3840, 2160), 2, NONE)]
-    assert choice(write(tmp_path / "a.mkv", *tracks)) == 1
+    assert choice(write_tracks(tmp_path / "a.mkv", *tracks)) == 1
 
 
 def test_of_programmes_the_largest(tmp_path: Path) -> None:
     tracks = [("mpeg2video", size, 10, NONE) for size in ((64, 48), (128, 96), (96, 64))]
-    assert choice(write(tmp_path / "a.ts", *tracks)) == 1
+    assert choice(write_tracks(tmp_path / "a.ts", *tracks)) == 1
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("disposition", [COVER, NONE])
 def test_music_with_a_cover_has_no_video(tmp_path: Path, ending: str, disposition: Disposition) -> None:
     cover = ("mjpeg", (64, 48), 1, disposition)
-    assert choice(write(tmp_path / f"a{ending}", cover, sound=True)) is None
+    assert choice(write_tracks(tmp_path / f"a{ending}", cover, sound=True)) is None
 
 
 def test_music_without_a_cover_has_no_video(tmp_path: Path) -> None:
-    assert choice(write(tmp_path / "a.mp4", sound=True)) is None
+    assert choice(write_tracks(tmp_path / "a.mp4", sound=True)) is None
 
 
 @pytest.mark.parametrize("track", [("mjpeg", (64, 48), 8, NONE), ("mpeg4", (64, 48), 1, NONE)])
 def test_motion_jpeg_and_a_video_of_one_picture_are_videos(tmp_path: Path, track: Any) -> None:
-    assert choice(write(tmp_path / "a.mp4", track, sound=True)) == 0
-    assert choice(write(tmp_path / "b.mp4", ("mjpeg", (64, 48), 1, DEFAULT))) == 0
+    assert choice(write_tracks(tmp_path / "a.mp4", track, sound=True)) == 0
+    assert choice(write_tracks(tmp_path / "b.mp4", ("mjpeg", (64, 48), 1, DEFAULT))) == 0
 
 
 def test_what_cannot_be_decoded_is_a_last_resort(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.mp4", ("mpeg4", (128, 96), 4, DEFAULT), ("mpeg4", (64, 48), 4, NONE))
+    path = write_tracks(tmp_path / "a.mp4", ("mpeg4", (128, 96), 4, DEFAULT), ("mpeg4", (64, 48), 4, NONE))
     data = path.read_bytes()
     path.write_bytes(data.replace(b"mp4v", b"xyz1", 1).replace(b"esds", b"free", 1))
     assert choice(path) == 1

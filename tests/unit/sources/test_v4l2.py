@@ -258,3 +258,7 @@ def test_one_that_is_not_there_any_more_is_left_out(machine: Machine, refused: C
     assert machine.cameras() == []
     refused(errno.ENOENT)
     assert machine.cameras() == []
+
+
+def test_what_is_no_camera_is_called_so() -> None:
+    assert v4l2.explain(errno.ENOTTY, "/dev/null") == "is no camera: `streamd doctor` lists those that are there"

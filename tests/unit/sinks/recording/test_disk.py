@@ -69,12 +69,25 @@ def test_a_failing_disk_has_no_free_space_that_is_known(tmp_path: Path, monkeypa
     assert math.isnan(watch.free_bytes)
 
 
-def test_the_directory_is_made_once(tmp_path: Path) -> None:
+def test_the_directory_is_made_and_made_anew_when_it_was_removed(tmp_path: Path) -> None:
     directory = tmp_path / "a" / "b"
+    for _ in range(2):
+        require_directory(directory)
+        directory.rmdir()
+        directory.parent.rmdir()
+
+
+def test_it_is_not_made_anew_on_another_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = tmp_path / "disk"
+    monkeypatch.setattr(Path, "is_mount", lambda path: path in (disk, Path("/")))
+    directory = tmp_path / "link"
+    directory.symlink_to(disk)
+    disk.mkdir()
     require_directory(directory)
-    directory.rmdir()
-    require_directory(directory)
-    assert not directory.exists(), "it would be on another disk"
+    directory.unlink()
+    with pytest.raises(OSError, match="is no longer on the disk at"):
+        require_directory(directory)
+    assert not directory.exists()
 
 
 def test_what_is_below_an_empty_mount_point_is_not_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

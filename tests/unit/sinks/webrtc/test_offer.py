@@ -8,7 +8,7 @@ from streamd.errors import OfferRejected
 from streamd.sinks.webrtc.offer import MAX_CANDIDATES, MAX_LINES, MAX_LINES_OF_A_KIND, MAX_SECTIONS, Offer
 
 HEAD = "v=0\r\na=fingerprint:sha-256 AA\r\na=ice-ufrag:abcd\r\n"
-VIDEO = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\n"
+VIDEO = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=recvonly\r\n"
 
 
 def candidate(address: str = "192.0.2.1", port: object = 5000, protocol: str = "udp", component: int = 1) -> str:
@@ -78,7 +78,7 @@ def test_what_would_hold_the_loop_up_is_refused(more: str, reason: str) -> None:
 
 def test_an_offer_without_encryption_is_refused() -> None:
     with pytest.raises(OfferRejected, match="encrypted media only"):
-        Offer(VIDEO)
+        Offer("v=0\r\n" + VIDEO)
 
 
 def test_ice_restart_is_refused() -> None:
