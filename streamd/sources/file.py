@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -182,7 +183,9 @@ class DemoSource(FileSource):
 class Pace:
     """When each picture of a file is due."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_s: float = math.inf) -> None:
+        """A picture is shown no longer than this: its time has leapt."""
+        self._longest_s = longest_s
         self._began_s: float | None = None
         """When the first picture of this round was due."""
         self._first_s: float | None = None
@@ -190,7 +193,7 @@ class Pace:
         self._end_s = 0.0
 
     def delay(self, picture: av.VideoFrame) -> float:
-        """Seconds to wait before showing it, never negative. Its times are those of ``steadied``."""
+        """Seconds to wait before showing it, never negative. Of a file, its times are those of ``steadied``."""
         now, shown_s = time.monotonic(), picture.time or 0.0
         if self._began_s is None:
             self._began_s = now
@@ -198,8 +201,9 @@ class Pace:
             self._first_s = shown_s
         self._end_s = shown_s + float(picture.duration * (picture.time_base or 0))
         delay_s = self._began_s + shown_s - self._first_s - now
-        if delay_s < -LATE_S:  # we were held up
+        if not -LATE_S <= delay_s <= self._longest_s:  # we were held up, or it leapt
             self._began_s -= delay_s
+            return 0.0
         return max(0.0, delay_s)
 
     def restart(self) -> None:

@@ -25,7 +25,7 @@ from streamd.sources.network import NetworkSource
 from streamd.sources.one_way import OneWay
 from streamd.sources.playlist import Playlist
 from streamd.sources.steady import steadied
-from streamd.sources.timeline import Timeline
+from streamd.sources.timeline import FORWARD_S, Timeline
 
 _OPTIONS = {
     # All goes through ``io_open``; what would not, such as RTP named in an SDP, finds no protocol.
@@ -38,7 +38,7 @@ class HttpSource(NetworkSource):
     _hls: hls.HlsClient
     """Of the answer that is open."""
     _may_skip = True
-    _is_paced = False
+    _is_file = False
     """Played by its own clock."""
 
     def frames(self) -> Generator[av.VideoFrame]:
@@ -65,10 +65,14 @@ class HttpSource(NetworkSource):
             with self.opened(file, format=format, options=options, io_open=self._hls.open) as container:
                 client.await_picture()
                 ends = container.duration is not None or length is not None
+                self._is_file = ends and self.config.realtime
                 # Both come in bursts, as fast as the line is. What is live comes as it is filmed.
-                self._is_paced = self.config.realtime and (ends or container.format.name.startswith("hls"))
-                pictures, pace = self.decoded(container), Pace() if self._is_paced else None
-                for picture in steadied(pictures) if pace else pictures:
+                pictures, pace = self.decoded(container), None
+                if self._is_file:
+                    pictures, pace = steadied(pictures), Pace()
+                elif self.config.realtime and container.format.name.startswith("hls"):
+                    pace = Pace(FORWARD_S)  # and nothing is held back of what is live
+                for picture in pictures:
                     if pace and self.stop.wait(pace.delay(picture)):
                         return
                     yield picture
@@ -78,7 +82,7 @@ class HttpSource(NetworkSource):
 
     def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
         packets = super().packets(container, stream)
-        return Timeline(container).placed(packets) if self._is_paced else packets
+        return Timeline(container).placed(packets) if self._is_file else packets
 
     def _pictures(self, client: HttpClient, first: Body) -> Iterator[av.VideoFrame]:
         pictures = HttpPictures(
@@ -97,8 +101,7 @@ class HttpSource(NetworkSource):
                 stream.codec_context.options = {"err_detect": "explode"}
             client.await_picture()
             pace = Pace() if self.config.realtime and pictures.is_file else None
-            decoded = self.decoded(container)
-            for picture in steadied(decoded) if pace else decoded:
+            for picture in self.decoded(container):
                 if pace and self.stop.wait(pace.delay(picture)):
                     return
                 yield picture

@@ -74,6 +74,12 @@ def test_a_slow_show_is_no_jump(player: Player, interval: float) -> None:
     assert times(player, *shown) == shown
 
 
+@pytest.mark.parametrize("jump", [1000.0, -1000.0])
+def test_a_leap_of_what_is_live_is_not_waited_for(player: Player, jump: float) -> None:
+    player.pace = Pace(longest_s=10)
+    assert times(player, 2000, 2000.1, 2000.2 + jump, 2000.3 + jump) == [0, 0.1, 0.1, 0.2]
+
+
 @pytest.mark.parametrize("start", [0.0, 0.08, 1.4])
 def test_the_next_round_follows_when_the_last_picture_ends(player: Player, start: float) -> None:
     """Wherever the file begins."""
