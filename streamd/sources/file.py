@@ -145,7 +145,7 @@ class FileSource(Source):
             sound.discard = Discard.default
         end = 0
         for packet in Timeline(container).placed(self._demuxed(container, stream)):
-            if packet.stream_index == stream.index:
+            if packet.stream.index == stream.index:
                 end = max(end, packet.pos or 0)
                 yield packet
             elif packet.size:

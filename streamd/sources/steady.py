@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import chain, pairwise
 
 import av
 
@@ -21,16 +20,19 @@ def steadied(pictures: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
     that goes back for good is a jump, and what follows goes on behind it.
     """
     steady = _Steady()
-    for picture, following in pairwise(chain(pictures, [None])):
-        assert picture is not None
-        steady.stamp(picture, following)
+    timed = ((picture, steady.time(picture)) for picture in pictures)
+    picture, own_s = next(timed, (None, None))
+    following, next_s = next(timed, (None, None))
+    while picture is not None:
+        after, after_s = next(timed, (None, None))
+        steady.stamp(picture, own_s, next_s, after_s)
         yield picture
+        picture, own_s, following, next_s = following, next_s, after, after_s
 
 
 class _Steady:
     def __init__(self) -> None:
         self._guess = _Guess()
-        self._seen: tuple[av.VideoFrame, float | None] | None = None
         self._base = Fraction(0)
         self._last: int | None = None
         self._interval_s = self._gap_s = USUAL_S
@@ -38,12 +40,26 @@ class _Steady:
         self._is_honest = True
         self._offset_s = 0.0
 
-    def stamp(self, picture: av.VideoFrame, following: av.VideoFrame | None) -> None:
-        own_s = self._time(picture)
-        next_s = None if following is None else self._time(following)
-        pts = round(self._place(own_s, next_s) / self._base)
+    def time(self, picture: av.VideoFrame) -> float | None:
+        """What it says itself, in seconds. For each picture once, in order."""
+        base = picture.time_base or Fraction(1, 90_000)
+        if not self._base:
+            self._base = base if base < _FINE else base / 100
+        stamp = self._guess(picture)
+        return None if stamp is None else float(stamp * base)
+
+    def stamp(self, picture: av.VideoFrame, own_s: float | None, next_s: float | None, after_s: float | None) -> None:
+        """By its own time and those of the two that follow."""
+        at_s = self._place(own_s, next_s)
+        pts = round(at_s / self._base)
         if self._last is not None:
             pts = max(pts, self._last + 1)
+        if (
+            next_s is not None
+            and after_s is not None
+            and is_stray(at_s, next_s + self._offset_s, after_s + self._offset_s)
+        ):
+            next_s = between(at_s + self._interval_s, at_s, after_s + self._offset_s) - self._offset_s
         gap_s = 0.0 if next_s is None else next_s + self._offset_s - float(pts * self._base)
         duration = round(self._duration(picture, gap_s) / self._base)
         picture.pts, picture.time_base, picture.duration = pts, self._base, max(1, duration)
@@ -75,16 +91,6 @@ class _Steady:
             self._offset_s += expected_s - this_s
             return expected_s
         return this_s
-
-    def _time(self, picture: av.VideoFrame) -> float | None:
-        """Each picture is looked at twice, but guessed once."""
-        if self._seen is None or self._seen[0] is not picture:
-            base = picture.time_base or Fraction(1, 90_000)
-            if not self._base:
-                self._base = base if base < _FINE else base / 100
-            stamp = self._guess(picture)
-            self._seen = picture, None if stamp is None else float(stamp * base)
-        return self._seen[1]
 
 
 class _Guess:

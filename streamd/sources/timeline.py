@@ -57,9 +57,9 @@ class Timeline:
                 yield self._place(track, track.held, None)
 
     def _track(self, packet: Packet[Any]) -> _Track:
-        track = self._tracks.get(packet.stream_index)
+        track = self._tracks.get(packet.stream.index)
         if track is None:
-            track = self._tracks[packet.stream_index] = _Track(packet)
+            track = self._tracks[packet.stream.index] = _Track(packet)
         return track
 
     def _place(self, track: _Track, held: _Held, next_raw_s: float | None) -> Packet[Any]:

@@ -50,6 +50,11 @@ def test_a_stray_time_falls_between_its_neighbours(stray: int) -> None:
     assert times(0, 100, stray, 300, 400) == pytest.approx([0, 100, 200, 300, 400])
 
 
+@pytest.mark.parametrize("stray", [7_000, 86_400_000])
+def test_a_stray_time_does_not_make_the_picture_before_it_last(stray: int) -> None:
+    assert [length for _, length in shown(*map(Decoded, (0, 100, stray, 300, 400)))] == pytest.approx([100] * 5)
+
+
 def test_two_pictures_of_one_time_are_both_shown() -> None:
     """Such as at 2000 pictures a second in Matroska, which counts ms."""
     assert times(0, 0, 1, 1, 2, duration=0) == pytest.approx([0, 0.5, 1, 1.5, 2])

@@ -29,11 +29,10 @@ class Sent:
     size: int = 1
     time_base: Fraction = BASE
     stream: Any = field(init=False)
-    stream_index: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stream = SimpleNamespace(type=self.kind, codec_context=None)
-        self.stream_index = ("video", "audio").index(self.kind)
+        index = ("video", "audio").index(self.kind)
+        self.stream = SimpleNamespace(type=self.kind, index=index, codec_context=None)
 
 
 def video(*stamps: int | None, **others: Any) -> list[Sent]:
@@ -51,8 +50,8 @@ def placed(packets: list[Sent], *, start_ms: int | None = 0, broadcast: bool = T
     got: Any = list(Timeline(container).placed(packets))  # type: ignore[arg-type]
     assert len(got) == len(packets)
     for index in (0, 1):
-        order = [packet for packet in packets if packet.stream_index == index]
-        assert [packet for packet in got if packet.stream_index == index] == order
+        order = [packet for packet in packets if packet.stream.index == index]
+        assert [packet for packet in got if packet.stream.index == index] == order
     return [packet.dts for packet in packets]
 
 
