@@ -376,10 +376,12 @@ def _verify(store: ModelStore, options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
+    from streamd.depth.models import check_input_size
     from streamd.doctor.files import missing
     from streamd.doctor.inputs import unsupported
 
     config = load(options.file)
+    check_input_size(config.model)
     found = list(missing(config))
     if problems := [each.problem for each in found if not each.only_here] + list(unsupported(config)):
         raise ConfigError(problems)

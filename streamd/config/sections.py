@@ -220,8 +220,8 @@ class ModelConfig(Section):
     """auto takes the fastest that agrees with fp32 on calibration frames on this machine."""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
     """Inference threads; auto takes one per core."""
-    input_size: int = Field(default=256, ge=64, le=1024, multiple_of=32)
-    """Longest side that the network sees, px."""
+    input_size: Literal["auto"] | Annotated[int, Field(ge=64, le=1024)] = "auto"
+    """Size of the picture that `name` sees, px; auto takes its own: 256 for midas_small, whose longest side it is."""
     timeout_s: float = Field(default=3.0, gt=0, le=60)
     """An inference that takes longer counts as hung: the worker is replaced."""
     memory_limit_mb: int = Field(default=1024, ge=128)

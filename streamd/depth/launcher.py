@@ -13,7 +13,7 @@ from pathlib import Path
 from streamd.config.sections import ModelConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.files import one_line, sha256_of, writable
-from streamd.depth.models import ModelSpec
+from streamd.depth.models import ModelSpec, check_input_size
 from streamd.depth.process import WorkerProcess
 from streamd.depth.profile import Profile, find_profile, measure, profile_path
 from streamd.depth.protocol import WorkerJob
@@ -40,7 +40,10 @@ class Launcher:
     def __init__(
         self, config: ModelConfig, store: ModelStore, stop: threading.Event, *, parallel: int, slots: int
     ) -> None:
-        """``stop`` ends a download or a start under way. ``slots``: how many inferences a worker may hold."""
+        """``stop`` ends a download or a start under way. ``slots``: how many inferences a worker may hold.
+
+        Raises ConfigError when the wanted model does not take the input size."""
+        check_input_size(config)
         self._config = config
         self._store = store
         self._stop = stop
@@ -54,6 +57,8 @@ class Launcher:
 
     def launch(self, spec: ModelSpec, on_exit: Callable[[InferenceFailed], None]) -> Serving:
         """Returns when the worker is ready. Raises DepthError."""
+        if spec.name == self._config.name:  # another keeps its own size
+            spec = replace(spec, preprocessing=spec.preprocessing.sized(self._config.input_size))
         weights, sha256 = self._weights(spec)
         job = self._job(spec, weights, sha256)
         worker = WorkerProcess(
@@ -69,7 +74,6 @@ class Launcher:
             if worker.refusal is not None:
                 raise WeightsRejected(job.weights, worker.refusal) from None
             raise
-        spec = replace(spec, preprocessing=replace(spec.preprocessing, input_size=self._config.input_size))
         return Serving(worker, ModelInfo(spec, sha256, job.runtime, worker.precision))
 
     def _wait_ready(self, worker: WorkerProcess) -> None:
@@ -105,7 +109,9 @@ class Launcher:
             threads=cores if config.threads == "auto" else config.threads,
             parallel=self.parallel,
             slots=self._slots,
-            max_side=config.input_size,
+            min_side=spec.preprocessing.min_side,
+            max_side=spec.preprocessing.max_side,
+            max_pixels=spec.preprocessing.max_pixels,
         )
 
     def _precision(self, spec: ModelSpec, sha256: str) -> str:

@@ -8,25 +8,33 @@ import numpy as np
 from streamd.depth.models.base import Preprocessing
 from streamd.media.frames import ByteImage, FloatImage, Picture, Scaler, yuv_planes
 
-_CV2 = {"cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
+_CV2 = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
 
 
 def network_size(width: int, height: int, how: Preprocessing) -> tuple[int, int]:
     """(width, height) that the network sees of a picture of this size.
 
-    MiDaS's ``Resize(256, 256, keep_aspect_ratio, multiple of 32, "upper_bound")``: rounds half
-    to even, so 1280x720 becomes 256x128 and 704x576 becomes 256x224. One step is the minimum, where
-    the reference would make a side of 0.
+    MiDaS's ``Resize``: rounds half to even, so with 256 as the upper bound 1280x720 becomes 256x128 and 704x576
+    becomes 256x224. One step is the minimum, where the reference would make a side of 0, and ``max_side`` the maximum.
     """
-    scale = min(how.input_size / width, how.input_size / height)
-    return _snap(width * scale, how), _snap(height * scale, how)
+    across, down = how.input_size / width, how.input_size / height
+    match how.fit:
+        case "upper_bound":
+            across = down = min(across, down)
+        case "lower_bound":
+            across = down = max(across, down)
+        case "minimal":
+            across = down = min(down, across, key=lambda scale: abs(1 - scale))
+        case "exact":
+            pass
+    return _snap(width * across, how), _snap(height * down, how)
 
 
 def _snap(side: float, how: Preprocessing) -> int:
     step = how.multiple_of
     snapped = round(side / step) * step
-    if snapped > how.input_size:
-        snapped = int(side // step) * step
+    if snapped > how.max_side:
+        snapped = min(int(side // step) * step, how.max_side)
     return max(snapped, step)
 
 
@@ -34,10 +42,12 @@ def still_input(rgb: ByteImage, how: Preprocessing) -> FloatImage:
     """(h, w, 3) RGB uint8 to (3, h', w') float32, in the reference's own order and precision:
     float64 in [0, 1], resize, normalise, then float32 (MiDaS ``transforms.py``)."""
     height, width = rgb.shape[:2]
-    size = network_size(width, height, how)
-    # Channel by channel: the same numbers, at a third of the memory that a large photo would take.
-    channels = [cv2.resize(rgb[..., c] / 255.0, size, interpolation=_CV2[how.interpolation]) for c in range(3)]
-    normal = (np.stack(channels, axis=-1) - np.array(how.mean)) / np.array(how.std)
+    size, kernel = network_size(width, height, how), _CV2[how.interpolation]
+    if how.resized_as == "uint8":
+        small = np.asarray(cv2.resize(rgb, size, interpolation=kernel)) / 255.0
+    else:  # channel by channel: the same numbers, at a third of the memory that a large photo would take
+        small = np.stack([cv2.resize(rgb[..., c] / 255.0, size, interpolation=kernel) for c in range(3)], axis=-1)
+    normal = (small - np.array(how.mean)) / np.array(how.std)
     return np.ascontiguousarray(normal.transpose(2, 0, 1), dtype=np.float32)
 
 
@@ -60,7 +70,8 @@ class VideoPreprocessor:
             picture = self._scaler.yuv420(picture, picture.width, picture.height)
         if how.interpolation == "area":  # a kernel that swscale has too, and is five times as fast at
             picture = self._scaler.shrink(picture, *size)
-        small = [cv2.resize(plane, size, interpolation=cv2.INTER_CUBIC) for plane in yuv_planes(picture)]
+        kernel = cv2.INTER_LINEAR if how.interpolation == "linear" else cv2.INTER_CUBIC
+        small = [cv2.resize(plane, size, interpolation=kernel) for plane in yuv_planes(picture)]
         matrix, offset = self._matrix(picture)
         rgb = matrix @ np.stack([plane.ravel() for plane in small]).astype(np.float32) + offset
         np.clip(rgb, 0.0, 1.0, out=rgb)

@@ -80,8 +80,8 @@ class _Child:
         memfd = os.memfd_create("streamd-depth")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            os.ftruncate(memfd, Slots.size_bytes(job.slots, job.max_side))
-            slots = Slots(memfd, job.slots, job.max_side)
+            os.ftruncate(memfd, Slots.size_bytes(job.slots, job.max_pixels))
+            slots = Slots(memfd, job.slots, job.max_pixels)
             process = subprocess.Popen(
                 [sys.executable, "-m", "streamd.depth.worker", job.to_json(), str(theirs.fileno()), str(memfd)],
                 pass_fds=(theirs.fileno(), memfd),

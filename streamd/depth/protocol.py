@@ -16,7 +16,7 @@ import numpy as np
 
 from streamd.media.frames import FloatImage
 
-_REQUEST = struct.Struct("<IHH?")
+_REQUEST = struct.Struct("<III?")
 _REPLY = struct.Struct("<4sI")
 MESSAGE_BYTES = 4096
 
@@ -38,7 +38,10 @@ class WorkerJob:
     parallel: int
     """Inferences that run side by side."""
     slots: int
+    min_side: int
+    """Of the network's input, px; equal to ``max_side`` where the network takes one size only."""
     max_side: int
+    max_pixels: int
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -80,15 +83,15 @@ class Reply(NamedTuple):
 class Slots:
     """Shared memory, cut into equal slots: the network's input, then its output."""
 
-    def __init__(self, memfd: int, count: int, max_side: int) -> None:
-        self._map = mmap.mmap(memfd, self.size_bytes(count, max_side))
+    def __init__(self, memfd: int, count: int, max_pixels: int) -> None:
+        self._map = mmap.mmap(memfd, self.size_bytes(count, max_pixels))
         self._floats = np.frombuffer(self._map, np.float32)
-        self._slot_floats = 4 * max_side * max_side
-        self._input_floats = 3 * max_side * max_side
+        self._slot_floats = 4 * max_pixels
+        self._input_floats = 3 * max_pixels
 
     @staticmethod
-    def size_bytes(count: int, max_side: int) -> int:
-        return count * 16 * max_side * max_side
+    def size_bytes(count: int, max_pixels: int) -> int:
+        return count * 16 * max_pixels
 
     def input(self, slot: int, height: int, width: int) -> FloatImage:
         """(1, 3, h, w) view."""

@@ -90,7 +90,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # they are for the parent, which then hangs up
     job = WorkerJob.from_json(sys.argv[1])
     channel = socket.socket(fileno=int(sys.argv[2]))
-    slots = Slots(int(sys.argv[3]), job.slots, job.max_side)
+    slots = Slots(int(sys.argv[3]), job.slots, job.max_pixels)
     try:
         runtime: Runtime = importlib.import_module(f"streamd.depth.runtimes.{job.runtime}").open_runtime(job)
     except WeightsRejected as error:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import cv2
-
 from streamd.config.sections import PictureFormat, View
+from streamd.depth.enlarge import enlarge
 from streamd.depth.estimator import ModelInfo, as_inverse_depth
 from streamd.depth.preprocess import still_input
 from streamd.depth.service import DepthService
@@ -21,7 +20,7 @@ TRIES = 2
 def depth_of_picture(data: bytes | bytearray, service: DepthService, view: View, format: PictureFormat) -> memoryview:
     """The bytes of a picture file to those of a depth file. Blocks: not for the event loop.
 
-    Preprocessing and enlarging are the reference's (MiDaS ``run.py``): both cubic with a = -0.75.
+    Preprocessing and enlarging are those of the network's reference.
     Raises PictureError, DepthError.
     """
     try:
@@ -39,7 +38,7 @@ def _depth_of_picture(data: bytes | bytearray, service: DepthService, view: View
         raise PictureError(f"is too small: {width}x{height}, and 2x2 is the least")
     with service.leased():
         info, output = _infer(rgb, service)
-    depth = cv2.resize(as_inverse_depth(output, info.spec), (width, height), interpolation=cv2.INTER_CUBIC)
+    depth = enlarge(as_inverse_depth(output, info.spec), width, height, info.spec.preprocessing.enlargement)
     if format in ("jpg", "png"):
         return encode_view(view, format, normalise(depth, out=depth), rgb)  # a large picture has no room for both
     return encode_depth(format, Still(rgb, depth, output, info.provenance))

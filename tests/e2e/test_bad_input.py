@@ -100,13 +100,13 @@ class TestConfiguration:
     def test_check_reports_all_problems_at_once(self, home: Path, tmp_path: Path) -> None:
         file = tmp_path / "bad.toml"
         file.write_text(
-            '[server]\nlisten = "x"\n[model]\ninput_size = 100\n[streams.a]\n[streams."b c"]\nsource = "demo:"\n'
+            '[server]\nlisten = "x"\n[model]\ninput_size = 32\n[streams.a]\n[streams."b c"]\nsource = "demo:"\n'
         )
         done = streamd(home, "check", file)
         assert done.code == BAD_CONFIG
         places = [line.removeprefix("streamd: ").partition(": ")[0] for line in done.stderr.splitlines()]
         assert sorted(places) == ["model.input_size", "server.listen", "streams.a.source", "streams.b c"]
-        assert "model.input_size: 100: " in done.stderr
+        assert "model.input_size: 32: " in done.stderr
 
     def test_check_shows_no_password(self, home: Path, tmp_path: Path) -> None:
         file = tmp_path / "secret.toml"

@@ -66,7 +66,7 @@ class Installed:
 
     def job(self, cache: Path, *, slots: int = 2) -> WorkerJob:
         model, weights = self.spec.name, str(self.weights)
-        return WorkerJob(model, "openvino", "fp32", weights, self.sha256, str(cache), 1, 1, slots, 256)
+        return WorkerJob(model, "openvino", "fp32", weights, self.sha256, str(cache), 1, 1, slots, 32, 256, 65536)
 
     def compiled(self) -> Callable[[FloatImage], FloatImage]:
         """In this process, in float32: (3, h, w) to (h, w)."""

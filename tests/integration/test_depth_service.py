@@ -484,7 +484,7 @@ class TestChoice:
 
 def test_a_runtime_that_does_not_start_reports_why() -> None:
     lost: list[InferenceFailed] = []
-    job = WorkerJob("embedded", "nonsense", "fp32", "/none", "", "/tmp", 1, 1, 2, 256)
+    job = WorkerJob("embedded", "nonsense", "fp32", "/none", "", "/tmp", 1, 1, 2, 32, 256, 65536)
     worker = WorkerProcess(job, deadline_s=3, memory_limit_bytes=2**40, on_exit=lost.append)
     failure = worker.ready.exception(scaled(30))
     assert isinstance(failure, InferenceFailed)

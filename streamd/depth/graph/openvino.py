@@ -144,12 +144,15 @@ def _axes(values: Sequence[int]) -> Value:
 
 def load_model(spec: ModelSpec, weights: Path) -> ov.Model:
     """The network of ``spec`` with these weights: (n, 3, h, w) to (n, h, w), float32. Raises WeightsRejected."""
-    return build_model(spec.network, Parameters(read_state(weights), weights))
+    how = spec.preprocessing
+    only_side = how.max_side if how.min_side == how.max_side else None
+    return build_model(spec.network, Parameters(read_state(weights), weights), only_side)
 
 
-def build_model(network: Network, parameters: Parameters) -> ov.Model:
-    """(n, 3, h, w) to (n, h, w) for any n, h and w. Raises WeightsRejected."""
-    planes = opset.parameter(ov.PartialShape([-1, 3, -1, -1]), np.float32, "planes")
+def build_model(network: Network, parameters: Parameters, only_side: int | None = None) -> ov.Model:
+    """(n, 3, h, w) to (n, h, w) for any n, h and w, unless both sides are ``only_side``. Raises WeightsRejected."""
+    side = only_side or -1
+    planes = opset.parameter(ov.PartialShape([-1, 3, side, side]), np.float32, "planes")
     depth = network(OpenVinoOps(parameters), planes.output(0))
     parameters.check()
     return ov.Model([opset.result(depth)], [planes], "depth")

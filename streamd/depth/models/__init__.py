@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from streamd.config.sections import ModelConfig
 from streamd.depth.models import embedded, midas_small
 from streamd.depth.models.base import Download, ModelSpec, Preprocessing
-from streamd.errors import UsageError
+from streamd.errors import ConfigError, Problem, UsageError
 
 MODELS = {
     spec.name: spec
@@ -41,4 +42,12 @@ def find_model(name: str) -> ModelSpec:
         raise UsageError(f"model {name}: unknown; there are: {', '.join(MODELS)}") from None
 
 
-__all__ = ["MODELS", "Download", "ModelSpec", "Preprocessing", "find_model"]
+def check_input_size(config: ModelConfig) -> None:
+    """Raises ConfigError when the model of ``config`` does not take its input size."""
+    try:
+        find_model(config.name).preprocessing.sized(config.input_size)
+    except ValueError as error:
+        raise ConfigError([Problem("model.input_size", str(config.input_size), f"{config.name} {error}")]) from None
+
+
+__all__ = ["MODELS", "Download", "ModelSpec", "Preprocessing", "check_input_size", "find_model"]

@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from streamd.depth.graph.ops import Network
 
+Fit = Literal["upper_bound", "lower_bound", "minimal", "exact"]
+Enlargement = Literal["cubic", "linear", "corners"]
+
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the network's input: (x / 255 - mean) / std, RGB, NCHW."""
+    """How a picture becomes the network's input, (x / 255 - mean) / std, RGB, NCHW; and its output the picture's size.
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    The network never sees more than ``max_pixels``: a picture longer than ``max_aspect`` to 1 is squashed.
+    """
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """The default is for a network that normalises by itself."""
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     input_size: int = 256
-    """Upper bound of the longest side, px."""
+    """What ``fit`` takes, px; a multiple of ``multiple_of``."""
+    fixed: bool = False
+    """The network takes no other ``input_size``."""
     multiple_of: int = 32
-    interpolation: Literal["cubic", "area"] = "cubic"
+    """Of each side, px."""
+    fit: Fit = "upper_bound"
+    """MiDaS's names. The aspect is kept, and then each side rounded, with ``input_size`` for the longer side
+    (upper_bound), the shorter one (lower_bound), or that which changes the picture least (minimal). exact: both sides
+    are ``input_size``."""
+    max_aspect: int = 4
+    interpolation: Literal["cubic", "linear", "area"] = "cubic"
+    resized_as: Literal["float64", "uint8"] = "float64"
+    """uint8: rounded and clipped before it is divided by 255; float64: neither."""
+    enlargement: Enlargement = "cubic"
+    """cubic and linear are OpenCV's; corners is bilinear, with the centres of the corner pixels in one place
+    (``align_corners=True``)."""
+
+    @property
+    def max_side(self) -> int:
+        """Of the input, px."""
+        return self.input_size * (self.max_aspect if self.fit in ("lower_bound", "minimal") else 1)
+
+    @property
+    def min_side(self) -> int:
+        """Of the input, px."""
+        return self.input_size if self.fixed and self.fit == "exact" else self.multiple_of
+
+    @property
+    def max_pixels(self) -> int:
+        """Of the input."""
+        return self.input_size * self.max_side
+
+    def sized(self, input_size: int | Literal["auto"]) -> Preprocessing:
+        """The same for another ``input_size``. Raises ValueError when the network does not take it."""
+        if input_size == "auto" or input_size == self.input_size:
+            return self
+        if self.fixed:
+            raise ValueError(f"takes {self.input_size} only")
+        if input_size % self.multiple_of:
+            raise ValueError(f"takes a multiple of {self.multiple_of}")
+        return replace(self, input_size=input_size)
 
 
 @dataclass(frozen=True)

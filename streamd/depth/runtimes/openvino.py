@@ -16,7 +16,6 @@ from streamd.media.frames import FloatImage
 MAX_FIXED = 3
 """Each takes 130 MB with MiDaS_small in bf16 and 160 MB in fp32, the flexible network 240 and 280 MB (measured): all of
 them stay below the worker's default memory limit."""
-MIN_SIDE = 32
 
 
 class OpenVinoRuntime:
@@ -55,7 +54,8 @@ class OpenVinoRuntime:
 
     def _takes_fixed(self, live: bool) -> bool:
         """Whether a new size gets a network of its own: pictures that clients send in do not."""
-        return live and len(self._fixed) < MAX_FIXED
+        one_size = self._job.min_side == self._job.max_side
+        return one_size or (live and len(self._fixed) < MAX_FIXED)
 
     def _network(self, height: int, width: int, live: bool) -> _Network:
         network = self._fixed.get((height, width))
@@ -65,7 +65,7 @@ class OpenVinoRuntime:
             network = self._fixed[height, width] = _Network(self._compile(ov.Dimension(height), ov.Dimension(width)))
             return network
         if self._flexible is None:
-            side = ov.Dimension(MIN_SIDE, self._job.max_side)
+            side = ov.Dimension(self._job.min_side, self._job.max_side)
             self._flexible = _Network(self._compile(side, side))
         return self._flexible
 

@@ -29,7 +29,7 @@ def test_the_reference_explains_every_key() -> None:
 def test_the_reference_names_types_and_limits() -> None:
     text = schema.reference()
     for line in (
-        "#   whole number, at least 64, at most 1024, a multiple of 32",
+        '#   "auto" | whole number, at least 64, at most 1024',
         '#   "auto" | whole number, at least 1, at most 256',
         '#   "smooth" | "frame" | [number, number]',
         "#   number, more than 0, at most 60",
@@ -57,5 +57,5 @@ def test_editors_get_json_schema() -> None:
     data = json.loads(schema.json_schema())
     model = data["$defs"]["ModelConfig"]
     assert model["additionalProperties"] is False
-    assert model["properties"]["input_size"]["multipleOf"] == 32
+    assert model["properties"]["input_size"]["anyOf"][1]["maximum"] == 1024
     assert model["properties"]["name"]["description"]

@@ -44,7 +44,7 @@ def test_nothing_but_defaults() -> None:
     assert config.streams == {}
     assert (config.server.listen, config.server.loopback) == ("127.0.0.1:8080", True)
     assert (config.model.name, config.model.fallback, config.model.download) == ("midas_small", "embedded", True)
-    assert (config.model.runtime, config.model.precision, config.model.input_size) == ("auto", "auto", 256)
+    assert (config.model.runtime, config.model.precision, config.model.input_size) == ("auto", "auto", "auto")
     assert config.recording.directory is None
     assert config.webrtc.max_viewers == 64
 
@@ -113,9 +113,8 @@ BAD = [
     ("model", "threads", 300, "model.threads: 300: should be 'auto', or should be less than or equal to 256"),
     ("model", "threads", "two", f"model.threads: two: should be 'auto', or {NUMBERS}"),
     ("model", "threads", 1.5, f"model.threads: 1.5: should be 'auto', or {NUMBERS}"),
-    ("model", "input_size", 100, "model.input_size: 100: should be a multiple of 32"),
-    ("model", "input_size", 32, "model.input_size: 32: should be greater than or equal to 64"),
-    ("model", "input_size", 1056, "model.input_size: 1056: should be less than or equal to 1024"),
+    ("model", "input_size", 32, "model.input_size: 32: should be 'auto', or should be greater than or equal to 64"),
+    ("model", "input_size", 1056, "model.input_size: 1056: should be 'auto', or should be less than or equal to 1024"),
     ("model", "timeout_s", 0, "model.timeout_s: 0: should be greater than 0"),
     ("model", "timeout_s", 61, "model.timeout_s: 61: should be less than or equal to 60"),
     ("model", "timeout_s", float("nan"), "model.timeout_s: nan: should be a finite number"),

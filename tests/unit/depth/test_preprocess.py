@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamd.depth.models import MODELS, Preprocessing
+from streamd.depth.models.base import Fit
 from streamd.depth.preprocess import VideoPreprocessor, network_size, still_input
 from streamd.media.frames import ByteImage, FloatImage, yuv_planes
 
@@ -75,6 +76,67 @@ def test_every_size_is_the_references(width: int, height: int, most: int) -> Non
     assert found == (max(expected[0], 32), max(expected[1], 32)), "the reference makes a side of 0 where we make 32"
 
 
+LOWER = Preprocessing(fit="lower_bound", input_size=384)
+LINEAR = replace(LOWER, interpolation="linear", resized_as="uint8", input_size=256)
+MINIMAL = Preprocessing(fit="minimal", input_size=384)
+
+
+@pytest.mark.parametrize(
+    ("how", "picture", "network"),
+    [
+        (LOWER, (1280, 720), (672, 384)),
+        (LOWER, (640, 480), (512, 384)),
+        (LOWER, (600, 360), (640, 384)),
+        (LOWER, (451, 300), (576, 384)),
+        (LOWER, (720, 1280), (384, 672)),
+        (LOWER, (20000, 100), (1536, 384)),
+        (replace(LOWER, input_size=518, multiple_of=14), (640, 480), (686, 518)),
+        (replace(LOWER, input_size=518, multiple_of=14), (1280, 720), (924, 518)),
+        (MINIMAL, (1280, 720), (672, 384)),
+        (MINIMAL, (640, 480), (512, 384)),
+        (MINIMAL, (600, 360), (640, 384)),
+        (MINIMAL, (451, 300), (384, 256)),
+        (MINIMAL, (352, 288), (384, 320)),
+        (MINIMAL, (20000, 390), (1536, 384)),
+        (MINIMAL, (8000, 2), (384, 32)),
+        (Preprocessing(fit="exact", input_size=224), (1280, 720), (224, 224)),
+    ],
+)
+def test_sizes_by_the_other_rules(how: Preprocessing, picture: tuple[int, int], network: tuple[int, int]) -> None:
+    assert network_size(*picture, how) == network
+
+
+@given(SIDES, SIDES, st.sampled_from([32, 14]), st.sampled_from(["lower_bound", "minimal"]))
+def test_other_sizes_are_the_references(width: int, height: int, step: int, fit: str) -> None:
+    """``Resize.get_size``, whose lower bound is rounded up to; up to the aspect that we squash."""
+    how = Preprocessing(fit=cast("Fit", fit), input_size=step * 12, multiple_of=step)
+    scale_height, scale_width = how.input_size / height, how.input_size / width
+    wider = scale_width > scale_height if fit == "lower_bound" else abs(1 - scale_width) < abs(1 - scale_height)
+    scale = scale_width if wider else scale_height
+
+    def constrain(x: float) -> int:
+        y = int(np.round(x / step) * step)
+        return int(np.ceil(x / step) * step) if fit == "lower_bound" and y < how.input_size else y
+
+    expected = [min(max(constrain(np.float64(scale * side)), step), how.max_side) for side in (width, height)]
+    found = network_size(width, height, how)
+    assert found == tuple(expected)
+    assert found[0] * found[1] <= how.max_pixels
+    assert how.min_side <= min(found) <= max(found) <= how.max_side
+
+
+def test_bytes_are_resized_as_bytes() -> None:
+    """Rounded and clipped before the division; ``float64`` overshoots."""
+    rgb = np.zeros((300, 451, 3), np.uint8)
+    rgb[:, 200:] = 255
+    how = replace(LOWER, interpolation="linear", resized_as="uint8")
+    small = cv2.resize(rgb, (576, 384), interpolation=cv2.INTER_LINEAR)
+    expected = (small / 255.0).astype(np.float32).transpose(2, 0, 1)
+    np.testing.assert_array_equal(still_input(rgb, how), expected)
+    assert still_input(rgb, replace(how, interpolation="cubic")).max() == 1
+    assert still_input(rgb, replace(how, interpolation="cubic", resized_as="float64")).max() > 1.01
+
+
 @given(SIDES, SIDES)
 def test_a_size_always_fits_the_worker(width: int, height: int) -> None:
     size = network_size(width, height, MIDAS)
@@ -95,7 +157,7 @@ def code_values(planes: FloatImage, how: Preprocessing) -> FloatImage:
     return 255 * (planes * np.array(how.std, np.float32)[:, None, None] + np.array(how.mean, np.float32)[:, None, None])
 
 
-@pytest.mark.parametrize("how", [MIDAS, EMBEDDED], ids=["midas_small", "embedded"])
+@pytest.mark.parametrize("how", [MIDAS, EMBEDDED, LINEAR], ids=["midas_small", "embedded", "linear"])
 @pytest.mark.parametrize("form", ["yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12", "rgb24", "gray", "yuv420p10le"])
 @pytest.mark.parametrize("size", [(1280, 720), (642, 480), (720, 1280)])
 def test_video_comes_close_to_a_still(how: Preprocessing, form: str, size: tuple[int, int]) -> None:

@@ -9,11 +9,11 @@ from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, InferenceRequest
 
 
 def test_a_job_survives_the_command_line() -> None:
-    job = WorkerJob("embedded", "openvino", "fp32", "/a b/'x'.pt", "ab12", "/ü", 2, 1, 4, 256)
+    job = WorkerJob("embedded", "openvino", "fp32", "/a b/'x'.pt", "ab12", "/ü", 2, 1, 4, 32, 256, 65536)
     assert WorkerJob.from_json(job.to_json()) == job
 
 
-@pytest.mark.parametrize("request_", [InferenceRequest(0, 128, 256), InferenceRequest(7, 1024, 32)])
+@pytest.mark.parametrize("request_", [InferenceRequest(0, 128, 256), InferenceRequest(7, 100_000, 32)])
 def test_requests_survive_the_socket(request_: InferenceRequest) -> None:
     assert InferenceRequest.unpack(request_.pack()) == request_
 
@@ -32,8 +32,8 @@ def test_a_long_reply_is_cut_and_still_readable() -> None:
 def test_slots_do_not_overlap_and_both_sides_see_them() -> None:
     """Two mappings of one memfd, as two processes have."""
     memfd = os.memfd_create("test")
-    os.ftruncate(memfd, Slots.size_bytes(3, 64))
-    ours, theirs = Slots(memfd, 3, 64), Slots(memfd, 3, 64)
+    os.ftruncate(memfd, Slots.size_bytes(3, 64 * 64))
+    ours, theirs = Slots(memfd, 3, 64 * 64), Slots(memfd, 3, 64 * 64)
     os.close(memfd)
     sizes = [(64, 64), (32, 64), (64, 32)]
     for slot, (height, width) in enumerate(sizes):

@@ -6,9 +6,10 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from streamd.config.sections import ModelConfig
 from streamd.depth.estimator import ModelInfo, as_inverse_depth
-from streamd.depth.models import MODELS, find_model
-from streamd.errors import UsageError
+from streamd.depth.models import MODELS, check_input_size, find_model
+from streamd.errors import ConfigError, UsageError
 from streamd.media.frames import Provenance
 
 
@@ -23,6 +24,24 @@ def test_midas_is_fed_as_its_authors_do() -> None:
     how = find_model("midas_small").preprocessing
     assert (how.mean, how.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert (how.input_size, how.multiple_of, how.interpolation) == (256, 32, "cubic")
+
+
+@pytest.mark.parametrize(("size", "reason"), [(100, "midas_small takes a multiple of 32"), ("auto", ""), (128, "")])
+def test_an_input_size_that_the_model_does_not_take_is_refused(size: int, reason: str) -> None:
+    config = ModelConfig(input_size=size)
+    if not reason:
+        check_input_size(config)
+        return
+    with pytest.raises(ConfigError, match=f"^model.input_size: {size}: {reason}$"):
+        check_input_size(config)
+
+
+def test_a_size_that_weights_fix_is_the_only_one() -> None:
+    how = replace(find_model("midas_small").preprocessing, fixed=True, fit="exact")
+    assert how.sized(256) == how.sized("auto") == how
+    assert how.min_side == how.max_side == 256
+    with pytest.raises(ValueError, match=r"^takes 256 only$"):
+        how.sized(128)
 
 
 def test_only_the_embedded_one_is_coarse() -> None:
