@@ -337,13 +337,17 @@ def _models(options: argparse.Namespace) -> None:
 def _list(store: ModelStore, options: argparse.Namespace) -> None:
     for status in store.status():
         digest = status.manifest.sha256[:12] if status.manifest else ""
-        print(f"{status.spec.name:14} {status.spec.title:28} {status.spec.licence:6} {digest:12} {status.note}")
+        print(f"{status.spec.name:23} {status.spec.title:25} {status.spec.licence:10} {digest:12} {status.note}")
 
 
 def _fetch(store: ModelStore, options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    from streamd.depth.models import find_model
+
     name, printed = _name(options), [0]
+    if notice := find_model(name).notice:
+        print(f"{name}: {notice}", file=sys.stderr, flush=True)
     with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
 
         def progress(done: int, total: int | None) -> None:

@@ -51,6 +51,8 @@ class ModelFetcher:
             self._thread.join()
 
     def _run(self) -> None:
+        if self._spec.notice:
+            log.info("%s: %s", self._spec.title, self._spec.notice)
         level = logging.WARNING  # once
         for delay_s in BACKOFF.delays():
             try:

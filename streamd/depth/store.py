@@ -139,10 +139,10 @@ class ModelStore:
             download(url, part, progress)
             digest = sha256_of(part)
             try:
-                wanted = spec.download.sha256_prefix
-                if not digest.startswith(wanted):
+                if spec.download.matches(digest) is False:
+                    wanted = spec.download.sha256
                     raise WeightsRejected(
-                        redact(url), f"its sha256 is {digest[:8]}..., that of the official file {wanted}..."
+                        redact(url), f"its sha256 is {digest[:8]}..., that of the official file {wanted[:8]}..."
                     )
                 self._try(spec, part, redact(url))
             except WeightsRejected:
@@ -177,7 +177,7 @@ class ModelStore:
             manifest = self._manifest(spec.name)
             path, _ = self.weights(spec.name)
         except ModelMissing as error:
-            return ModelStatus(spec, None, None, f"missing: {error.hint}")
+            return ModelStatus(spec, None, None, f"missing: {error.hint}{_whence(spec)}")
         except DepthError as error:
             return ModelStatus(spec, None, manifest, f"damaged: {error}")
         return ModelStatus(spec, path, manifest, _origin_note(manifest))
@@ -227,7 +227,7 @@ class ModelStore:
     def _install(self, spec: ModelSpec, file: Path, sha256: str, origin: str, suffix: str) -> Manifest:
         """Moves the file in, names it in the manifest, removes what was there before."""
         home = self.data / spec.name
-        official = sha256.startswith(spec.download.sha256_prefix) if spec.download else None
+        official = spec.download.matches(sha256) if spec.download else None
         target = home / f"{spec.name}-{sha256[:16]}{suffix}"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = Manifest(target.name, sha256, file.stat().st_size, origin, now, official)
@@ -252,8 +252,15 @@ def _origin_note(manifest: Manifest | None) -> str:
 def _hint(spec: ModelSpec) -> str:
     if spec.embedded_weights:
         return "it is built in"
-    by_hand = f"streamd models import {spec.name} FILE"
+    by_hand = f"streamd models import {spec.name} FILE" + (f", which is {spec.bring}" if spec.bring else "")
     return f"streamd models fetch {spec.name}, or {by_hand}" if spec.download else by_hand
+
+
+def _whence(spec: ModelSpec) -> str:
+    if spec.download is None:
+        return ""
+    size = f" ({spec.download.size / 1e6:.0f} MB)" if spec.download.size else ""
+    return f"; from {spec.download.url}{size}"
 
 
 def _asset(name: str) -> Path:

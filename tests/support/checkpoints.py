@@ -9,17 +9,46 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_KEYS = Path(__file__).parent.parent / "data" / "midas_small_keys.json"
+State = dict[str, Tensor]
+
+_DATA = Path(__file__).parent.parent / "data"
+_LAST = {
+    "midas_small": "scratch.output_conv.4",
+    "zipdepth": "decoder.head_half",
+    "depth_anything_v2_small": "depth_head.scratch.output_conv2.2",
+}
+"""The convolution that gives the depth, mostly of what a ReLU let through."""
+_TABLES = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
-def midas_small_state(seed: int = 0) -> dict[str, Tensor]:
-    """The 482 tensors of midas_v21_small_256.pt. The network then gives positive, varied depth."""
+def official_keys(name: str) -> tuple[str | None, dict[str, list[int]]]:
+    """Of the official file of a model: under what it keeps its tensors, and their shapes."""
+    content = json.loads((_DATA / f"{name}_keys.json").read_text())
+    for wrapper, inner in content.items():
+        if isinstance(inner, dict):
+            return wrapper, inner
+    return None, content
+
+
+def random_state(name: str, seed: int = 0) -> State:
+    """All tensors of the official file. The network then gives positive, varied depth."""
     random = torch.Generator().manual_seed(seed)
-    shapes: dict[str, list[int]] = json.loads(_KEYS.read_text())
-    state = {key: _tensor(key, shape, random) for key, shape in shapes.items()}
-    state["scratch.output_conv.4.weight"].abs_()  # a sum of what a ReLU let through
-    state["scratch.output_conv.4.bias"].fill_(0.5)
+    state = {key: _tensor(key, shape, random) for key, shape in official_keys(name)[1].items()}
+    state[f"{_LAST[name]}.weight"].abs_()
+    state[f"{_LAST[name]}.bias"].fill_(0.5)
     return state
+
+
+def write_checkpoint(name: str, path: Path, state: State) -> Path:
+    """Nested as the official file is."""
+    wrapper, _ = official_keys(name)
+    torch.save(state if wrapper is None else {wrapper: state}, path)
+    return path
+
+
+def midas_small_state(seed: int = 0) -> State:
+    """The 482 tensors of midas_v21_small_256.pt. The network then gives positive, varied depth."""
+    return random_state("midas_small", seed)
 
 
 def write_midas_small(path: Path, seed: int = 0) -> Path:
@@ -30,8 +59,12 @@ def write_midas_small(path: Path, seed: int = 0) -> Path:
 def _tensor(key: str, shape: list[int], random: torch.Generator) -> Tensor:
     if key.endswith("num_batches_tracked"):
         return torch.tensor(1000)
+    if key in _TABLES:
+        return torch.tensor(_TABLES[key]).reshape(shape)
     if key.endswith("running_var"):
         return torch.empty(shape).uniform_(0.5, 1.5, generator=random)
+    if len(shape) == 2:
+        return torch.empty(shape).normal_(0, shape[1] ** -0.5, generator=random)
     if len(shape) == 4:  # He, for what a ReLU halves
         return torch.empty(shape).normal_(0, math.sqrt(2 / math.prod(shape[1:])), generator=random)
     if key.endswith("weight"):

@@ -139,7 +139,7 @@ def test_usage_errors_are_one_line_and_exit_with_2(arguments: list[str], capsys:
             '[model]\nname = "x"\n[bogus]\n',
             78,
             "",
-            "streamd: model.name: x: should be 'midas_small' or 'embedded'\n"
+            "streamd: model.name: x: should be 'midas_small', 'zipdepth', 'depth_anything_v2_small' or 'embedded'\n"
             "streamd: bogus: unknown key; `streamd schema` lists those that exist\n",
         ),
         (

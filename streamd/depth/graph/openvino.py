@@ -84,6 +84,9 @@ class OpenVinoOps(Ops[Value]):
                 node = opset.swish(x)
         return node.output(0)
 
+    def attention(self, query: Value, keys: Value, values: Value) -> Value:
+        return opset.scaled_dot_product_attention(query, keys, values).output(0)
+
     def softmax(self, x: Value, axis: int = -1) -> Value:
         return opset.softmax(x, axis).output(0)
 
@@ -100,21 +103,35 @@ class OpenVinoOps(Ops[Value]):
         sides = [padding] * 2
         return opset.max_pool(x, [stride] * 2, [1, 1], sides, sides, [kernel] * 2).output(0)
 
+    def average_pool(self, x: Value, kernel: int) -> Value:
+        return opset.avg_pool(x, [kernel] * 2, [0, 0], [0, 0], [kernel] * 2, True).output(0)
+
     def resize(
-        self, x: Value, *, scale: int = 0, like: Value | None = None, cubic: bool = False, align_corners: bool = False
+        self,
+        x: Value,
+        *,
+        scale: int = 0,
+        like: Value | None = None,
+        nearest: bool = False,
+        cubic: bool = False,
+        align_corners: bool = False,
+        offset: float = 0.0,
     ) -> Value:
         if like is None:
             how, sizes = "scales", opset.constant(np.array([scale, scale], np.float32)).output(0)
+        elif offset:
+            how, sizes = "scales", _scales(_sides(x), _sides(like), offset)
         else:
-            how = "sizes"
-            sizes = opset.gather(opset.shape_of(like), _axes([2, 3]), opset.constant(np.int64(0))).output(0)
+            how, sizes = "sizes", _sides(like)
+        place = "align_corners" if align_corners else "asymmetric" if nearest else "half_pixel"
         return opset.interpolate(
             x,
             sizes,
-            "cubic" if cubic else "linear_onnx",
+            "nearest" if nearest else "cubic" if cubic else "linear_onnx",
             how,
             axes=_axes([2, 3]),
-            coordinate_transformation_mode="align_corners" if align_corners else "half_pixel",
+            coordinate_transformation_mode=place,
+            nearest_mode="floor",
             cube_coeff=-0.75,
         ).output(0)
 
@@ -123,6 +140,9 @@ class OpenVinoOps(Ops[Value]):
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
         return opset.reshape(x, _axes(shape), True).output(0)
+
+    def reshape_like(self, x: Value, like: Value) -> Value:
+        return opset.reshape(x, opset.shape_of(like), False).output(0)
 
     def squeeze(self, x: Value, axis: int) -> Value:
         return opset.squeeze(x, _axes([axis])).output(0)
@@ -140,6 +160,19 @@ class OpenVinoOps(Ops[Value]):
 
 def _axes(values: Sequence[int]) -> Value:
     return opset.constant(np.array(values, np.int64)).output(0)
+
+
+def _sides(x: Value) -> Value:
+    """Height and width."""
+    return opset.gather(opset.shape_of(x), _axes([2, 3]), opset.constant(np.int64(0))).output(0)
+
+
+def _scales(before: Value, after: Value, offset: float) -> Value:
+    """(after + offset) / before for height and width; 1 for both when neither changes."""
+    changes = opset.reduce_logical_or(opset.not_equal(before, after), _axes([0]), True)
+    added = opset.multiply(opset.convert(changes, np.float32), opset.constant(np.float32(offset)))
+    after = opset.add(opset.convert(after, np.float32), added)
+    return opset.divide(after, opset.convert(before, np.float32)).output(0)
 
 
 def load_model(spec: ModelSpec, weights: Path) -> ov.Model:

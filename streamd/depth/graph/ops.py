@@ -180,6 +180,10 @@ class Ops(ABC, Generic[T]):
         """``gelu`` is the exact one (erf)."""
 
     @abstractmethod
+    def attention(self, query: T, keys: T, values: T) -> T:
+        """(n, heads, tokens, width) each: softmax(query keys^T / sqrt(width)) values."""
+
+    @abstractmethod
     def softmax(self, x: T, axis: int = -1) -> T: ...
 
     @abstractmethod
@@ -198,10 +202,25 @@ class Ops(ABC, Generic[T]):
     def max_pool(self, x: T, kernel: int, *, stride: int, padding: int = 0) -> T: ...
 
     @abstractmethod
+    def average_pool(self, x: T, kernel: int) -> T:
+        """Of squares side by side."""
+
+    @abstractmethod
     def resize(
-        self, x: T, *, scale: int = 0, like: T | None = None, cubic: bool = False, align_corners: bool = False
+        self,
+        x: T,
+        *,
+        scale: int = 0,
+        like: T | None = None,
+        nearest: bool = False,
+        cubic: bool = False,
+        align_corners: bool = False,
+        offset: float = 0.0,
     ) -> T:
-        """(n, c, h, w) ``scale`` times as large, or as large as ``like``. Bilinear, or cubic (a = -0.75)."""
+        """(n, c, h, w) ``scale`` times as large, or as large as ``like``. Bilinear, or nearest, or cubic (a = -0.75).
+
+        ``offset`` is DINOv2's: x is sampled for sides that are so much longer than those of ``like``, of which the
+        first pixels are taken; nothing of it when the size stays."""
 
     @abstractmethod
     def concat(self, values: Sequence[T], axis: int) -> T: ...
@@ -209,6 +228,10 @@ class Ops(ABC, Generic[T]):
     @abstractmethod
     def reshape(self, x: T, shape: Sequence[int]) -> T:
         """0 keeps the axis in this place, -1 is what is left."""
+
+    @abstractmethod
+    def reshape_like(self, x: T, like: T) -> T:
+        """To the shape of ``like``."""
 
     @abstractmethod
     def squeeze(self, x: T, axis: int) -> T:

@@ -24,6 +24,7 @@ class Parameters:
         self._infinite: list[str] = []
         self._negative: list[str] = []
         self._passed_over: set[str] = set()
+        self._another: str | None = None
 
     def take(self, key: str, *shape: int) -> FloatImage:
         """float32 of this shape; zeros in place of what does not fit."""
@@ -41,6 +42,12 @@ class Parameters:
             self._negative.append(key)
         return np.abs(value)
 
+    def table(self, key: str, otherwise: FloatImage) -> FloatImage:
+        """One that a file may carry beside the weights, of this shape; ``otherwise`` where it does not."""
+        if key not in self._state:
+            return otherwise
+        return self.take(key, *otherwise.shape)
+
     def expect(self, key: str, *shape: int, kind: str = "f") -> None:
         """It belongs to the official file, and to no output. ``kind`` is NumPy's: "f" or "i"."""
         self._value(key, shape, kind)
@@ -53,8 +60,15 @@ class Parameters:
         """The same, for all keys that begin so."""
         self._passed_over.update(key for key in self._state if key.startswith(prefix))
 
+    def tell_apart(self, prefix: str, reason: str) -> None:
+        """Keys that begin so belong to another file, which is refused with this reason."""
+        if any(key.startswith(prefix) for key in self._state):
+            self._another = reason
+
     def check(self) -> None:
         """After the network has taken all. Raises WeightsRejected."""
+        if self._another:
+            raise WeightsRejected(str(self._path), self._another)
         extra = self._state.keys() - self._wanted.keys() - self._passed_over
         total = len(self._wanted)
         problems = [

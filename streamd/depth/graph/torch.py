@@ -121,6 +121,9 @@ class TorchOps(Ops[Tensor]):
             case "silu":
                 return functional.silu(x)
 
+    def attention(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return functional.scaled_dot_product_attention(query, keys, values)
+
     def softmax(self, x: Tensor, axis: int = -1) -> Tensor:
         return x.softmax(axis)
 
@@ -136,19 +139,38 @@ class TorchOps(Ops[Tensor]):
     def max_pool(self, x: Tensor, kernel: int, *, stride: int, padding: int = 0) -> Tensor:
         return functional.max_pool2d(x, kernel, stride, padding)
 
+    def average_pool(self, x: Tensor, kernel: int) -> Tensor:
+        return functional.avg_pool2d(x, kernel)
+
     def resize(
-        self, x: Tensor, *, scale: int = 0, like: Tensor | None = None, cubic: bool = False, align_corners: bool = False
+        self,
+        x: Tensor,
+        *,
+        scale: int = 0,
+        like: Tensor | None = None,
+        nearest: bool = False,
+        cubic: bool = False,
+        align_corners: bool = False,
+        offset: float = 0.0,
     ) -> Tensor:
-        mode = "bicubic" if cubic else "bilinear"
+        mode = "nearest" if nearest else "bicubic" if cubic else "bilinear"
+        corners = None if nearest else align_corners
         if like is None:
-            return functional.interpolate(x, scale_factor=float(scale), mode=mode, align_corners=align_corners)
-        return functional.interpolate(x, size=like.shape[2:], mode=mode, align_corners=align_corners)
+            return functional.interpolate(x, scale_factor=float(scale), mode=mode, align_corners=corners)
+        before, after = x.shape[2:], like.shape[2:]
+        if offset and before != after:
+            scales = tuple((new + offset) / old for new, old in zip(after, before, strict=True))
+            return functional.interpolate(x, scale_factor=scales, mode=mode, align_corners=corners)
+        return functional.interpolate(x, size=after, mode=mode, align_corners=corners)
 
     def concat(self, values: Sequence[Tensor], axis: int) -> Tensor:
         return torch.cat(list(values), axis)
 
     def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         return x.reshape([x.shape[axis] if side == 0 else side for axis, side in enumerate(shape)])
+
+    def reshape_like(self, x: Tensor, like: Tensor) -> Tensor:
+        return x.reshape(like.shape)
 
     def squeeze(self, x: Tensor, axis: int) -> Tensor:
         return x.squeeze(axis)

@@ -3,35 +3,11 @@
 from __future__ import annotations
 
 from streamd.config.sections import ModelConfig
-from streamd.depth.models import embedded, midas_small
+from streamd.depth.models import depth_anything_v2_small, embedded, midas_small, zipdepth
 from streamd.depth.models.base import Download, ModelSpec, Preprocessing
 from streamd.errors import ConfigError, Problem, UsageError
 
-MODELS = {
-    spec.name: spec
-    for spec in (
-        ModelSpec(
-            name="midas_small",
-            title="MiDaS v2.1 small",
-            licence="MIT",
-            network=midas_small.network,
-            preprocessing=Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-            download=Download(
-                url="https://github.com/isl-org/MiDaS/releases/download/v2_1/midas_v21_small_256.pt",
-                sha256_prefix="70d6b9c8",
-            ),
-        ),
-        ModelSpec(
-            name="embedded",
-            title="streamd embedded (coarse)",
-            licence="MIT",
-            network=embedded.network,
-            preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="area"),
-            coarse=True,
-            embedded_weights="embedded.safetensors",
-        ),
-    )
-}
+MODELS = {spec.name: spec for spec in (midas_small.SPEC, zipdepth.SPEC, depth_anything_v2_small.SPEC, embedded.SPEC)}
 
 
 def find_model(name: str) -> ModelSpec:

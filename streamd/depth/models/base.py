@@ -67,9 +67,17 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Download:
+    """The official file."""
+
     url: str
-    sha256_prefix: str
-    """All that is publicly known of the digest; the full one is recorded at the first fetch."""
+    sha256: str = ""
+    """As much of it as is publicly known, if not all its 64 digits the first ones."""
+    size: int | None = None
+    """Bytes; None where it is not known."""
+
+    def matches(self, sha256: str) -> bool | None:
+        """None where nothing is known."""
+        return sha256.startswith(self.sha256) if self.sha256 else None
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ class ModelSpec:
     name: str
     title: str
     licence: str
+    """Of the weights."""
     network: Network = field(repr=False)
     preprocessing: Preprocessing
     polarity: Literal["inverse_depth", "depth"] = "inverse_depth"
@@ -88,3 +97,7 @@ class ModelSpec:
     embedded_weights: str | None = None
     """A file in streamd/assets."""
     download: Download | None = None
+    bring: str = ""
+    """Without a download: which file to import, and where it is from."""
+    notice: str = ""
+    """What one who fetches the weights should know of their licence."""

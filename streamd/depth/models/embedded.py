@@ -7,6 +7,7 @@ encoder. Batch norms are folded into the convolutions, and the file holds float1
 from __future__ import annotations
 
 from streamd.depth.graph.ops import Ops, T
+from streamd.depth.models.base import ModelSpec, Preprocessing
 from streamd.depth.models.blocks import residual_unit
 
 _STAGES = (
@@ -72,3 +73,14 @@ def _fusion(ops: Ops[T], path: T, level: T | None, key: str, out_width: int) -> 
     joined = path if level is None else ops.add(path, residual_unit(ops, level, f"{key}.r1", ("a", "b")))
     refined = residual_unit(ops, joined, f"{key}.r2", ("a", "b"))
     return ops.double(ops.convolution(refined, f"{key}.out", out_width), align_corners=False)
+
+
+SPEC = ModelSpec(
+    name="embedded",
+    title="streamd embedded (coarse)",
+    licence="MIT",
+    network=network,
+    preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="area"),
+    coarse=True,
+    embedded_weights="embedded.safetensors",
+)

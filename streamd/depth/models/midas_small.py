@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streamd.depth.graph.ops import Ops, T
+from streamd.depth.models.base import Download, ModelSpec, Preprocessing
 from streamd.depth.models.blocks import residual_unit
 
 _STAGES = (
@@ -86,3 +87,17 @@ def _fusion(ops: Ops[T], level: T, below: T | None, key: str, out_width: int) ->
         joined = ops.add(below, residual_unit(ops, level, refine, ("conv1", "conv2")))
     refined = residual_unit(ops, joined, f"{key}.resConfUnit2", ("conv1", "conv2"))
     return ops.double(ops.convolution(refined, f"{key}.out_conv", out_width), align_corners=True)
+
+
+SPEC = ModelSpec(
+    name="midas_small",
+    title="MiDaS v2.1 small",
+    licence="MIT",
+    network=network,
+    preprocessing=Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    download=Download(
+        url="https://github.com/isl-org/MiDaS/releases/download/v2_1/midas_v21_small_256.pt",
+        sha256="70d6b9c891758c67f974a6097fb0c608c7ee67fb81ac3e5588847d5596d56fca",
+        size=85_761_505,
+    ),
+)

@@ -60,6 +60,7 @@ EASY = "has a token that is too easy to guess: 8 characters at least"
 DIGEST = "sha256: takes the 64 lower-case digits that `printf %s TOKEN | sha256sum` prints"
 ICE = "not stun:HOST:PORT or turn:HOST:PORT?transport=udp; username and credential are keys"
 SCHEMES = "rtsp:// rtsps:// http:// https:// rtmp:// srt:// udp://"
+MODELS = "should be 'midas_small', 'zipdepth', 'depth_anything_v2_small' or 'embedded'"
 BAD = [
     ("server", "listen", "", f"server.listen: {ADDRESS}"),
     ("server", "listen", ":8080", f"server.listen: :8080: {ADDRESS}"),
@@ -103,8 +104,18 @@ BAD = [
     ("webrtc", "max_viewers", 0, "webrtc.max_viewers: 0: should be greater than or equal to 1"),
     ("webrtc", "max_viewers", 1001, "webrtc.max_viewers: 1001: should be less than or equal to 1000"),
     ("webrtc", "max_viewers", "many", f"webrtc.max_viewers: many: {NUMBERS}"),
-    ("model", "name", "midas", "model.name: midas: should be 'midas_small' or 'embedded'"),
-    ("model", "fallback", "no", "model.fallback: no: should be 'midas_small' or 'embedded', or should be ''"),
+    (
+        "model",
+        "name",
+        "midas",
+        f"model.name: midas: {MODELS}",
+    ),
+    (
+        "model",
+        "fallback",
+        "no",
+        f"model.fallback: no: {MODELS}, or should be ''",
+    ),
     ("model", "download", "perhaps", "model.download: perhaps: should be true or false"),
     ("model", "weights", 3, "model.weights: 3: should be a path in quotes"),
     ("model", "runtime", "cuda", "model.runtime: cuda: should be 'auto', 'openvino' or 'torch'"),

@@ -2,15 +2,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import resources
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from streamd.config.sections import ModelConfig
+from streamd.config.sections import ModelConfig, ModelName
 from streamd.depth.estimator import ModelInfo, as_inverse_depth
-from streamd.depth.models import MODELS, check_input_size, find_model
+from streamd.depth.models import MODELS, Download, check_input_size, find_model
 from streamd.errors import ConfigError, UsageError
 from streamd.media.frames import Provenance
+
+
+def test_the_configuration_names_them_all() -> None:
+    assert get_args(ModelName) == tuple(MODELS)
+
+
+def test_a_digest_is_compared_as_far_as_it_is_known() -> None:
+    assert [Download("", known).matches("ab12") for known in ("ab12", "ab", "", "ab13")] == [True, True, None, False]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -49,7 +58,7 @@ def test_only_the_embedded_one_is_coarse() -> None:
 
 
 def test_an_unknown_model_names_those_that_exist() -> None:
-    with pytest.raises(UsageError, match=r"^model x: unknown; there are: midas_small, embedded$"):
+    with pytest.raises(UsageError, match=r"^model x: unknown; there are: midas_small, zipdepth, depth_"):
         find_model("x")
 
 
