@@ -14,13 +14,12 @@ from streamd.depth.checkpoint import Array, read_state
 from streamd.depth.graph.ops import Activation, Network, Ops, Weights
 from streamd.depth.graph.parameters import Parameters
 from streamd.depth.models.base import ModelSpec
-from streamd.depth.preprocess import network_size
 
 
 def load_network(spec: ModelSpec, weights: Path) -> TorchNetwork:
     """The network of ``spec`` with these weights. Raises WeightsRejected."""
-    width, height = network_size(1, 1, spec.preprocessing)
-    return TorchNetwork(spec.network, Parameters(read_state(weights), weights), (height, width))
+    side = spec.preprocessing.min_side
+    return TorchNetwork(spec.network, Parameters(read_state(weights), weights), (side, side))
 
 
 class TorchNetwork(nn.Module):

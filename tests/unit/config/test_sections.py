@@ -60,7 +60,7 @@ EASY = "has a token that is too easy to guess: 8 characters at least"
 DIGEST = "sha256: takes the 64 lower-case digits that `printf %s TOKEN | sha256sum` prints"
 ICE = "not stun:HOST:PORT or turn:HOST:PORT?transport=udp; username and credential are keys"
 SCHEMES = "rtsp:// rtsps:// http:// https:// rtmp:// srt:// udp://"
-MODELS = "should be 'midas_small', 'zipdepth', 'depth_anything_v2_small' or 'embedded'"
+NETWORKS = "should be 'midas_small', 'zipdepth', 'depth_anything_v2_small' or 'embedded'"
 BAD = [
     ("server", "listen", "", f"server.listen: {ADDRESS}"),
     ("server", "listen", ":8080", f"server.listen: :8080: {ADDRESS}"),
@@ -108,13 +108,13 @@ BAD = [
         "model",
         "name",
         "midas",
-        f"model.name: midas: {MODELS}",
+        f"model.name: midas: {NETWORKS}",
     ),
     (
         "model",
         "fallback",
         "no",
-        f"model.fallback: no: {MODELS}, or should be ''",
+        f"model.fallback: no: {NETWORKS}, or should be ''",
     ),
     ("model", "download", "perhaps", "model.download: perhaps: should be true or false"),
     ("model", "weights", 3, "model.weights: 3: should be a path in quotes"),

@@ -2,20 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import resources
-from typing import get_args
 
 import numpy as np
 import pytest
 
-from streamd.config.sections import ModelConfig, ModelName
+from streamd.config.sections import ModelConfig
 from streamd.depth.estimator import ModelInfo, as_inverse_depth
 from streamd.depth.models import MODELS, Download, check_input_size, find_model
 from streamd.errors import ConfigError, UsageError
 from streamd.media.frames import Provenance
-
-
-def test_the_configuration_names_them_all() -> None:
-    assert get_args(ModelName) == tuple(MODELS)
 
 
 def test_a_digest_is_compared_as_far_as_it_is_known() -> None:
