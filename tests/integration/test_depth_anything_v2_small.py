@@ -37,11 +37,11 @@ def compiled(file: Path) -> ov.CompiledModel:
     return ov.Core().compile_model(load_model(SPEC, file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-@pytest.mark.parametrize(("width", "height", "count"), [(98, 70, 2), (210, 126, 1), (518, 518, 1)])
+@pytest.mark.parametrize(("width", "height", "count"), [(98, 70, 2), (126, 518, 1), (518, 518, 1)])
 def test_equals_the_reference(
     state: State, file: Path, compiled: ov.CompiledModel, width: int, height: int, count: int
 ) -> None:
-    """518x518 is the size of the positions in the file, which are then taken as they are."""
+    """518x518 is the size of the positions in the file, which are then taken as they are; not so if one side is."""
     planes = torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(width))
     with torch.inference_mode():
         expected, depth = reference(state, planes).numpy(), load_network(SPEC, file)(planes).numpy()

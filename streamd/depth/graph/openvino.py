@@ -115,12 +115,9 @@ class OpenVinoOps(Ops[Value]):
         nearest: bool = False,
         cubic: bool = False,
         align_corners: bool = False,
-        offset: float = 0.0,
     ) -> Value:
         if like is None:
             how, sizes = "scales", opset.constant(np.array([scale, scale], np.float32)).output(0)
-        elif offset:
-            how, sizes = "scales", _scales(_sides(x), _sides(like), offset)
         else:
             how, sizes = "sizes", _sides(like)
         place = "align_corners" if align_corners else "asymmetric" if nearest else "half_pixel"
@@ -134,6 +131,18 @@ class OpenVinoOps(Ops[Value]):
             nearest_mode="floor",
             cube_coeff=-0.75,
         ).output(0)
+
+    def resize_positions(self, x: Value, like: Value, offset: float) -> Value:
+        """By matrices: OpenVINO's own cubic interpolation leaves a side as it is whose length stays."""
+        before = [int(x.get_partial_shape()[axis].get_length()) for axis in (2, 3)]
+        after = _sides(like)
+        changes = opset.reduce_logical_or(opset.not_equal(after, _axes(before)), _axes([0]), True)
+        longer = opset.multiply(opset.convert(changes, np.float32), _number(offset)).output(0)
+        rows, columns = (
+            _cubic(old, opset.gather(after, _axes([place]), _axes(0)).output(0), longer)
+            for place, old in enumerate(before)
+        )
+        return opset.matmul(opset.matmul(rows, x, False, False), columns, False, True).output(0)
 
     def concat(self, values: Sequence[Value], axis: int) -> Value:
         return opset.concat(list(values), axis).output(0)
@@ -158,21 +167,40 @@ class OpenVinoOps(Ops[Value]):
         return opset.roll(x, _axes(shifts), _axes(axes)).output(0)
 
 
-def _axes(values: Sequence[int]) -> Value:
+def _axes(values: Sequence[int] | int) -> Value:
     return opset.constant(np.array(values, np.int64)).output(0)
 
 
 def _sides(x: Value) -> Value:
     """Height and width."""
-    return opset.gather(opset.shape_of(x), _axes([2, 3]), opset.constant(np.int64(0))).output(0)
+    return opset.gather(opset.shape_of(x), _axes([2, 3]), _axes(0)).output(0)
 
 
-def _scales(before: Value, after: Value, offset: float) -> Value:
-    """(after + offset) / before for height and width; 1 for both when neither changes."""
-    changes = opset.reduce_logical_or(opset.not_equal(before, after), _axes([0]), True)
-    added = opset.multiply(opset.convert(changes, np.float32), opset.constant(np.float32(offset)))
-    after = opset.add(opset.convert(after, np.float32), added)
-    return opset.divide(after, opset.convert(before, np.float32)).output(0)
+def _number(value: float) -> Value:
+    return opset.constant(np.array(value, np.float32)).output(0)
+
+
+def _cubic(old: int, new: Value, longer: Value) -> Value:
+    """(new, old): cubic interpolation (a = -0.75) along one side, as if it became ``longer`` than ``new``."""
+    places = opset.convert(opset.range(_axes(0), opset.squeeze(new, _axes([0])), _axes(1), "i64"), np.float32)
+    places = opset.unsqueeze(opset.add(places, _number(0.5)), _axes([1]))
+    step = opset.divide(_number(old), opset.add(opset.convert(new, np.float32), longer))
+    places = opset.subtract(opset.multiply(places, step), _number(0.5))
+    taps = np.arange(-2, old + 2)  # those outside are the outermost pixels again
+    distance = opset.abs(opset.subtract(places, opset.constant(taps[None].astype(np.float32))))
+    near = _polynomial(distance, (1.25, -2.25, 0.0, 1.0))
+    far = opset.select(opset.less(distance, _number(2)), _polynomial(distance, (-0.75, 3.75, -6.0, 3.0)), _number(0))
+    weights = opset.select(opset.less(distance, _number(1)), near, far)
+    clamped = np.eye(old, dtype=np.float32)[taps.clip(0, old - 1)]
+    return opset.matmul(weights, opset.constant(clamped), False, False).output(0)
+
+
+def _polynomial(x: Value, factors: Sequence[float]) -> Value:
+    """The highest power first."""
+    value = _number(factors[0])
+    for factor in factors[1:]:
+        value = opset.add(opset.multiply(value, x), _number(factor)).output(0)
+    return value
 
 
 def load_model(spec: ModelSpec, weights: Path) -> ov.Model:

@@ -215,12 +215,13 @@ class Ops(ABC, Generic[T]):
         nearest: bool = False,
         cubic: bool = False,
         align_corners: bool = False,
-        offset: float = 0.0,
     ) -> T:
-        """(n, c, h, w) ``scale`` times as large, or as large as ``like``. Bilinear, or nearest, or cubic (a = -0.75).
+        """(n, c, h, w) ``scale`` times as large, or as large as ``like``. Bilinear, nearest, or cubic (a = -0.75)."""
 
-        ``offset`` is DINOv2's: x is sampled for sides that are so much longer than those of ``like``, of which the
-        first pixels are taken; nothing of it when the size stays."""
+    @abstractmethod
+    def resize_positions(self, x: T, like: T, offset: float) -> T:
+        """(n, c, h, w) as large as ``like``, cubic, as DINOv2 does it: where a side changes, both are sampled as if the
+        new ones were ``offset`` longer (facebookresearch/dino#8)."""
 
     @abstractmethod
     def concat(self, values: Sequence[T], axis: int) -> T: ...

@@ -150,17 +150,19 @@ class TorchOps(Ops[Tensor]):
         nearest: bool = False,
         cubic: bool = False,
         align_corners: bool = False,
-        offset: float = 0.0,
     ) -> Tensor:
         mode = "nearest" if nearest else "bicubic" if cubic else "bilinear"
         corners = None if nearest else align_corners
         if like is None:
             return functional.interpolate(x, scale_factor=float(scale), mode=mode, align_corners=corners)
+        return functional.interpolate(x, size=like.shape[2:], mode=mode, align_corners=corners)
+
+    def resize_positions(self, x: Tensor, like: Tensor, offset: float) -> Tensor:
         before, after = x.shape[2:], like.shape[2:]
-        if offset and before != after:
-            scales = tuple((new + offset) / old for new, old in zip(after, before, strict=True))
-            return functional.interpolate(x, scale_factor=scales, mode=mode, align_corners=corners)
-        return functional.interpolate(x, size=after, mode=mode, align_corners=corners)
+        if before == after:
+            return x
+        scales = tuple((new + offset) / old for new, old in zip(after, before, strict=True))
+        return functional.interpolate(x, scale_factor=scales, mode="bicubic")
 
     def concat(self, values: Sequence[Tensor], axis: int) -> Tensor:
         return torch.cat(list(values), axis)

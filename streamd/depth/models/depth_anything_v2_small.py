@@ -39,7 +39,7 @@ def _tokens(ops: Ops[T], patches: T) -> T:
     """(n, c, h, w) to (n, 1 + h * w, c): the class token and the patches, with their positions."""
     positions = ops.parameter("pretrained.pos_embed", 1, 1 + _GRID * _GRID, _WIDTH)
     grid = ops.reshape(ops.slice(positions, 1, 1), (1, _GRID, _GRID, _WIDTH))
-    grid = ops.resize(ops.transpose(grid, (0, 3, 1, 2)), like=patches, cubic=True, offset=_OFFSET)
+    grid = ops.resize_positions(ops.transpose(grid, (0, 3, 1, 2)), patches, _OFFSET)
     tokens = ops.transpose(ops.reshape(ops.add(patches, grid), (0, _WIDTH, -1)), (0, 2, 1))
     first = ops.add(ops.parameter("pretrained.cls_token", 1, 1, _WIDTH), ops.slice(positions, 1, 0, 1))
     nothing = ops.multiply(ops.slice(tokens, 1, 0, 1), ops.constant(np.array(0, np.float32)))

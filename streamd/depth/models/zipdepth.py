@@ -200,8 +200,9 @@ def _doubled(ops: Ops[T], x: T, key: str) -> T:
     y = ops.relu(ops.convolution(x, f"{key}.0", 16, bias=False, norm=f"{key}.1"))
     y = ops.relu(ops.convolution(y, f"{key}.3", 16, 5, groups=16, bias=False, norm=f"{key}.4"))
     choice = ops.convolution(y, f"{key}.6", 1, bias=False)
-    share = ops.activation(ops.double(choice, align_corners=False), "sigmoid")
-    smooth, sharp = ops.double(depth, align_corners=False), ops.resize(depth, scale=2, nearest=True)
+    doubled = ops.double(ops.concat([choice, depth], 1), align_corners=False)
+    share, smooth = ops.activation(ops.slice(doubled, 1, 0, 1), "sigmoid"), ops.slice(doubled, 1, 1)
+    sharp = ops.resize(depth, scale=2, nearest=True)
     minus = ops.constant(np.array(-1, np.float32))
     return ops.relu(ops.add(smooth, ops.multiply(share, ops.add(sharp, ops.multiply(smooth, minus)))))
 
