@@ -18,6 +18,7 @@ from streamd.concurrency.deadline import Deadline
 from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import Config, StreamConfig
 from streamd.depth.estimator import ModelInfo
+from streamd.depth.models import find_model, memory_limit_bytes, timeout_s
 from streamd.depth.service import DepthService, ServiceEvents
 from streamd.depth.store import ModelStore
 from streamd.errors import InferenceFailed, StreamdError
@@ -309,7 +310,7 @@ def build_metrics() -> Metrics:
 
 
 def build_service(config: Config, store: ModelStore, metrics: Metrics) -> DepthService:
-    metrics.memory_limit.set(config.model.memory_limit_mb * 1_000_000)
+    metrics.memory_limit.set(memory_limit_bytes(config.model, find_model(config.model.name)))
     # Several streams are inferred side by side: 10 % less CPU a frame than one after the other on all cores.
     # Batches save nothing more here, and make the first of each wait for the last (measured).
     return DepthService(config.model, store, max_parallel=_cores(), slots=SLOTS, events=_ModelMetrics(metrics))
@@ -318,6 +319,7 @@ def build_service(config: Config, store: ModelStore, metrics: Metrics) -> DepthS
 def build_fleet(config: Config, service: DepthService, metrics: Metrics, kept: Path) -> Fleet:
     """``kept`` is the file for streams that the API adds."""
     media = MediaDirectories(config.server.media_directories)
+    hung_s = timeout_s(config.model, find_model(config.model.name))
 
     def make(name: str, settings: StreamConfig) -> Stream:
         stream = Stream(
@@ -328,7 +330,7 @@ def build_fleet(config: Config, service: DepthService, metrics: Metrics, kept: P
             config.recording,
             decode_threads=lambda: _decode_threads(len(fleet)),
             open_source=lambda config, stop, threads: open_source(config, stop, threads, media, stream.origin),
-            patience_s=max(SILENT_S, 2 * config.model.timeout_s),  # a worker that hangs is replaced first
+            patience_s=max(SILENT_S, 2 * hung_s),  # a worker that hangs is replaced first
         )
         return stream
 

@@ -20,6 +20,7 @@ ELSEWHERE = {
         depth/estimator depth/launcher depth/profiling depth/runtimes/openvino depth/runtimes/torch depth/service
         depth/supervisor depth/worker
     """,
+    "integration/test_depth_anything_v2_small.py": "depth/models/depth_anything_v2_small",
     "integration/test_embedded.py": "depth/models/embedded",
     "integration/test_fleet.py": "streams/fleet",
     "integration/test_ice.py": "sinks/webrtc/probe",
@@ -44,6 +45,7 @@ ELSEWHERE = {
     "integration/test_web_mjpeg.py": "web/mjpeg web/pictures web/streaming",
     "integration/test_web_recordings.py": "web/recordings",
     "integration/test_webrtc.py": "web/whep",
+    "integration/test_zipdepth.py": "depth/models/zipdepth",
     "unit/depth/test_store.py": "depth/download depth/fetcher",
     "unit/streams/test_kept.py": "streams/kept_file",
     "unit/sources/test_network.py": "sources/connection sources/fetch",

@@ -223,9 +223,9 @@ class ModelConfig(Section):
     input_size: Literal["auto"] | Annotated[int, Field(ge=64, le=1024)] = "auto"
     """Size of the picture that `name` sees, px; auto takes its own: 256 for midas_small, whose longest side it is."""
     timeout_s: float = Field(default=3.0, gt=0, le=60)
-    """An inference that takes longer counts as hung: the worker is replaced."""
+    """An inference that takes longer counts as hung: the worker is replaced. A slow network gets more by itself."""
     memory_limit_mb: int = Field(default=1024, ge=128)
-    """The worker is replaced when its resident memory passes this."""
+    """The worker is replaced when its resident memory passes this. A large network gets more by itself."""
 
 
 class RecordingConfig(Section):

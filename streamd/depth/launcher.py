@@ -13,7 +13,7 @@ from pathlib import Path
 from streamd.config.sections import ModelConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.files import one_line, sha256_of, writable
-from streamd.depth.models import ModelSpec, check_input_size
+from streamd.depth.models import ModelSpec, check_input_size, memory_limit_bytes, timeout_s
 from streamd.depth.process import WorkerProcess
 from streamd.depth.profile import Profile, find_profile, measure, profile_path
 from streamd.depth.protocol import WorkerJob
@@ -63,8 +63,8 @@ class Launcher:
         job = self._job(spec, weights, sha256)
         worker = WorkerProcess(
             job,
-            deadline_s=self._config.timeout_s,
-            memory_limit_bytes=self._config.memory_limit_mb * 1_000_000,
+            deadline_s=timeout_s(self._config, spec),
+            memory_limit_bytes=memory_limit_bytes(self._config, spec),
             on_exit=on_exit,
         )
         try:

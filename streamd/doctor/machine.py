@@ -59,14 +59,17 @@ def threads(config: Config) -> Iterator[Finding]:
 
 
 def memory(config: Config) -> Iterator[Finding]:
+    from streamd.depth.models import find_model, memory_limit_bytes
+
     facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     total, free = (int(facts[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
     limit = cgroup.memory_limit_bytes()
     found = f"{_gb(total)}, {_gb(free)} free" + (f", limited to {_gb(limit)}" if limit else "")
     details = {"total_bytes": total, "free_bytes": free, "limit_bytes": limit}
-    wanted = config.model.memory_limit_mb * 1e6 + DAEMON_BYTES
+    worker = memory_limit_bytes(config.model, find_model(config.model.name))
+    wanted = worker + DAEMON_BYTES
     if min(total, limit or total) < wanted:
-        advice = f"the worker may take {config.model.memory_limit_mb} MB: lower model.memory_limit_mb, or give more"
+        advice = f"the worker may take {worker / 1e6:.0f} MB: lower model.memory_limit_mb, or give more"
         yield Finding("memory", "warning", found, advice, details)
     elif free < wanted:
         yield Finding(

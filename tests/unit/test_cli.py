@@ -18,6 +18,7 @@ import pytest
 from streamd import __version__, cli, doctor
 from streamd.cli import _named, main
 from streamd.config.sections import STREAM_NAME, StreamConfig
+from streamd.depth.store import Manifest, ModelStore
 from streamd.doctor.finding import Finding, Status
 from streamd.errors import StreamdError
 from streamd.host.whole_file import WholeFile
@@ -230,9 +231,22 @@ class TestDoctor:
 def test_models_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome("models", "list") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["midas_small", "embedded"]
+    assert [line.split()[0] for line in lines] == ["midas_small", "zipdepth", "depth_anything_v2_small", "embedded"]
     assert "missing: streamd models fetch midas_small" in lines[0]
-    assert "built in" in lines[1]
+    assert " Apache-2.0 " in lines[2]
+    assert "; from https://" in lines[2]
+    assert "built in" in lines[-1]
+
+
+def test_who_fetches_is_told_of_the_licence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed = Manifest("zipdepth.pth", "ab12", 27_000_000, "", "", True)
+    monkeypatch.setattr(ModelStore, "fetch", lambda *_: installed)
+    assert outcome("models", "fetch", "zipdepth") == 0
+    output = capsys.readouterr()
+    assert "distilled from Depth Anything V2 Large, whose weights are CC-BY-NC-4.0" in output.err
+    assert output.out == "zipdepth: 27.0 MB, sha256 ab12\n"
 
 
 class TestRun:

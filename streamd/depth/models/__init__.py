@@ -18,6 +18,16 @@ def find_model(name: str) -> ModelSpec:
         raise UsageError(f"model {name}: unknown; there are: {', '.join(MODELS)}") from None
 
 
+def timeout_s(config: ModelConfig, spec: ModelSpec) -> float:
+    """How long an inference may take."""
+    return max(config.timeout_s, spec.least_timeout_s)
+
+
+def memory_limit_bytes(config: ModelConfig, spec: ModelSpec) -> int:
+    """What the worker may hold."""
+    return max(config.memory_limit_mb, spec.least_memory_mb) * 1_000_000
+
+
 def check_input_size(config: ModelConfig) -> None:
     """Raises ConfigError when the model of ``config`` does not take its input size."""
     try:
@@ -26,4 +36,13 @@ def check_input_size(config: ModelConfig) -> None:
         raise ConfigError([Problem("model.input_size", str(config.input_size), f"{config.name} {error}")]) from None
 
 
-__all__ = ["MODELS", "Download", "ModelSpec", "Preprocessing", "check_input_size", "find_model"]
+__all__ = [
+    "MODELS",
+    "Download",
+    "ModelSpec",
+    "Preprocessing",
+    "check_input_size",
+    "find_model",
+    "memory_limit_bytes",
+    "timeout_s",
+]

@@ -92,6 +92,10 @@ class ModelSpec:
     preprocessing: Preprocessing
     polarity: Literal["inverse_depth", "depth"] = "inverse_depth"
     """inverse_depth: larger is nearer. depth: larger is farther."""
+    least_timeout_s: float = 0.0
+    """For an inference, where the configuration allows less: the slowest picture takes a third of it on two cores."""
+    least_memory_mb: int = 0
+    """For the worker, where the configuration allows less."""
     coarse: bool = False
     """True for a fall-back whose depth is rough."""
     embedded_weights: str | None = None

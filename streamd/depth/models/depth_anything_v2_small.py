@@ -126,6 +126,8 @@ SPEC = ModelSpec(
         fit="lower_bound",
         enlargement="corners",
     ),
+    least_timeout_s=20.0,
+    least_memory_mb=2500,
     download=Download(
         url="https://huggingface.co/depth-anything/Depth-Anything-V2-Small/resolve/main/depth_anything_v2_vits.pth",
         sha256="715fade13be8f229f8a70cc02066f656f2423a59effd0579197bbf57860e1378",

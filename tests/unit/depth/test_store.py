@@ -28,7 +28,8 @@ class Box:
     def __init__(self, root: Path, server: FileServer) -> None:
         self.refuse = ""
         self.checked: list[bytes] = []
-        download = Download(server.url, SHA256[:8])
+        self.url = server.url
+        download = Download(server.url, SHA256, len(OFFICIAL))
         spec = replace(MODELS["midas_small"], download=download)
         own = replace(spec, name="own", download=None)
         models = {spec.name: spec, own.name: own, "embedded": MODELS["embedded"]}
@@ -262,6 +263,14 @@ class TestImport:
         with pytest.raises(DepthError, match=f"{place}: {reason}"):
             box.store.import_file("midas_small", tmp_path / place)
 
+    def test_one_brings_a_file_that_may_not_be_fetched(self, box: Box) -> None:
+        own = replace(MODELS["midas_small"], name="own", download=None, bring="res50.pth of example.org/leres")
+        store = ModelStore(box.home.parent, box.home, models={"own": own}, check=box.check)
+        hint = "streamd models import own FILE, which is res50.pth of example.org/leres"
+        assert store.status()[0].note == f"missing: {hint}"
+        with pytest.raises(UsageError, match=f"nothing to fetch; {hint}$"):
+            store.fetch("own", lambda done, total: None)
+
     def test_built_in_model(self, box: Box, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="built in"):
             box.store.import_file("embedded", tmp_path / "any.pt")
@@ -271,7 +280,10 @@ class TestStatusAndVerify:
     def test_fresh_machine(self, box: Box) -> None:
         notes = {status.spec.name: status.note for status in box.store.status()}
         assert notes["embedded"] == "built in"
-        assert notes["midas_small"].startswith("missing: streamd models fetch midas_small")
+        assert notes["midas_small"] == (
+            "missing: streamd models fetch midas_small, or streamd models import midas_small FILE; "
+            f"from {box.url} (1 MB)"
+        )
         assert [result.model for result in box.store.verify()] == ["embedded"]
 
     def test_all_is_well(self, box: Box) -> None:

@@ -8,13 +8,9 @@ import pytest
 
 from streamd.config.sections import ModelConfig
 from streamd.depth.estimator import ModelInfo, as_inverse_depth
-from streamd.depth.models import MODELS, Download, check_input_size, find_model
+from streamd.depth.models import MODELS, check_input_size, find_model, memory_limit_bytes, timeout_s
 from streamd.errors import ConfigError, UsageError
 from streamd.media.frames import Provenance
-
-
-def test_a_digest_is_compared_as_far_as_it_is_known() -> None:
-    assert [Download("", known).matches("ab12") for known in ("ab12", "ab", "", "ab13")] == [True, True, None, False]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -40,12 +36,11 @@ def test_an_input_size_that_the_model_does_not_take_is_refused(size: int, reason
         check_input_size(config)
 
 
-def test_a_size_that_weights_fix_is_the_only_one() -> None:
-    how = replace(find_model("midas_small").preprocessing, fixed=True, fit="exact")
-    assert how.sized(256) == how.sized("auto") == how
-    assert how.min_side == how.max_side == 256
-    with pytest.raises(ValueError, match=r"^takes 256 only$"):
-        how.sized(128)
+def test_a_heavy_network_gets_what_it_needs() -> None:
+    heavy = replace(find_model("embedded"), least_timeout_s=20, least_memory_mb=2500)
+    assert [timeout_s(ModelConfig(timeout_s=given), heavy) for given in (3, 30)] == [20, 30]
+    assert [memory_limit_bytes(ModelConfig(memory_limit_mb=given), heavy) for given in (1024, 4000)] == [2.5e9, 4e9]
+    assert timeout_s(ModelConfig(timeout_s=1), find_model("midas_small")) == 1
 
 
 def test_only_the_embedded_one_is_coarse() -> None:
