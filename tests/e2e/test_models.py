@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from streamd.depth.graph.torch import load_network
-from streamd.depth.models import find_model
+from streamd.depth.models import MODELS, find_model
 from tests.e2e.conftest import Shared, StartDaemon, make_home
 from tests.e2e.pictures import make_still, read
 from tests.e2e.processes import streamd
@@ -46,7 +46,7 @@ class TestStore:
         home = make_home(midas_small, tmp_path, models=True)
         digest = sha256(midas_small.checkpoint.read_bytes()).hexdigest()
         listed = streamd(home, "models", "list").stdout.splitlines()
-        assert [line.split()[0] for line in listed] == ["midas_small", "embedded"]
+        assert [line.split()[0] for line in listed] == [*MODELS]
         assert digest[:12] in listed[0]
         assert "not the official file" in listed[0]
 

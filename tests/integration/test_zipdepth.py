@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,8 @@ from streamd.depth.graph.torch import load_network
 from streamd.depth.models import find_model
 from streamd.depth.ov import openvino as ov
 from streamd.errors import WeightsRejected
+from streamd.jobs.picture import depth_of_picture
+from tests.integration.conftest import MakeService
 from tests.support.checkpoints import State, random_state, write_checkpoint
 
 SPEC = find_model("zipdepth")
@@ -48,6 +52,23 @@ def test_equals_the_reference(
     spread = expected.max() - expected.min()
     np.testing.assert_allclose(depth, expected, atol=1e-5 * spread)
     np.testing.assert_allclose(compiled(planes.numpy())[0], expected, atol=1e-5 * spread)
+
+
+def test_a_picture_is_fed_and_enlarged_as_by_its_authors(make_service: MakeService, state: State, file: Path) -> None:
+    """451x300 enters as 192x128 here: the shorter side is given, bilinear on bytes, corners in place at the end."""
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    bgr = np.asarray(cv2.resize(coarse, (451, 300), interpolation=cv2.INTER_CUBIC))
+    small = np.asarray(cv2.resize(bgr, (192, 128), interpolation=cv2.INTER_LINEAR))
+    with torch.inference_mode():
+        planes = torch.from_numpy(small[..., ::-1].transpose(2, 0, 1)[None] / np.float32(255))
+        output = reference(state, planes)
+        enlarged = functional.interpolate(output[None], (300, 451), mode="bilinear", align_corners=True)[0, 0].numpy()
+    service = make_service(name="zipdepth", weights=file, input_size=128, service={"strict": True})
+    data = depth_of_picture(cv2.imencode(".png", bgr)[1].tobytes(), service, "depth", "npz")
+    with np.load(io.BytesIO(data)) as npz:
+        spread = enlarged.max() - enlarged.min()
+        np.testing.assert_allclose(npz["network_output"], output[0], atol=1e-4 * spread)
+        np.testing.assert_allclose(npz["inverse_depth"], enlarged, atol=1e-4 * spread)
 
 
 def test_its_own_tables_may_be_missing(state: State, file: Path, tmp_path: Path) -> None:
