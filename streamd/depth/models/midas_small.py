@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamd.depth.graph.ops import Ops, T
 from streamd.depth.models.base import Download, ModelSpec, Preprocessing
-from streamd.depth.models.blocks import residual_unit
+from streamd.depth.models.blocks import fusion, head
 
 _STAGES = (
     (("layer1.3", 1, 24, 3, 1), ("layer1.4", 3, 32, 3, 2)),
@@ -64,29 +64,9 @@ def _decoder(ops: Ops[T], levels: list[T]) -> T:
     for level in (4, 3, 2, 1):
         width = _DECODER_WIDTHS[level - 1]
         narrowed = ops.convolution(levels[level - 1], f"scratch.layer{level}_rn", width, 3, bias=False)
-        path = _fusion(ops, narrowed, path, f"scratch.refinenet{level}", width if level == 1 else width // 2)
+        path = fusion(ops, narrowed, path, f"scratch.refinenet{level}", width if level == 1 else width // 2)
     assert path is not None
-    x = ops.convolution(path, "scratch.output_conv.0", 32, 3)
-    x = ops.double(x, align_corners=False)
-    x = ops.relu(ops.convolution(x, "scratch.output_conv.2", 32, 3))
-    return ops.squeeze(ops.relu(ops.convolution(x, "scratch.output_conv.4", 1)), 1)
-
-
-def _fusion(ops: Ops[T], level: T, below: T | None, key: str, out_width: int) -> T:
-    """Joins a level with what came from below it, refines, and doubles the size.
-
-    The 1x1 convolution comes before the doubling: the same numbers, at a quarter of the pixels.
-    """
-    refine = f"{key}.resConfUnit1"
-    if below is None:
-        for part in ("conv1", "conv2"):
-            ops.parameters.expect(f"{refine}.{part}.weight", *(ops.channels(level),) * 2, 3, 3)
-            ops.parameters.expect(f"{refine}.{part}.bias", ops.channels(level))
-        joined = level
-    else:
-        joined = ops.add(below, residual_unit(ops, level, refine, ("conv1", "conv2")))
-    refined = residual_unit(ops, joined, f"{key}.resConfUnit2", ("conv1", "conv2"))
-    return ops.double(ops.convolution(refined, f"{key}.out_conv", out_width), align_corners=True)
+    return head(ops, path, 32, align_corners=False)
 
 
 SPEC = ModelSpec(
