@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from streamd.depth.checkpoint import Array, read_state
-from streamd.depth.graph.ops import Activation, Network, Ops
+from streamd.depth.graph.ops import Activation, Network, Ops, Padding, both_sides
 from streamd.depth.graph.parameters import Parameters
 from streamd.depth.models.base import ModelSpec
 from streamd.depth.ov import openvino as ov
@@ -99,9 +99,9 @@ class OpenVinoOps(Ops[Value]):
     def mean(self, x: Value, axes: Sequence[int]) -> Value:
         return opset.reduce_mean(x, _axes(axes), True).output(0)
 
-    def max_pool(self, x: Value, kernel: int, *, stride: int, padding: int = 0) -> Value:
-        sides = [padding] * 2
-        return opset.max_pool(x, [stride] * 2, [1, 1], sides, sides, [kernel] * 2).output(0)
+    def max_pool(self, x: Value, kernel: int, *, stride: int, padding: Padding = 0) -> Value:
+        before, after = both_sides(padding)
+        return opset.max_pool(x, [stride] * 2, [1, 1], [before] * 2, [after] * 2, [kernel] * 2).output(0)
 
     def average_pool(self, x: Value, kernel: int) -> Value:
         return opset.avg_pool(x, [kernel] * 2, [0, 0], [0, 0], [kernel] * 2, True).output(0)

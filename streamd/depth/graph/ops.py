@@ -23,6 +23,10 @@ Weights = Callable[[], tuple[FloatImage, FloatImage | None]]
 Activation = Literal["relu", "relu6", "gelu", "sigmoid", "hard_swish", "silu"]
 
 
+def both_sides(padding: Padding) -> tuple[int, int]:
+    return (padding, padding) if isinstance(padding, int) else padding
+
+
 class Ops(ABC, Generic[T]):
     """``T`` is a value of the runtime."""
 
@@ -63,10 +67,9 @@ class Ops(ABC, Generic[T]):
 
         if padding is None:
             padding = dilation * (kernel // 2)
-        before, after = (padding, padding) if isinstance(padding, int) else padding
         weight, offset = self.layer(key, weights)
         assert weight is not None
-        return self.convolve(x, weight, offset, stride=stride, padding=(before, after), dilation=dilation)
+        return self.convolve(x, weight, offset, stride=stride, padding=both_sides(padding), dilation=dilation)
 
     def transposed_convolution(
         self,
@@ -121,6 +124,19 @@ class Ops(ABC, Generic[T]):
         assert weight is not None
         assert offset is not None
         return self.add(self.multiply(self.standardise(x, eps), weight), offset)
+
+    def group_norm(self, x: T, key: str, groups: int = 32, eps: float = 1e-5) -> T:
+        """Of (n, c, h, w): each group of channels to mean 0 and variance 1, then scaled."""
+        take, width = self.parameters.take, self.channels(x)
+
+        def weights() -> tuple[FloatImage, FloatImage]:
+            return take(f"{key}.weight", width)[:, None, None], take(f"{key}.bias", width)[:, None, None]
+
+        weight, offset = self.layer(key, weights)
+        assert weight is not None
+        assert offset is not None
+        standard = self.reshape_like(self.standardise(self.reshape(x, (0, groups, -1)), eps), x)
+        return self.add(self.multiply(standard, weight), offset)
 
     def parameter(self, key: str, *shape: int) -> T:
         """One that belongs to no layer, such as a token."""
@@ -199,7 +215,7 @@ class Ops(ABC, Generic[T]):
         """The axes stay, of size 1."""
 
     @abstractmethod
-    def max_pool(self, x: T, kernel: int, *, stride: int, padding: int = 0) -> T: ...
+    def max_pool(self, x: T, kernel: int, *, stride: int, padding: Padding = 0) -> T: ...
 
     @abstractmethod
     def average_pool(self, x: T, kernel: int) -> T:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from streamd.depth.checkpoint import Array, read_state
-from streamd.depth.graph.ops import Activation, Network, Ops, Weights
+from streamd.depth.graph.ops import Activation, Network, Ops, Padding, Weights, both_sides
 from streamd.depth.graph.parameters import Parameters
 from streamd.depth.models.base import ModelSpec
 
@@ -135,8 +135,11 @@ class TorchOps(Ops[Tensor]):
     def mean(self, x: Tensor, axes: Sequence[int]) -> Tensor:
         return x.mean(tuple(axes), keepdim=True)
 
-    def max_pool(self, x: Tensor, kernel: int, *, stride: int, padding: int = 0) -> Tensor:
-        return functional.max_pool2d(x, kernel, stride, padding)
+    def max_pool(self, x: Tensor, kernel: int, *, stride: int, padding: Padding = 0) -> Tensor:
+        before, after = both_sides(padding)
+        if before != after:
+            x, before = functional.pad(x, (before, after, before, after), value=-torch.inf), 0
+        return functional.max_pool2d(x, kernel, stride, before)
 
     def average_pool(self, x: Tensor, kernel: int) -> Tensor:
         return functional.avg_pool2d(x, kernel)
