@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from streamd.depth.checkpoint import Array
+from streamd.depth.graph.parameters import Parameters
+from streamd.depth.graph.torch import TorchOps
+from streamd.depth.models import find_model
 
 State = dict[str, Tensor]
 
 _DATA = Path(__file__).parent.parent / "data"
 _LAST = {
     "midas_small": "scratch.output_conv.4",
+    "dpt_hybrid": "scratch.output_conv.4",
+    "dpt_large": "scratch.output_conv.4",
     "zipdepth": "decoder.head_half",
     "depth_anything_v2_small": "depth_head.scratch.output_conv2.2",
 }
@@ -30,13 +39,39 @@ def official_keys(name: str) -> tuple[str | None, dict[str, list[int]]]:
     return None, content
 
 
-def random_state(name: str, seed: int = 0) -> State:
-    """All tensors of the official file. The network then gives positive, varied depth."""
-    random = torch.Generator().manual_seed(seed)
-    state = {key: _tensor(key, shape, random) for key, shape in official_keys(name)[1].items()}
+def random_state(name: str, seed: int = 0, sides: Mapping[int, int] | None = None) -> State:
+    """All tensors of the official file. The network then gives positive, varied depth.
+
+    ``sides`` are other lengths in place of those of the tensors' sides: for a narrower network."""
+    random, others = torch.Generator().manual_seed(seed), sides or {}
+    state = {
+        key: _tensor(key, [others.get(side, side) for side in shape], random)
+        for key, shape in official_keys(name)[1].items()
+    }
     state[f"{_LAST[name]}.weight"].abs_()
     state[f"{_LAST[name]}.bias"].fill_(0.5)
     return state
+
+
+def cheap_state(name: str) -> dict[str, Array]:
+    """The same shapes without the memory: one number repeated."""
+    return {key: np.broadcast_to(np.float32(1), shape) for key, shape in official_keys(name)[1].items()}
+
+
+class _ShapesOnly(TorchOps):
+    """Nothing is computed."""
+
+    def constant(self, value: Array) -> Tensor:
+        return torch.empty(value.shape, device="meta")
+
+
+def try_state(name: str, state: Mapping[str, Array], width: int, height: int) -> tuple[int, ...]:
+    """The shape of the output of a network with these weights, at no cost. Raises WeightsRejected."""
+    parameters = Parameters(state, Path(f"{name}.pt"))
+    ops = _ShapesOnly(parameters, nn.Module())
+    depth = find_model(name).network(ops, torch.empty(1, 3, height, width, device="meta"))
+    parameters.check()
+    return tuple(depth.shape)
 
 
 def write_checkpoint(name: str, path: Path, state: State) -> Path:

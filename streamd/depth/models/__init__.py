@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from streamd.config.sections import ModelConfig
-from streamd.depth.models import depth_anything_v2_small, embedded, midas_small, zipdepth
+from streamd.depth.models import (
+    depth_anything_v2_small,
+    dpt_hybrid,
+    dpt_large,
+    embedded,
+    midas_small,
+    zipdepth,
+)
 from streamd.depth.models.base import Download, ModelSpec, Preprocessing
 from streamd.errors import ConfigError, Problem, UsageError
 
-MODELS = {spec.name: spec for spec in (midas_small.SPEC, zipdepth.SPEC, depth_anything_v2_small.SPEC, embedded.SPEC)}
+MODELS = {
+    spec.name: spec
+    for spec in (
+        midas_small.SPEC,
+        embedded.SPEC,
+        zipdepth.SPEC,
+        dpt_hybrid.SPEC,
+        dpt_large.SPEC,
+        depth_anything_v2_small.SPEC,
+    )
+}
 
 
 def find_model(name: str) -> ModelSpec:
