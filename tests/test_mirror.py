@@ -21,6 +21,7 @@ ELSEWHERE = {
         depth/supervisor depth/worker
     """,
     "integration/test_depth_anything_v2_small.py": "depth/models/depth_anything_v2_small",
+    "integration/test_dpt.py": "depth/models/dpt depth/models/dpt_hybrid depth/models/dpt_large depth/models/vit",
     "integration/test_embedded.py": "depth/models/embedded",
     "integration/test_fleet.py": "streams/fleet",
     "integration/test_ice.py": "sinks/webrtc/probe",

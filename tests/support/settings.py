@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from streamd.config.sections import ModelName
+
+*_MOST, _LAST = get_args(ModelName)
+NETWORKS = f"should be {', '.join(map(repr, _MOST))} or {_LAST!r}"
+"""What is said of a network that there is not."""
 
 
 def write_settings(path: Path, streams: Mapping[str, Mapping[str, Any]], **sections: Mapping[str, Any]) -> Path:

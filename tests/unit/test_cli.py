@@ -18,10 +18,12 @@ import pytest
 from streamd import __version__, cli, doctor
 from streamd.cli import _named, main
 from streamd.config.sections import STREAM_NAME, StreamConfig
+from streamd.depth.models import MODELS
 from streamd.depth.store import Manifest, ModelStore
 from streamd.doctor.finding import Finding, Status
 from streamd.errors import StreamdError
 from streamd.host.whole_file import WholeFile
+from tests.support.settings import NETWORKS
 
 NO_SRT = "PyAV's FFmpeg has no SRT: let the camera send RTSP, or a relay between"
 COMMANDS = ("run", "convert", "depth", "models", "check", "doctor", "schema")
@@ -140,7 +142,7 @@ def test_usage_errors_are_one_line_and_exit_with_2(arguments: list[str], capsys:
             '[model]\nname = "x"\n[bogus]\n',
             78,
             "",
-            "streamd: model.name: x: should be 'midas_small', 'zipdepth', 'depth_anything_v2_small' or 'embedded'\n"
+            f"streamd: model.name: x: {NETWORKS}\n"
             "streamd: bogus: unknown key; `streamd schema` lists those that exist\n",
         ),
         (
@@ -230,12 +232,12 @@ class TestDoctor:
 
 def test_models_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome("models", "list") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["midas_small", "zipdepth", "depth_anything_v2_small", "embedded"]
-    assert "missing: streamd models fetch midas_small" in lines[0]
-    assert " Apache-2.0 " in lines[2]
-    assert "; from https://" in lines[2]
-    assert "built in" in lines[-1]
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert list(lines) == list(MODELS)
+    assert "missing: streamd models fetch midas_small" in lines["midas_small"]
+    assert " Apache-2.0 " in lines["depth_anything_v2_small"]
+    assert "; from https://" in lines["depth_anything_v2_small"]
+    assert "built in" in lines["embedded"]
 
 
 def test_who_fetches_is_told_of_the_licence(

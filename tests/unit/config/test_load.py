@@ -9,6 +9,7 @@ import pytest
 
 from streamd.config.load import load
 from streamd.errors import ConfigError
+from tests.support.settings import NETWORKS
 
 
 def problems(data: dict[str, Any], environment: dict[str, str] | None = None) -> list[str]:
@@ -42,9 +43,7 @@ def test_no_password_and_no_flood_in_a_message() -> None:
     (line,) = problems({"streams": {"cam": {"source": "demo:", "transport": "rtsp://u:hunter2@h/" + "x" * 500}}})
     assert "hunter2" not in line
     assert len(line) < 200
-    assert problems({"model": {"name": "a\nb"}}) == [
-        "model.name: a b: should be 'midas_small', 'zipdepth', 'depth_anything_v2_small' or 'embedded'"
-    ]
+    assert problems({"model": {"name": "a\nb"}}) == [f"model.name: a b: {NETWORKS}"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ def test_the_environment_reaches_every_kind_of_key() -> None:
         ),
         (
             {"STREAMD_MODEL__NAME": "1", "STREAMD_MODEL__NAME__X": "2"},
-            "model.name: should be 'midas_small', 'zipdepth', 'depth_anything_v2_small' or 'embedded'",
+            f"model.name: {NETWORKS}",
         ),
     ],
 )

@@ -35,7 +35,7 @@ def test_the_reference_names_types_and_limits() -> None:
         "#   number, more than 0, at most 60",
         "#   true | false",
         "#   path",
-        '#   "midas_small" | "zipdepth" | "depth_anything_v2_small" | "embedded"',
+        '#   "midas_small" | "embedded" | "zipdepth" | "dpt_hybrid" | "dpt_large" | "depth_anything_v2_small"',
     ):
         assert line in text.splitlines(), line
     assert "typing" not in text

@@ -21,6 +21,7 @@ from streamd.config.sections import (
 )
 from streamd.depth.models import MODELS
 from streamd.errors import ConfigError
+from tests.support.settings import NETWORKS
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 ADDRESS = "not HOST:PORT, as in 127.0.0.1:8080"
@@ -60,7 +61,6 @@ EASY = "has a token that is too easy to guess: 8 characters at least"
 DIGEST = "sha256: takes the 64 lower-case digits that `printf %s TOKEN | sha256sum` prints"
 ICE = "not stun:HOST:PORT or turn:HOST:PORT?transport=udp; username and credential are keys"
 SCHEMES = "rtsp:// rtsps:// http:// https:// rtmp:// srt:// udp://"
-NETWORKS = "should be 'midas_small', 'zipdepth', 'depth_anything_v2_small' or 'embedded'"
 BAD = [
     ("server", "listen", "", f"server.listen: {ADDRESS}"),
     ("server", "listen", ":8080", f"server.listen: :8080: {ADDRESS}"),

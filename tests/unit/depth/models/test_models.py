@@ -48,7 +48,7 @@ def test_only_the_embedded_one_is_coarse() -> None:
 
 
 def test_an_unknown_model_names_those_that_exist() -> None:
-    with pytest.raises(UsageError, match=r"^model x: unknown; there are: midas_small, zipdepth, depth_"):
+    with pytest.raises(UsageError, match=r"^model x: unknown; there are: midas_small, embedded, zipdepth, "):
         find_model("x")
 
 
