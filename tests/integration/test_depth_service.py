@@ -31,6 +31,7 @@ from streamd.depth.ov import openvino
 from streamd.depth.process import WorkerProcess
 from streamd.depth.profiler import calibration_inputs
 from streamd.depth.protocol import WorkerJob
+from streamd.depth.runtimes import openvino as openvino_runtime
 from streamd.depth.runtimes.openvino import MAX_FIXED, OpenVinoRuntime
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
@@ -232,6 +233,13 @@ class TestSizes:
         self.infer_all(runtime, live=False)
         assert compiled == [("32..256", "32..256")]
         assert not runtime.is_compiled(128, 256, live=True)
+
+    def test_of_large_networks_share_one(
+        self, embedded: Installed, tmp_path: Path, compiled: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(openvino_runtime, "LARGE_BYTES", 1 << 20)
+        self.infer_all(OpenVinoRuntime(embedded.job(tmp_path, slots=4)), live=True)
+        assert compiled == [("32..256", "32..256")]
 
 
 def test_many_streams_get_a_worker_for_many(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> None:

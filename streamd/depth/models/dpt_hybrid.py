@@ -82,6 +82,8 @@ SPEC = ModelSpec(
     licence="MIT",
     network=network,
     preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), input_size=384, fit="minimal"),
+    least_timeout_s=20.0,
+    least_memory_mb=4000,
     download=Download(
         url="https://github.com/isl-org/MiDaS/releases/download/v3/dpt_hybrid_384.pt",
         sha256="501f0c75b3bca7daec6b3682c5054c09b366765aef6fa3a09d03a5cb4b230853",

@@ -28,6 +28,8 @@ SPEC = ModelSpec(
     licence="MIT",
     network=network,
     preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), input_size=384, fit="minimal"),
+    least_timeout_s=60.0,
+    least_memory_mb=8000,
     download=Download(
         url="https://github.com/isl-org/MiDaS/releases/download/v3/dpt_large_384.pt",
         sha256="2f21e586477d90cb9624c7eef5df7891edca49a1c4795ee2cb631fd4daa6ca69",

@@ -16,6 +16,8 @@ from streamd.media.frames import FloatImage
 MAX_FIXED = 3
 """Each takes 130 MB with MiDaS_small in bf16 and 160 MB in fp32, the flexible network 240 and 280 MB (measured): all of
 them stay below the worker's default memory limit."""
+LARGE_BYTES = 256 << 20
+"""Larger weights are compiled once only, for all sizes: there is no room for more, and it costs 1 % (measured)."""
 
 
 class OpenVinoRuntime:
@@ -31,7 +33,9 @@ class OpenVinoRuntime:
         self._job = job
         self._core = ov.Core()
         self.precision = self._precision(job.precision)
-        self._model = load_model(find_model(job.model), Path(job.weights))
+        weights = Path(job.weights)
+        self._model = load_model(find_model(job.model), weights)
+        self._max_fixed = 0 if weights.stat().st_size > LARGE_BYTES else MAX_FIXED
         self._fixed: dict[tuple[int, int], _Network] = {}
         self._flexible: _Network | None = None
 
@@ -55,7 +59,7 @@ class OpenVinoRuntime:
     def _takes_fixed(self, live: bool) -> bool:
         """Whether a new size gets a network of its own: pictures that clients send in do not."""
         one_size = self._job.min_side == self._job.max_side
-        return one_size or (live and len(self._fixed) < MAX_FIXED)
+        return one_size or (live and len(self._fixed) < self._max_fixed)
 
     def _network(self, height: int, width: int, live: bool) -> _Network:
         network = self._fixed.get((height, width))
