@@ -13,6 +13,7 @@ from streamd.media.frames import FloatImage
 _BACKBONE = "pretrained.model.patch_embed.backbone"
 _STAGES = ((256, 3), (512, 4), (1024, 9))
 """At 1/4, 1/8 and 1/16 of the size: (width, blocks)."""
+_WIDTH = 768
 _TAPS = ((8, 3, 768), (11, 4, 768))
 _EPS = 1e-8
 """Of the weights' variances."""
@@ -24,7 +25,7 @@ def network(ops: Ops[T], planes: T) -> T:
     Keys are those of the official dpt_hybrid_384.pt.
     """
     fine, middle, coarse = _resnet(ops, planes)
-    patches = ops.convolution(coarse, "pretrained.model.patch_embed.proj", 768)
+    patches = ops.convolution(coarse, "pretrained.model.patch_embed.proj", _WIDTH)
     levels = [fine, middle, *vit.levels(ops, patches, blocks=12, heads=12, taps=_TAPS)]
     return head(ops, dpt.decoder(ops, levels), 32, align_corners=True)
 
