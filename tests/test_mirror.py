@@ -22,6 +22,7 @@ ELSEWHERE = {
     """,
     "integration/test_depth_anything_v2_small.py": "depth/models/depth_anything_v2_small",
     "integration/test_dpt.py": "depth/models/dpt depth/models/dpt_hybrid depth/models/dpt_large depth/models/vit",
+    "integration/test_dpt_v3_1.py": "depth/models/dpt_levit_224 depth/models/dpt_swin2_tiny_256",
     "integration/test_embedded.py": "depth/models/embedded",
     "integration/test_fleet.py": "streams/fleet",
     "integration/test_ice.py": "sinks/webrtc/probe",

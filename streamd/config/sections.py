@@ -23,7 +23,16 @@ from streamd.config.pushed import check_pushed
 
 STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
-ModelName = Literal["midas_small", "embedded", "zipdepth", "dpt_hybrid", "dpt_large", "depth_anything_v2_small"]
+ModelName = Literal[
+    "midas_small",
+    "embedded",
+    "zipdepth",
+    "dpt_hybrid",
+    "dpt_large",
+    "dpt_swin2_tiny_256",
+    "dpt_levit_224",
+    "depth_anything_v2_small",
+]
 Runtime = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "bf16"]
 View = Literal["depth", "overlay", "side-by-side", "source", "gray", "rgbd"]

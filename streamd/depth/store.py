@@ -125,25 +125,25 @@ class ModelStore:
     def fetch(self, name: str, progress: Progress) -> Manifest:
         """Downloads the official weights, carrying on what was begun, and installs them once they load.
 
-        Returns at once when they are here and whole. An exception from ``progress`` ends it and keeps
-        what has come. Raises DepthError (offline, refused, disk full), WeightsRejected (wrong digest, does not load).
+        Where no digest is published, later downloads must have that of the first. Returns at once when they are
+        here and whole. An exception from ``progress`` ends it and keeps what has come. Raises DepthError (offline,
+        refused, disk full), WeightsRejected (wrong digest, does not load).
         """
         spec = self._spec(name)
         if spec.download is None:
             raise UsageError(f"model {name}: there is nothing to fetch; {_hint(spec)}")
-        if (here := self._manifest(name)) and here.official and self._intact(name, here):
-            return here
         url = spec.download.url
+        here = self._manifest(name)
+        wanted = spec.download.sha256 or (here.sha256 if here and here.origin == redact(url) else "")
+        if here and wanted and here.sha256.startswith(wanted) and self._intact(name, here):
+            return here
         with self._changing(name) as home:
             part = home / _PART
             download(url, part, progress)
             digest = sha256_of(part)
             try:
-                if spec.download.matches(digest) is False:
-                    wanted = spec.download.sha256
-                    raise WeightsRejected(
-                        redact(url), f"its sha256 is {digest[:8]}..., that of the official file {wanted[:8]}..."
-                    )
+                if not digest.startswith(wanted):
+                    raise WeightsRejected(redact(url), _wrong_digest(spec, digest, wanted))
                 self._try(spec, part, redact(url))
             except WeightsRejected:
                 discard(part)
@@ -240,6 +240,14 @@ class ModelStore:
             if old != target:
                 old.unlink()
         return manifest
+
+
+def _wrong_digest(spec: ModelSpec, found: str, wanted: str) -> str:
+    if spec.download and spec.download.sha256:
+        whose, advice = "the official file", ""
+    else:
+        whose, advice = "the first download", f"; if you trust it, streamd models import {spec.name} FILE"
+    return f"its sha256 is {found[:8]}..., that of {whose} {wanted[:8]}...{advice}"
 
 
 def _origin_note(manifest: Manifest | None) -> str:

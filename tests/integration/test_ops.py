@@ -22,12 +22,20 @@ Layer = Callable[[Ops[Any], Any], Any]
 
 RANDOM = torch.Generator().manual_seed(1)
 WEIGHT, BIAS = torch.randn(2, 12, generator=RANDOM)
+PAIRS = torch.randn(1, 12, 6, 6, generator=RANDOM)
+FACTORS, VARIANCES = torch.randn(5, 12, generator=RANDOM), torch.rand(5, generator=RANDOM) + 0.5
 KERNEL = torch.randn(12, 3, 1, 1, generator=RANDOM)
 
 
 def wide(planes: Tensor) -> Tensor:
     """Twelve channels, far from 0 and partly below it."""
     return functional.conv2d(planes, KERNEL) + 3 * torch.arange(12)[:, None, None] - 9
+
+
+def normed(x: Tensor) -> Tensor:
+    """By a batch norm of the last axis."""
+    mean, scale, shift = FACTORS[:, :3].unbind(1)
+    return (x - mean) / (VARIANCES + 1e-5).sqrt() * scale + shift
 
 
 @pytest.mark.parametrize(
@@ -41,8 +49,16 @@ def wide(planes: Tensor) -> Tensor:
             lambda ops, x: ops.max_pool(x, 3, stride=2, padding=(0, 1)),
             lambda x: functional.max_pool2d(functional.pad(x, (0, 1, 0, 1), value=-torch.inf), 3, 2),
         ),
+        (
+            lambda ops, x: ops.attention(x, ops.multiply(x, x), x, ops.constant(PAIRS.numpy())),
+            lambda x: functional.scaled_dot_product_attention(x, x * x, x, PAIRS),
+        ),
+        (
+            lambda ops, x: ops.linear(ops.transpose(x, (0, 2, 3, 1)), "l", 5, bias=False, norm="b"),
+            lambda x: normed(functional.linear(x.movedim(1, 3), FACTORS)),
+        ),
     ],
-    ids=["group_norm", "max_pool"],
+    ids=["group_norm", "max_pool", "attention", "linear"],
 )
 def test_equals_torch(layer: Layer, expected: Callable[[Tensor], Tensor]) -> None:
     planes = torch.randn(2, 3, 6, 10, generator=torch.Generator().manual_seed(2))
@@ -54,8 +70,12 @@ def test_equals_torch(layer: Layer, expected: Callable[[Tensor], Tensor]) -> Non
     def weights() -> Parameters:
         offset = 3 * torch.arange(12.0) - 9
         state = {"c.weight": KERNEL, "c.bias": offset, "n.weight": WEIGHT, "n.bias": BIAS}
+        norm = (*FACTORS[:, :3].unbind(1), VARIANCES, torch.tensor(1))
+        parts = ("running_mean", "weight", "bias", "running_var", "num_batches_tracked")
+        state |= {"l.weight": FACTORS} | {f"b.{part}": value for part, value in zip(parts, norm, strict=True)}
         parameters = Parameters({key: value.numpy() for key, value in state.items()}, Path("random.pt"))
-        parameters.pass_over_all("n.")
+        for prefix in ("n.", "l.", "b."):
+            parameters.pass_over_all(prefix)
         return parameters
 
     wanted = expected(wide(planes)).mean(1, keepdim=True).numpy()

@@ -23,6 +23,8 @@ _LAST = {
     "midas_small": "scratch.output_conv.4",
     "dpt_hybrid": "scratch.output_conv.4",
     "dpt_large": "scratch.output_conv.4",
+    "dpt_swin2_tiny_256": "scratch.output_conv.4",
+    "dpt_levit_224": "scratch.output_conv.4",
     "zipdepth": "decoder.head_half",
     "depth_anything_v2_small": "depth_head.scratch.output_conv2.2",
 }
@@ -55,7 +57,8 @@ def random_state(name: str, seed: int = 0, sides: Mapping[int, int] | None = Non
 
 def cheap_state(name: str) -> dict[str, Array]:
     """The same shapes without the memory: one number repeated."""
-    return {key: np.broadcast_to(np.float32(1), shape) for key, shape in official_keys(name)[1].items()}
+    keys = official_keys(name)[1]
+    return {key: np.broadcast_to(np.array(1, _kind(key)), shape) for key, shape in keys.items()}
 
 
 class _ShapesOnly(TorchOps):
@@ -91,9 +94,17 @@ def write_midas_small(path: Path, seed: int = 0) -> Path:
     return path
 
 
+def _kind(key: str) -> type[np.generic]:
+    return np.int64 if key.endswith(("num_batches_tracked", "_idxs")) else np.float32
+
+
 def _tensor(key: str, shape: list[int], random: torch.Generator) -> Tensor:
     if key.endswith("num_batches_tracked"):
         return torch.tensor(1000)
+    if key.endswith("_idxs"):
+        return torch.zeros(shape, dtype=torch.int64)
+    if key.endswith("logit_scale"):
+        return torch.empty(shape).uniform_(1.5, 3.0, generator=random)
     if key in _TABLES:
         return torch.tensor(_TABLES[key]).reshape(shape)
     if key.endswith("running_var"):

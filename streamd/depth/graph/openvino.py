@@ -84,8 +84,8 @@ class OpenVinoOps(Ops[Value]):
                 node = opset.swish(x)
         return node.output(0)
 
-    def attention(self, query: Value, keys: Value, values: Value) -> Value:
-        return opset.scaled_dot_product_attention(query, keys, values).output(0)
+    def attention(self, query: Value, keys: Value, values: Value, bias: Value | None = None) -> Value:
+        return opset.scaled_dot_product_attention(query, keys, values, bias).output(0)
 
     def softmax(self, x: Value, axis: int = -1) -> Value:
         return opset.softmax(x, axis).output(0)

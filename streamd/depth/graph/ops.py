@@ -103,13 +103,18 @@ class Ops(ABC, Generic[T]):
             x, weight, offset, stride=stride, padding=padding, output_padding=output_padding
         )
 
-    def linear(self, x: T, key: str, width: int, *, bias: bool = True) -> T:
-        """Of the last axis."""
+    def linear(self, x: T, key: str, width: int, *, bias: bool = True, norm: str | None = None) -> T:
+        """Of the last axis. ``norm`` is the key of a batch norm that follows: it is folded into the weights."""
         inputs = self.width(x)
 
         def weights() -> tuple[FloatImage, FloatImage | None]:
-            take = self.parameters.take
-            return take(f"{key}.weight", width, inputs), take(f"{key}.bias", width) if bias else None
+            weight = self.parameters.take(f"{key}.weight", width, inputs)
+            offset = self.parameters.take(f"{key}.bias", width) if bias else None
+            if norm is not None:
+                scale, shift = self.batch_norm(norm, width)
+                weight = weight * scale[:, None]
+                offset = shift if offset is None else offset * scale + shift
+            return weight, offset
 
         weight, offset = self.layer(key, weights)
         assert weight is not None
@@ -196,8 +201,9 @@ class Ops(ABC, Generic[T]):
         """``gelu`` is the exact one (erf)."""
 
     @abstractmethod
-    def attention(self, query: T, keys: T, values: T) -> T:
-        """(n, heads, tokens, width) each: softmax(query keys^T / sqrt(width)) values."""
+    def attention(self, query: T, keys: T, values: T, bias: T | None = None) -> T:
+        """(n, heads, tokens, width) each: softmax(query keys^T / sqrt(width) + bias) values. ``bias`` is
+        (1, heads, tokens, tokens)."""
 
     @abstractmethod
     def softmax(self, x: T, axis: int = -1) -> T: ...

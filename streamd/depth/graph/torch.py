@@ -120,8 +120,8 @@ class TorchOps(Ops[Tensor]):
             case "silu":
                 return functional.silu(x)
 
-    def attention(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        return functional.scaled_dot_product_attention(query, keys, values)
+    def attention(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
+        return functional.scaled_dot_product_attention(query, keys, values, bias)
 
     def softmax(self, x: Tensor, axis: int = -1) -> Tensor:
         return x.softmax(axis)

@@ -7,6 +7,8 @@ from streamd.depth.models import (
     depth_anything_v2_small,
     dpt_hybrid,
     dpt_large,
+    dpt_levit_224,
+    dpt_swin2_tiny_256,
     embedded,
     midas_small,
     zipdepth,
@@ -22,6 +24,8 @@ MODELS = {
         zipdepth.SPEC,
         dpt_hybrid.SPEC,
         dpt_large.SPEC,
+        dpt_swin2_tiny_256.SPEC,
+        dpt_levit_224.SPEC,
         depth_anything_v2_small.SPEC,
     )
 }

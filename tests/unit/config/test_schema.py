@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 import tomllib
-from typing import Any
+from typing import Any, get_args
 
 from streamd.config import schema
 from streamd.config.load import parse
-from streamd.config.sections import Config, StreamConfig
+from streamd.config.sections import Config, ModelName, StreamConfig
 
 
 def keys() -> dict[str, dict[str, Any]]:
@@ -35,7 +35,7 @@ def test_the_reference_names_types_and_limits() -> None:
         "#   number, more than 0, at most 60",
         "#   true | false",
         "#   path",
-        '#   "midas_small" | "embedded" | "zipdepth" | "dpt_hybrid" | "dpt_large" | "depth_anything_v2_small"',
+        "#   " + " | ".join(f'"{name}"' for name in get_args(ModelName)),
     ):
         assert line in text.splitlines(), line
     assert "typing" not in text
