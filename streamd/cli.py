@@ -337,7 +337,7 @@ def _models(options: argparse.Namespace) -> None:
 def _list(store: ModelStore, options: argparse.Namespace) -> None:
     for status in store.status():
         digest = status.manifest.sha256[:12] if status.manifest else ""
-        print(f"{status.spec.name:23} {status.spec.title:25} {status.spec.licence:10} {digest:12} {status.note}")
+        print(f"{status.spec.name:23} {status.spec.title:25} {status.spec.licence:14} {digest:12} {status.note}")
 
 
 def _fetch(store: ModelStore, options: argparse.Namespace) -> None:
@@ -365,8 +365,12 @@ def _import(store: ModelStore, options: argparse.Namespace) -> None:
     name = _name(options)
     if options.file is None:
         raise UsageError("models import: name a FILE too")
+    from streamd.depth.models import find_model
+
+    if notice := find_model(name).notice:
+        print(f"{name}: {notice}", file=sys.stderr, flush=True)
     manifest = store.import_file(name, options.file)
-    note = " (not the official file)" if manifest.official is False else ""
+    note = {True: " (the official file)", False: " (not the official file)", None: ""}[manifest.official]
     print(f"{name}: {manifest.size / 1e6:.1f} MB, sha256 {manifest.sha256}{note}")
 
 

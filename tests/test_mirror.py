@@ -27,6 +27,7 @@ ELSEWHERE = {
     "integration/test_fleet.py": "streams/fleet",
     "integration/test_ice.py": "sinks/webrtc/probe",
     "integration/test_memory_relief.py": "upkeep",
+    "integration/test_leres.py": "depth/models/leres",
     "integration/test_midas_small.py": """
         depth/checkpoint depth/graph/openvino depth/graph/ops depth/graph/parameters depth/graph/torch
         depth/models/blocks depth/models/midas_small

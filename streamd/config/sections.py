@@ -31,6 +31,8 @@ ModelName = Literal[
     "dpt_large",
     "dpt_swin2_tiny_256",
     "dpt_levit_224",
+    "leres_resnet50",
+    "leres_resnext101",
     "depth_anything_v2_small",
 ]
 Runtime = Literal["auto", "openvino", "torch"]

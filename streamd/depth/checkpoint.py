@@ -23,8 +23,8 @@ State = Mapping[str, Array]
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "depth_model")
 """Under which training scripts keep the weights, beside other things."""
-PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every key."""
+PREFIXES = ("module.", "_orig_mod.", "depth_model.")
+"""What DataParallel, torch.compile and LeReS put before every key."""
 MAX_PICKLE_BYTES = 64 << 20
 _BFLOAT16 = "bfloat16"
 _DTYPES: Mapping[str, np.dtype[Any]] = {

@@ -227,7 +227,7 @@ class ModelStore:
     def _install(self, spec: ModelSpec, file: Path, sha256: str, origin: str, suffix: str) -> Manifest:
         """Moves the file in, names it in the manifest, removes what was there before."""
         home = self.data / spec.name
-        official = spec.download.matches(sha256) if spec.download else None
+        official = spec.is_official(sha256)
         target = home / f"{spec.name}-{sha256[:16]}{suffix}"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = Manifest(target.name, sha256, file.stat().st_size, origin, now, official)
@@ -254,7 +254,7 @@ def _origin_note(manifest: Manifest | None) -> str:
     if manifest is None:
         return "built in"
     origin = f"from {manifest.origin}"
-    return origin if manifest.official is not False else f"not the official file, {origin}"
+    return {True: "the official file, ", False: "not the official file, ", None: ""}[manifest.official] + origin
 
 
 def _hint(spec: ModelSpec) -> str:

@@ -27,6 +27,8 @@ _LAST = {
     "dpt_levit_224": "scratch.output_conv.4",
     "zipdepth": "decoder.head_half",
     "depth_anything_v2_small": "depth_head.scratch.output_conv2.2",
+    "leres_resnet50": "module.depth_model.decoder_modules.outconv.adapt_conv.3",
+    "leres_resnext101": "module.depth_model.decoder_modules.outconv.adapt_conv.3",
 }
 """The convolution that gives the depth, mostly of what a ReLU let through."""
 _TABLES = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}

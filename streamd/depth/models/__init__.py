@@ -10,6 +10,7 @@ from streamd.depth.models import (
     dpt_levit_224,
     dpt_swin2_tiny_256,
     embedded,
+    leres,
     midas_small,
     zipdepth,
 )
@@ -26,6 +27,8 @@ MODELS = {
         dpt_large.SPEC,
         dpt_swin2_tiny_256.SPEC,
         dpt_levit_224.SPEC,
+        leres.RESNET50,
+        leres.RESNEXT101,
         depth_anything_v2_small.SPEC,
     )
 }

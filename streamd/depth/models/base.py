@@ -103,5 +103,11 @@ class ModelSpec:
     download: Download | None = None
     bring: str = ""
     """Without a download: which file to import, and where it is from."""
+    official_sha256: str = ""
+    """Without a download: of the published file, where it is known."""
     notice: str = ""
-    """What one who fetches the weights should know of their licence."""
+    """What one who fetches or imports the weights should know of their licence."""
+
+    def is_official(self, sha256: str) -> bool | None:
+        """None where no digest is published."""
+        return (self.download or Download("", self.official_sha256)).matches(sha256)
