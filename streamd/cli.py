@@ -22,7 +22,17 @@ from streamd.concurrency import threads
 from streamd.config.address import SourceAddress, SourceKind, as_file, as_it_is
 from streamd.config.load import load
 from streamd.config.redact import printable, redact, redact_source, shorten
-from streamd.config.sections import FORMATS, VIEWS, Config, ModelConfig, ModelName, PictureFormat, Precision, Runtime
+from streamd.config.sections import (
+    FORMATS,
+    VIEWS,
+    Config,
+    ModelConfig,
+    ModelName,
+    PictureFormat,
+    Precision,
+    Runtime,
+    is_manifest,
+)
 from streamd.errors import ConfigError, PictureError, SinkError, SourceUnsupported, StreamdError, UsageError, doing
 from streamd.host import allocator, standard_streams
 from streamd.host.standard_streams import OutputLost
@@ -163,9 +173,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", choices=MODELS, help="the network")
+    parser.add_argument("--model", type=_network, metavar="NAME", help="the network, or the path of a manifest (.toml)")
     parser.add_argument("--runtime", choices=get_args(Runtime), help="what runs it")
     parser.add_argument("--precision", choices=get_args(Precision), help="what it computes in")
+
+
+def _network(text: str) -> str:
+    if text not in MODELS and not is_manifest(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: choose from {', '.join(MODELS)}, or the path of a manifest (.toml)"
+        )
+    return text
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -385,11 +403,13 @@ def _verify(store: ModelStore, options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     from streamd.depth.models import check_input_size
+    from streamd.depth.runtimes import check_runtime
     from streamd.doctor.files import missing
     from streamd.doctor.inputs import unsupported
 
     config = load(options.file)
     check_input_size(config.model)
+    check_runtime(config.model)
     found = list(missing(config))
     if problems := [each.problem for each in found if not each.only_here] + list(unsupported(config)):
         raise ConfigError(problems)
@@ -450,6 +470,8 @@ def _service(options: argparse.Namespace, *, parallel: int = 1, **defaults: str)
 
     given = load(None, overrides={"model": {**defaults, **_model_overrides(options), "download": False}})
     config: ModelConfig = given.model
-    service = DepthService(config, _store(), parallel=parallel, slots=8, strict=options.model is not None)
+    service = DepthService(
+        config, _store(), parallel=parallel, slots=8, strict=options.model is not None, attended=True
+    )
     service.start()
     return service

@@ -28,10 +28,12 @@ ELSEWHERE = {
     "integration/test_ice.py": "sinks/webrtc/probe",
     "integration/test_memory_relief.py": "upkeep",
     "integration/test_leres.py": "depth/models/leres",
+    "integration/test_manifests.py": "depth/graph/file",
     "integration/test_midas_small.py": """
         depth/checkpoint depth/graph/openvino depth/graph/ops depth/graph/parameters depth/graph/torch
         depth/models/blocks depth/models/midas_small
     """,
+    "integration/test_onnx.py": "depth/graph/onnx depth/runtimes/onnxruntime",
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
     "integration/test_profile.py": "depth/profile depth/profiler",
     "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi",

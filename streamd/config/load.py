@@ -42,7 +42,7 @@ def parse(data: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_problems(error)) from None
+        raise ConfigError(problems(error)) from None
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -109,11 +109,15 @@ def _sources(streams: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, stream["source"]
 
 
-def _problems(error: ValidationError) -> list[Problem]:
+def problems(error: ValidationError) -> list[Problem]:
     """Pydantic's findings, one per key (a union reports each of its branches), without secrets."""
     found: dict[str, Problem] = {}
     for item in error.errors(include_url=False):
-        keys = [str(part) for part in item["loc"] if not str(part).startswith(("literal[", "tuple[", "constrained"))]
+        keys = [
+            str(part)
+            for part in item["loc"]
+            if not str(part).startswith(("literal[", "tuple[", "constrained", "function-"))
+        ]
         path = ".".join(_shortened(key) for key in keys if key not in ("[key]", "int", "float"))
         reason = _reason(item["type"], item["msg"])
         hidden = item["type"] in ("missing", "extra_forbidden", "string_too_long") or SECRET_KEYS & set(keys)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     FailFast,
     Field,
@@ -35,7 +36,19 @@ ModelName = Literal[
     "leres_resnext101",
     "depth_anything_v2_small",
 ]
-Runtime = Literal["auto", "openvino", "torch"]
+Runtime = Literal[
+    "auto",
+    "openvino",
+    "onnxruntime",
+    "onnxruntime:CPU",
+    "onnxruntime:CUDA",
+    "onnxruntime:TensorRT",
+    "onnxruntime:CoreML",
+    "onnxruntime:OpenVINO",
+    "torch",
+]
+MANIFEST = ".toml"
+"""What the path of a network's manifest ends with."""
 Precision = Literal["auto", "fp32", "bf16"]
 View = Literal["depth", "overlay", "side-by-side", "source", "gray", "rgbd"]
 VIEWS: tuple[View, ...] = get_args(View)
@@ -69,6 +82,20 @@ def parse_ports(text: str) -> range:
     if not ports or ports[0] < 1 or ports[-1] > 65535:
         raise ValueError("ports go from 1 to 65535, the smaller first")
     return ports
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a network is named by the path of its manifest."""
+    return name.endswith(MANIFEST)
+
+
+def _names_manifest(value: Any) -> str:
+    if not isinstance(value, str) or not is_manifest(value):
+        raise ValueError("the path of a manifest (.toml)")
+    return value
+
+
+ManifestPath = Annotated[str, Field(max_length=MAX_SOURCE), BeforeValidator(_names_manifest)]
 
 
 def is_loopback(host: str) -> bool:
@@ -217,8 +244,8 @@ class WebRtcConfig(Section):
 class ModelConfig(Section):
     """The network and how it runs."""
 
-    name: ModelName = "midas_small"
-    """The network: `streamd models list` shows them."""
+    name: ModelName | ManifestPath = "midas_small"
+    """The network: `streamd models list` shows them; or the path of a manifest (.toml) of an ONNX or OpenVINO file."""
     fallback: ModelName | Literal[""] = "embedded"
     """What runs while the weights of `name` are not on this machine; empty for none."""
     download: bool = True
@@ -226,7 +253,8 @@ class ModelConfig(Section):
     weights: Path | None = None
     """A checkpoint to use for `name` instead of the fetched one."""
     runtime: Runtime = "auto"
-    """What runs the network; auto takes openvino."""
+    """What runs the network; auto takes the fastest of openvino and, where it is installed, onnxruntime (on the CPU, if
+    no other provider is named)."""
     precision: Precision = "auto"
     """auto takes the fastest that agrees with fp32 on calibration frames on this machine."""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"

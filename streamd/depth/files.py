@@ -32,10 +32,14 @@ def one_line(path: Path) -> Iterator[None]:
         raise DepthError(f"{error.filename or path}: {phrase(error)}") from error
 
 
-def sha256_of(path: Path) -> str:
-    """Hex digest of the content. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_of(*paths: Path) -> str:
+    """Hex digest of the content, of several files one after the other. Raises OSError."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 @functools.cache

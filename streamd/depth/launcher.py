@@ -15,8 +15,9 @@ from streamd.depth.estimator import ModelInfo
 from streamd.depth.files import one_line, sha256_of, writable
 from streamd.depth.models import ModelSpec, check_input_size, memory_limit_bytes, timeout_s
 from streamd.depth.process import WorkerProcess
-from streamd.depth.profile import Profile, find_profile, measure, profile_path
+from streamd.depth.profile import Profile, find_profile, measure, other_runtimes, profile_path
 from streamd.depth.protocol import WorkerJob
+from streamd.depth.runtimes import check_runtime
 from streamd.depth.store import ModelStore
 from streamd.errors import InferenceFailed, ModelMissing, WeightsRejected
 from streamd.states import WorkerEnd
@@ -24,6 +25,7 @@ from streamd.states import WorkerEnd
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
+_MEASURED = ("auto", "openvino")
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class Launcher:
     ) -> None:
         """``stop`` ends a download or a start under way. ``slots``: how many inferences a worker may hold.
 
-        Raises ConfigError when the wanted model does not take the input size."""
+        Raises ConfigError when the wanted model does not take the input size, or the runtime is not installed."""
         check_input_size(config)
+        check_runtime(config)
         self._config = config
         self._store = store
         self._stop = stop
@@ -57,7 +60,7 @@ class Launcher:
 
     def launch(self, spec: ModelSpec, on_exit: Callable[[InferenceFailed], None]) -> Serving:
         """Returns when the worker is ready. Raises DepthError."""
-        if spec.name == self._config.name:  # another keeps its own size
+        if spec.reference == self._config.name:  # another keeps its own size
             spec = replace(spec, preprocessing=spec.preprocessing.sized(self._config.input_size))
         weights, sha256 = self._weights(spec)
         job = self._job(spec, weights, sha256)
@@ -90,7 +93,7 @@ class Launcher:
                 if not own.is_file():
                     raise ModelMissing(spec.name, f"{own} is not a file")
                 return own, sha256_of(own)
-        return self._store.weights(spec.name)
+        return self._store.weights(spec.reference)
 
     @property
     def _cache(self) -> Path:
@@ -99,10 +102,11 @@ class Launcher:
     def _job(self, spec: ModelSpec, weights: Path, sha256: str) -> WorkerJob:
         config = self._config
         cores = len(os.sched_getaffinity(0))
+        runtime, precision = self.choose(spec, sha256)
         return WorkerJob(
-            model=spec.name,
-            runtime="openvino" if config.runtime == "auto" else config.runtime,
-            precision=self._precision(spec, sha256),
+            model=spec.reference,
+            runtime=runtime,
+            precision=precision,
             weights=str(weights),
             sha256=sha256,
             cache=str(self._cache),
@@ -114,19 +118,19 @@ class Launcher:
             max_pixels=spec.preprocessing.max_pixels,
         )
 
-    def _precision(self, spec: ModelSpec, sha256: str) -> str:
-        """The one that was measured to be best here, if it was."""
-        config = self._config
-        if config.precision != "auto":
-            return str(config.precision)
-        if config.runtime == "torch":
-            return "fp32"
+    def choose(self, spec: ModelSpec, sha256: str) -> tuple[str, str]:
+        """Runtime and precision: what is asked for; of the rest what was measured to be best here, if it was."""
+        runtime, precision = self._config.runtime, self._config.precision
+        if runtime not in _MEASURED:
+            return runtime, "fp32" if precision == "auto" else precision
         profile = find_profile(profile_path(self._cache, spec, sha256))
-        return profile.chosen if profile else "auto"
+        return profile.best(runtime, precision) if profile else ("openvino", precision)
 
     def needs_profile(self, info: ModelInfo) -> bool:
-        """Whether the precision that it runs in was not measured yet."""
-        if self._config.precision != "auto" or info.runtime != "openvino":
+        """Whether something is to be chosen that was not measured yet."""
+        runtime, precision = self._config.runtime, self._config.precision
+        others = runtime == "auto" and other_runtimes(info.spec)
+        if runtime not in _MEASURED or not (precision == "auto" or others):
             return False
         return find_profile(profile_path(self._cache, info.spec, info.sha256)) is None
 

@@ -19,7 +19,7 @@ def network_size(width: int, height: int, how: Preprocessing) -> tuple[int, int]
     MiDaS's ``Resize``: rounds half to even, so with 256 as the upper bound 1280x720 becomes 256x128 and 704x576
     becomes 256x224. One step is the minimum, where the reference would make a side of 0, and ``max_side`` the maximum.
     """
-    across, down = how.input_size / width, how.input_size / height
+    across, down = how.input_size / width, (how.height or how.input_size) / height
     match how.fit:
         case "upper_bound":
             across = down = min(across, down)
@@ -49,6 +49,8 @@ def still_input(rgb: ByteImage, how: Preprocessing) -> FloatImage:
         small = np.asarray(cv2.resize(rgb, size, interpolation=kernel)) / 255.0
     else:  # channel by channel: the same numbers, at a third of the memory that a large photo would take
         small = np.stack([cv2.resize(rgb[..., c] / 255.0, size, interpolation=kernel) for c in range(3)], axis=-1)
+    if how.colours == "bgr":
+        small = small[..., ::-1]
     normal = (small - np.array(how.mean)) / np.array(how.std)
     return np.ascontiguousarray(normal.transpose(2, 0, 1), dtype=np.float32)
 
@@ -76,6 +78,8 @@ class VideoPreprocessor:
         small = [cv2.resize(plane, size, interpolation=kernel) for plane in yuv_planes(picture)]
         rgb = _to_rgb(small, self._matrix(picture))
         np.clip(rgb, 0.0, 1.0, out=rgb)
+        if how.colours == "bgr":
+            rgb = rgb[::-1]
         rgb -= np.array(how.mean, np.float32)[:, None, None]
         rgb /= np.array(how.std, np.float32)[:, None, None]
         return rgb, small[0]

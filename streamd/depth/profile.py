@@ -1,4 +1,4 @@
-"""What was measured of a model on this CPU: which precisions agree with float32 here, and how fast they are.
+"""What was measured of a model on this CPU: which precisions and runtimes agree with float32 here, and how fast.
 
 A child measures, at low priority: it may be killed, and what it takes of memory goes with it.
 """
@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache as cached
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 from streamd.depth.files import locked, one_line
 from streamd.depth.models import ModelSpec
 from streamd.depth.process import child_environment
+from streamd.depth.runtimes import missing_package, runs
 from streamd.errors import DepthError, WeightsRejected
 
 REFUSED = 65
@@ -37,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Measured:
-    """One precision on this CPU."""
+    """One precision or runtime on this CPU."""
 
     ms: float
     """Median time of one inference at the calibration's size, batch 1, all cores."""
@@ -58,6 +59,16 @@ class Profile:
     """fp32, and bf16 where the CPU has it."""
     chosen: str
     """The fastest that agrees with float32."""
+    others: Mapping[str, Measured] = field(default_factory=dict)
+    """Runtimes beside OpenVINO that agree with it: in float32."""
+
+    def best(self, runtime: str, precision: str) -> tuple[str, str]:
+        """The fastest runtime and precision of those that were measured; "auto" takes any."""
+        own = self.chosen if precision == "auto" else precision
+        times = {("openvino", name): measured.ms for name, measured in self.precisions.items() if name == own}
+        if runtime == "auto" and precision in ("auto", "fp32"):
+            times |= {(name, "fp32"): measured.ms for name, measured in self.others.items()}
+        return min(times, key=times.__getitem__, default=("openvino", own))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,8 +76,10 @@ class Profile:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Profile:
         """Raises KeyError or TypeError when it is no profile."""
-        precisions = {name: Measured(**measured) for name, measured in content["precisions"].items()}
-        return cls(**{**content, "precisions": precisions})
+        measured = {
+            key: {name: Measured(**each) for name, each in content[key].items()} for key in ("precisions", "others")
+        }
+        return cls(**{**content, **measured})
 
 
 def find_profile(path: Path) -> Profile | None:
@@ -81,6 +94,7 @@ def profile_path(cache: Path, spec: ModelSpec, sha256: str) -> Path:
     """Where the profile of these weights on this CPU with this OpenVINO is, or will be."""
     name, flags = cpu()
     key = f"{name}|{flags}|{core_count()}|{openvino_version()}"
+    key += "".join(f"|{other} {_version(other)}" for other in other_runtimes(spec))
     return cache / "profiles" / f"{spec.name}-{sha256[:16]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
 
 
@@ -105,7 +119,7 @@ def measure(
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_suffix(".lock"), timeout_s, stop) as lock:
             if not (found := find_profile(path)):
-                _run_child(spec, ["measure", spec.name, str(weights), sha256, str(path)], lock, timeout_s, stop)
+                _run_child(spec, ["measure", spec.reference, str(weights), sha256, str(path)], lock, timeout_s, stop)
                 found = find_profile(path)
     if not found:
         raise DepthError(f"model {spec.name}: no profile was left in {path}")
@@ -116,7 +130,7 @@ def check_weights(
     spec: ModelSpec, weights: Path, *, timeout_s: float = TIMEOUT_S, stop: threading.Event | None = None
 ) -> None:
     """Loads the file as the network's weights in a child, and tries them. Raises like ``measure``."""
-    _run_child(spec, ["check", spec.name, str(weights)], None, timeout_s, stop)
+    _run_child(spec, ["check", spec.reference, str(weights)], None, timeout_s, stop)
 
 
 @cached
@@ -137,6 +151,18 @@ def core_count() -> int:
 
 def openvino_version() -> str:
     return importlib.metadata.version("openvino")
+
+
+def other_runtimes(spec: ModelSpec) -> list[str]:
+    """Installed ones that may be faster than OpenVINO, and take this network. Not torch: it is the reference."""
+    return [] if missing_package("onnxruntime") or not runs("onnxruntime", spec) else ["onnxruntime"]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # it came by another name, such as onnxruntime-gpu
+        return ""
 
 
 def _run_child(

@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from streamd.depth import profile
 from streamd.depth.files import sha256_of, write_json
 from streamd.depth.graph.openvino import load_model
 from streamd.depth.models import ModelSpec, Preprocessing, find_model
+from streamd.depth.models.manifest import network_files
 from streamd.depth.ov import openvino
 from streamd.depth.preprocess import VideoPreprocessor, network_size
 from streamd.depth.profile import Measured, Profile
@@ -29,6 +31,8 @@ from streamd.media.frames import FloatImage
 
 MAX_ERROR = 0.01
 """A precision that differs more from float32 is not used."""
+Infer = Callable[[FloatImage], FloatImage]
+"""(1, 3, h, w) to (1, h, w)."""
 _FRAMES = 8
 _ROUNDS = 3
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -41,9 +45,10 @@ def main(arguments: list[str]) -> int:
     try:
         match arguments:
             case ["measure", model, weights, sha256, path]:
-                if sha256_of(Path(weights)) != sha256:
+                spec = find_model(model)
+                if sha256_of(*network_files(Path(weights))) != sha256:
                     raise WeightsRejected(weights, f"the file has changed: its sha256 is no longer {sha256[:16]}...")
-                write_json(Path(path), measure(find_model(model), Path(weights)).to_json())
+                write_json(Path(path), measure(spec, Path(weights), sha256, Path(path).parents[1]).to_json())
             case ["check", model, weights]:
                 check(find_model(model), Path(weights))
             case _:
@@ -79,14 +84,15 @@ def calibration_inputs(how: Preprocessing) -> FloatImage:
     return np.stack(frames[:_FRAMES])
 
 
-def measure(spec: ModelSpec, weights: Path) -> Profile:
+def measure(spec: ModelSpec, weights: Path, sha256: str, cache: Path) -> Profile:
     """What this CPU makes of it. Raises WeightsRejected."""
     model = load_model(spec, weights)
     _note("built the network")
     inputs = calibration_inputs(spec.preprocessing)
     _note("read the demo clip")
     model.reshape([1, *inputs.shape[1:]])
-    networks = {name: _compile(model, name) for name in _precisions()}
+    networks: dict[str, Infer] = {name: _answers(_compile(model, name)) for name in _precisions()}
+    networks |= dict(_others(spec, weights, sha256, cache))
     _note("compiled")
     times: dict[str, list[float]] = {name: [] for name in networks}
     errors: dict[str, list[float]] = {name: [] for name in networks}
@@ -95,7 +101,7 @@ def measure(spec: ModelSpec, weights: Path) -> Profile:
             outputs = {}
             for name, network in networks.items():
                 started = time.perf_counter()
-                outputs[name] = network(planes[None])[0][0]
+                outputs[name] = network(planes[None])[0]
                 if attempt:
                     times[name].append(1e3 * (time.perf_counter() - started))
             if attempt == 0:
@@ -103,7 +109,8 @@ def measure(spec: ModelSpec, weights: Path) -> Profile:
                     errors[name].append(error_share(depth, outputs["fp32"]))
     _note("measured")
     measured = {name: Measured(round(statistics.median(times[name]), 3), max(errors[name])) for name in networks}
-    proven = {name: result.ms for name, result in measured.items() if result.error <= MAX_ERROR}
+    agree = {name: result for name, result in measured.items() if result.error <= MAX_ERROR}
+    proven = {name: result.ms for name, result in agree.items() if name in _HINTS}
     if not proven:
         raise WeightsRejected(str(weights), "the network gives NaN or infinite depth")
     return Profile(
@@ -112,8 +119,9 @@ def measure(spec: ModelSpec, weights: Path) -> Profile:
         openvino=profile.openvino_version(),
         width=inputs.shape[3],
         height=inputs.shape[2],
-        precisions=measured,
+        precisions={name: result for name, result in measured.items() if name in _HINTS},
         chosen=min(proven, key=proven.__getitem__),
+        others={name: result for name, result in agree.items() if name not in _HINTS},
     )
 
 
@@ -132,6 +140,22 @@ def _precisions() -> list[str]:
 def _compile(model: openvino.Model, precision: str) -> openvino.CompiledModel:
     hints = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
     return openvino.Core().compile_model(model, "CPU", hints)
+
+
+def _answers(compiled: openvino.CompiledModel) -> Infer:
+    return lambda planes: np.asarray(compiled(planes)[0])
+
+
+def _others(spec: ModelSpec, weights: Path, sha256: str, cache: Path) -> Iterator[tuple[str, Infer]]:
+    """Runtimes that extras brought; one that does not run here is left out."""
+    for runtime in profile.other_runtimes(spec):
+        try:
+            from streamd.depth.runtimes.onnxruntime import open_network
+
+            threads = profile.core_count()
+            yield runtime, open_network(spec, weights, sha256, cache, provider="CPU", threads=threads)
+        except Exception:
+            traceback.print_exc()
 
 
 def _noise(width: int, height: int) -> FloatImage:

@@ -51,7 +51,8 @@ class Profiling:
             if not self._stop.is_set():
                 log.warning("%s: it was not measured which precision is best here", error)
             return
-        times = ", ".join(f"{name} {measured.ms:.1f} ms" for name, measured in profile.precisions.items())
+        every = {**profile.precisions, **profile.others}
+        times = ", ".join(f"{name} {measured.ms:.1f} ms" for name, measured in every.items())
         log.info("model %s measured on this CPU: %s", info.spec.name, times)
-        if profile.chosen != info.precision:
+        if self._launcher.choose(info.spec, info.sha256) != (info.runtime, info.precision):
             self._on_other(info)

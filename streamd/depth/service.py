@@ -21,8 +21,9 @@ class DepthService:
     """Any thread may call any method; none but ``wait_ready``, ``is_ready`` and ``close`` waits.
 
     ``strict`` is for commands that name a model: no fall-back, no download, the first failure is
-    final. The daemon starts on the fall-back when the wanted weights are missing, fetches them,
-    and changes over when the new worker is ready; frames under way are still answered by the old.
+    final. ``attended`` is for those that report themselves what ``wait_ready`` raises. The daemon
+    starts on the fall-back when the wanted weights are missing, fetches them, and changes over when
+    the new worker is ready; frames under way are still answered by the old.
 
     A worker runs while there is a lease. Without one, the model is only prepared.
     """
@@ -36,6 +37,7 @@ class DepthService:
         max_parallel: int | None = None,
         slots: int = 4,
         strict: bool = False,
+        attended: bool = False,
         events: ServiceEvents | None = None,
         restart_backoff: Backoff = RESTART_BACKOFF,
     ) -> None:
@@ -53,6 +55,7 @@ class DepthService:
             max_parallel=max_parallel or parallel,
             slots=slots,
             strict=strict,
+            attended=attended,
             events=events or ServiceEvents(),
             backoff=restart_backoff,
         )

@@ -23,6 +23,7 @@ from streamd.config.redact import redact
 from streamd.depth.download import Progress, discard, download
 from streamd.depth.files import locked, one_line, sha256_of, write_json
 from streamd.depth.models import MODELS, ModelSpec, find_model
+from streamd.depth.models.manifest import network_files
 from streamd.depth.profile import check_weights
 from streamd.errors import DepthError, ModelMissing, UsageError, WeightsRejected
 from streamd.host.whole_file import sync
@@ -104,6 +105,9 @@ class ModelStore:
     def weights(self, name: str) -> tuple[Path, str]:
         """The file and its sha256. Raises ModelMissing, WeightsRejected when it is damaged, UsageError."""
         spec = self._spec(name)
+        if spec.file is not None:
+            with one_line(spec.file):
+                return spec.file, sha256_of(*network_files(spec.file))
         if spec.embedded_weights:
             path = _asset(spec.embedded_weights)
             with one_line(path):

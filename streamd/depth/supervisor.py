@@ -55,6 +55,7 @@ class WorkerSupervisor:
         max_parallel: int,
         slots: int,
         strict: bool,
+        attended: bool,
         events: ServiceEvents,
         backoff: Backoff,
     ) -> None:
@@ -62,6 +63,7 @@ class WorkerSupervisor:
         self._current = current
         self._turns = turns
         self._strict = strict
+        self._attended = attended
         self._backoff = backoff
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -145,7 +147,7 @@ class WorkerSupervisor:
         elif self._change_wanted.is_set():
             self._change_over(find_model(self._config.name))
         elif self._relaunch_wanted.is_set() or self.demand.resize_in_s(self._launcher.parallel) == 0.0:
-            self._change_over(find_model(self._current.serving.info.spec.name))
+            self._change_over(find_model(self._current.serving.info.spec.reference))
         return False
 
     def _patience_s(self) -> float | None:
@@ -177,7 +179,7 @@ class WorkerSupervisor:
         try:
             return begin(wanted)
         except DepthError as error:
-            if self._strict or not self._config.fallback or self._config.fallback == wanted.name:
+            if self._strict or not self._config.fallback or self._config.fallback == wanted.reference:
                 raise
             if isinstance(error, InferenceFailed) and error.reason is WorkerEnd.STOPPED:
                 raise
@@ -203,7 +205,7 @@ class WorkerSupervisor:
         return can and isinstance(error, ModelMissing)
 
     def _serve(self, serving: Serving) -> None:
-        if serving.info.spec.name == self._config.name:
+        if serving.info.spec.reference == self._config.name:
             self._current.message, self._retry_wanted = None, False
             self._change_wanted.clear()
         self.prepared = True
@@ -237,7 +239,7 @@ class WorkerSupervisor:
         """Whether to give up."""
         if self._stop.is_set():
             return True
-        if self._current.fail(error) and not self._strict:  # a command reports it itself
+        if self._current.fail(error) and not self._attended:  # a command reports it itself
             log.error("%s", error)
         return self._strict
 

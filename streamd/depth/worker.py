@@ -27,7 +27,8 @@ from streamd.depth.protocol import (
     Slots,
     WorkerJob,
 )
-from streamd.errors import WeightsRejected
+from streamd.depth.runtimes import module_of, not_installed
+from streamd.errors import DepthError, WeightsRejected
 from streamd.media.frames import FloatImage
 
 Done = Callable[[str | None], None]
@@ -92,9 +93,15 @@ def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[2]))
     slots = Slots(int(sys.argv[3]), job.slots, job.max_pixels)
     try:
-        runtime: Runtime = importlib.import_module(f"streamd.depth.runtimes.{job.runtime}").open_runtime(job)
+        runtime: Runtime = importlib.import_module(f"streamd.depth.runtimes.{module_of(job.runtime)}").open_runtime(job)
     except WeightsRejected as error:
         channel.send(Reply(REFUSED, 0, error.reason).pack())
+        sys.exit(1)
+    except DepthError as error:
+        channel.send(Reply(FAILED, 0, str(error)).pack())
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        channel.send(Reply(FAILED, 0, str(not_installed(job.runtime, str(error.name)))).pack())
         sys.exit(1)
     except Exception as error:
         channel.send(Reply(FAILED, 0, f"{type(error).__name__}: {str(error).strip()[:500]}").pack())

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from streamd.config.sections import Config
+from streamd.config.sections import Config, is_manifest
 from streamd.doctor.finding import Finding, Status
+from streamd.errors import ConfigError
 
 DECODERS = {"h264": "H.264", "hevc": "H.265", "mjpeg": "Motion JPEG", "vp9": "VP9", "av1": "AV1"}
 ENCODER = "libx264"
@@ -101,11 +102,23 @@ def _has_tls() -> bool:
     return True
 
 
+def _manifest(path: str) -> Finding:
+    from streamd.depth.models import find_model
+
+    try:
+        spec = find_model(path)
+    except ConfigError as error:
+        return Finding("models", "problem", "; ".join(map(str, error.problems)), "docs/models.md explains manifests")
+    return Finding("models", "ok", f"{spec.name}: {spec.file}, by its manifest")
+
+
 def models(config: Config) -> Iterator[Finding]:
     """Sizes only: `streamd models verify` reads the files."""
     from streamd.depth.store import ModelStore, default_directories
 
     wanted, fallback = config.model.name, config.model.fallback
+    if is_manifest(wanted):
+        yield _manifest(wanted)
     for status in ModelStore(*default_directories()).status():
         name = status.spec.name
         found = f"{name}: {status.note}"

@@ -496,7 +496,7 @@ def test_a_runtime_that_does_not_start_reports_why() -> None:
     worker = WorkerProcess(job, deadline_s=3, memory_limit_bytes=2**40, on_exit=lost.append)
     failure = worker.ready.exception(scaled(30))
     assert isinstance(failure, InferenceFailed)
-    assert str(failure).startswith("depth worker start: ModuleNotFoundError: No module named")
+    assert str(failure).startswith("depth worker start: runtime nonsense: streamd.depth.runtimes.nonsense is not")
     worker.close()
     with pytest.raises(InferenceFailed):
         worker.submit(noise(64, 32)).result(scaled(1))

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from streamd.depth import profile, profiler
 from streamd.depth.files import locked, sha256_of
 from streamd.depth.models import find_model
 from streamd.depth.ov import openvino
-from streamd.depth.profile import Profile, check_weights, find_profile, measure, profile_path
+from streamd.depth.profile import Measured, Profile, check_weights, find_profile, measure, profile_path
 from streamd.errors import DepthError, WeightsRejected
 from tests.support.checkpoints import midas_small_state
 from tests.support.waiting import scaled
@@ -198,6 +199,26 @@ def test_check_finds_weights_that_give_no_depth(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "bad.pt")
     with pytest.raises(WeightsRejected, match="the network gives NaN or infinite depth"):
         profiler.check(find_model("midas_small"), tmp_path / "bad.pt")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision", "best"),
+    [
+        ("auto", "auto", ("onnxruntime", "fp32")),
+        ("auto", "fp32", ("onnxruntime", "fp32")),
+        ("auto", "bf16", ("openvino", "bf16")),
+        ("openvino", "auto", ("openvino", "bf16")),
+        ("openvino", "fp32", ("openvino", "fp32")),
+    ],
+)
+def test_the_fastest_of_what_is_asked_for(runtime: str, precision: str, best: tuple[str, str]) -> None:
+    precisions = {"fp32": Measured(9.0, 0.0), "bf16": Measured(5.0, 0.005)}
+    profile = Profile("a CPU", 2, "2026", 256, 128, precisions, "bf16", {"onnxruntime": Measured(4.0, 1e-6)})
+    assert profile.best(runtime, precision) == best
+    assert Profile.from_json(profile.to_json()) == profile
+    slower = replace(profile, others={"onnxruntime": Measured(6.0, 1e-6)})
+    assert slower.best("auto", "auto") == ("openvino", "bf16")
+    assert replace(profile, others={}).best(runtime, precision)[0] == "openvino"
 
 
 def leftovers(cache: Path) -> set[str]:

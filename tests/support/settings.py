@@ -7,11 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from streamd.config.sections import ModelName
+from streamd.config.sections import ModelName, Runtime
 
-*_MOST, _LAST = get_args(ModelName)
-NETWORKS = f"should be {', '.join(map(repr, _MOST))} or {_LAST!r}"
-"""What is said of a network that there is not."""
+
+def _one_of(kind: Any) -> str:
+    *most, last = get_args(kind)
+    return f"should be {', '.join(map(repr, most))} or {last!r}"
+
+
+BUILT_IN, RUNTIMES = _one_of(ModelName), _one_of(Runtime)
+"""What is said of a network, and of a runtime, that there is not."""
+NETWORKS = f"{BUILT_IN}, or the path of a manifest (.toml)"
 
 
 def write_settings(path: Path, streams: Mapping[str, Mapping[str, Any]], **sections: Mapping[str, Any]) -> Path:

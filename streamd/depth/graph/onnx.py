@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from streamd.depth.checkpoint import Array, read_state
-from streamd.depth.graph.ops import Activation, Network, Ops, Padding
+from streamd.depth.graph.ops import Activation, Network, Ops, Padding, both_sides
 from streamd.depth.graph.parameters import Parameters
 from streamd.depth.models.base import ModelSpec
 
@@ -153,7 +153,7 @@ class OnnxOps(Ops[Value]):
         return self._node("ReduceMean", _with(x.shape, dict.fromkeys(axes, 1)), x, axes=list(axes), keepdims=1)
 
     def max_pool(self, x: Value, kernel: int, *, stride: int, padding: Padding = 0) -> Value:
-        before, after = (padding, padding) if isinstance(padding, int) else padding
+        before, after = both_sides(padding)
         pads = [before, before, after, after]
         shape = (*x.shape[:2], None, None)
         return self._node("MaxPool", shape, x, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from streamd.depth.checkpoint import Array, read_state
+from streamd.depth.graph.file import read_model
 from streamd.depth.graph.ops import Activation, Network, Ops, Padding, both_sides
 from streamd.depth.graph.parameters import Parameters
 from streamd.depth.models.base import ModelSpec
@@ -204,7 +205,10 @@ def _polynomial(x: Value, factors: Sequence[float]) -> Value:
 
 
 def load_model(spec: ModelSpec, weights: Path) -> ov.Model:
-    """The network of ``spec`` with these weights: (n, 3, h, w) to (n, h, w), float32. Raises WeightsRejected."""
+    """The network of ``spec`` with these weights: (n, 3, h, w) to (n, h, w), float32; n is 1 where it is in a file of
+    its own. Raises WeightsRejected."""
+    if spec.file is not None:
+        return read_model(spec.file, spec.preprocessing)
     how = spec.preprocessing
     only_side = how.max_side if how.min_side == how.max_side else None
     return build_model(spec.network, Parameters(read_state(weights), weights), only_side)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from streamd.config.sections import ModelConfig
+from pathlib import Path
+
+from streamd.config.sections import ModelConfig, is_manifest
 from streamd.depth.models import (
     depth_anything_v2_small,
     dpt_hybrid,
@@ -15,6 +17,7 @@ from streamd.depth.models import (
     zipdepth,
 )
 from streamd.depth.models.base import Download, ModelSpec, Preprocessing
+from streamd.depth.models.manifest import read_manifest
 from streamd.errors import ConfigError, Problem, UsageError
 
 MODELS = {
@@ -35,7 +38,10 @@ MODELS = {
 
 
 def find_model(name: str) -> ModelSpec:
-    """Raises UsageError with the names that exist."""
+    """By its name, or by the path of its manifest. Raises UsageError with the names that exist, ConfigError when the
+    manifest is at fault."""
+    if is_manifest(name):
+        return read_manifest(Path(name))
     try:
         return MODELS[name]
     except KeyError:
@@ -53,7 +59,9 @@ def memory_limit_bytes(config: ModelConfig, spec: ModelSpec) -> int:
 
 
 def check_input_size(config: ModelConfig) -> None:
-    """Raises ConfigError when the model of ``config`` does not take its input size."""
+    """Raises ConfigError when the model of ``config`` does not take its input size, or no weights."""
+    if config.weights is not None and is_manifest(config.name):
+        raise ConfigError([Problem("model.weights", str(config.weights), "the manifest names the file")])
     try:
         find_model(config.name).preprocessing.sized(config.input_size)
     except ValueError as error:

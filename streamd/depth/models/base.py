@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from streamd.depth.graph.ops import Network
@@ -27,6 +28,8 @@ class Preprocessing:
     """The network takes no other ``input_size``."""
     multiple_of: int = 32
     """Of each side, px."""
+    height: int | None = None
+    """With ``exact``: of the input, where it is another than ``input_size``, px."""
     fit: Fit = "upper_bound"
     """MiDaS's names. The aspect is kept, and then each side rounded, with ``input_size`` for the longer side
     (upper_bound), the shorter one (lower_bound), or that which changes the picture least (minimal). exact: both sides
@@ -35,24 +38,34 @@ class Preprocessing:
     interpolation: Literal["cubic", "linear", "area"] = "cubic"
     resized_as: Literal["float64", "uint8"] = "float64"
     """uint8: rounded and clipped before it is divided by 255; float64: neither."""
+    colours: Literal["rgb", "bgr"] = "rgb"
+    """Order of the network's channels; ``mean`` and ``std`` are in it."""
     enlargement: Enlargement = "cubic"
     """cubic and linear are OpenCV's; corners is bilinear, with the centres of the corner pixels in one place
     (``align_corners=True``)."""
 
     @property
+    def one_size(self) -> bool:
+        """Whether all pictures come in one size."""
+        return self.fit == "exact"
+
+    @property
     def max_side(self) -> int:
         """Of the input, px."""
-        return self.input_size * (self.max_aspect if self.fit in ("lower_bound", "minimal") else 1)
+        longer = max(self.input_size, self.height or 0)
+        return longer * (self.max_aspect if self.fit in ("lower_bound", "minimal") else 1)
 
     @property
     def min_side(self) -> int:
         """Of the input, px."""
-        return self.input_size if self.fixed and self.fit == "exact" else self.multiple_of
+        if self.fixed and self.fit == "exact":
+            return min(self.input_size, self.height or self.input_size)
+        return self.multiple_of
 
     @property
     def max_pixels(self) -> int:
         """Of the input."""
-        return self.input_size * self.max_side
+        return self.input_size * (self.height or self.max_side)
 
     def sized(self, input_size: int | Literal["auto"]) -> Preprocessing:
         """The same for another ``input_size``. Raises ValueError when the network does not take it."""
@@ -107,6 +120,16 @@ class ModelSpec:
     """Without a download: of the published file, where it is known."""
     notice: str = ""
     """What one who fetches or imports the weights should know of their licence."""
+
+    manifest: Path | None = None
+    """Of a network that is in a file of its own: what describes it."""
+    file: Path | None = None
+    """That file: ONNX or OpenVINO IR."""
+
+    @property
+    def reference(self) -> str:
+        """What ``find_model`` finds it by."""
+        return str(self.manifest or self.name)
 
     def is_official(self, sha256: str) -> bool | None:
         """None where no digest is published."""

@@ -90,6 +90,8 @@ RESNET50 = ModelSpec(
     network=resnet50,
     preprocessing=_PREPROCESSING,
     polarity="depth",
+    least_timeout_s=10.0,
+    least_memory_mb=1500,
     bring="res50.pth of github.com/aim-uofa/AdelaiDepth, LeReS",
     notice=_NOTICE,
 )
@@ -100,6 +102,8 @@ RESNEXT101 = ModelSpec(
     network=resnext101,
     preprocessing=_PREPROCESSING,
     polarity="depth",
+    least_timeout_s=20.0,
+    least_memory_mb=3000,
     bring="res101.pth of github.com/aim-uofa/AdelaiDepth, LeReS",
     official_sha256="1d696b2ef3e8336b057d0c15bc82d2fecef821bfebe5ef9d7671a5ec5dde520b",
     notice=_NOTICE,

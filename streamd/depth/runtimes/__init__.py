@@ -1,0 +1,50 @@
+"""What runs networks. Each is a module of its name, which only the worker process imports."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from streamd.config.sections import ModelConfig
+from streamd.depth.models import ModelSpec, find_model
+from streamd.errors import ConfigError, Problem
+
+_NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
+"""Packages that the core does not bring."""
+_EXTRAS = {"onnxruntime": "onnx", "torch": "torch"}
+_FP32_ONLY = ("onnxruntime",)
+
+
+def module_of(runtime: str) -> str:
+    """Of "onnxruntime:CUDA" onnxruntime."""
+    return runtime.partition(":")[0]
+
+
+def missing_package(runtime: str) -> str | None:
+    """The first that it needs and that is not installed."""
+    needed = _NEEDS.get(module_of(runtime), ())
+    return next((package for package in needed if importlib.util.find_spec(package) is None), None)
+
+
+def not_installed(runtime: str, package: str) -> Problem:
+    name = module_of(runtime)
+    advice = f': pip install "streamd[{_EXTRAS[name]}]"' if name in _EXTRAS else ""
+    return Problem(f"runtime {name}", "", f"{package} is not installed{advice}")
+
+
+def check_runtime(config: ModelConfig) -> None:
+    """Raises ConfigError when the runtime of ``config`` is not installed, or cannot do what it should."""
+    runtime = config.runtime
+    if package := missing_package(runtime):
+        raise ConfigError([not_installed(runtime, package)])
+    if config.precision not in ("auto", "fp32") and module_of(runtime) in _FP32_ONLY:
+        raise ConfigError([Problem("model.precision", config.precision, f"{runtime} computes in fp32")])
+    spec = find_model(config.name)
+    if not runs(runtime, spec):
+        raise ConfigError([Problem("model.runtime", runtime, f"does not run {spec.file}")])
+
+
+def runs(runtime: str, spec: ModelSpec) -> bool:
+    """Whether it takes networks of this kind."""
+    if spec.file is None or runtime in ("auto", "openvino"):
+        return True
+    return module_of(runtime) == "onnxruntime" and spec.file.suffix == ".onnx"

@@ -33,8 +33,9 @@ class OpenVinoRuntime:
         self._job = job
         self._core = ov.Core()
         self.precision = self._precision(job.precision)
-        weights = Path(job.weights)
-        self._model = load_model(find_model(job.model), weights)
+        spec, weights = find_model(job.model), Path(job.weights)
+        self._one_size = spec.preprocessing.one_size
+        self._model = load_model(spec, weights)
         self._max_fixed = 0 if weights.stat().st_size > LARGE_BYTES else MAX_FIXED
         self._fixed: dict[tuple[int, int], _Network] = {}
         self._flexible: _Network | None = None
@@ -58,8 +59,7 @@ class OpenVinoRuntime:
 
     def _takes_fixed(self, live: bool) -> bool:
         """Whether a new size gets a network of its own: pictures that clients send in do not."""
-        one_size = self._job.min_side == self._job.max_side
-        return one_size or (live and len(self._fixed) < self._max_fixed)
+        return self._one_size or (live and len(self._fixed) < self._max_fixed)
 
     def _network(self, height: int, width: int, live: bool) -> _Network:
         network = self._fixed.get((height, width))

@@ -35,7 +35,7 @@ def test_the_reference_names_types_and_limits() -> None:
         "#   number, more than 0, at most 60",
         "#   true | false",
         "#   path",
-        "#   " + " | ".join(f'"{name}"' for name in get_args(ModelName)),
+        "#   " + " | ".join(f'"{name}"' for name in get_args(ModelName)) + " | text",
     ):
         assert line in text.splitlines(), line
     assert "typing" not in text

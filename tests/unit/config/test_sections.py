@@ -21,7 +21,7 @@ from streamd.config.sections import (
 )
 from streamd.depth.models import MODELS
 from streamd.errors import ConfigError
-from tests.support.settings import NETWORKS
+from tests.support.settings import BUILT_IN, NETWORKS, RUNTIMES
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 ADDRESS = "not HOST:PORT, as in 127.0.0.1:8080"
@@ -114,11 +114,11 @@ BAD = [
         "model",
         "fallback",
         "no",
-        f"model.fallback: no: {NETWORKS}, or should be ''",
+        f"model.fallback: no: {BUILT_IN}, or should be ''",
     ),
     ("model", "download", "perhaps", "model.download: perhaps: should be true or false"),
     ("model", "weights", 3, "model.weights: 3: should be a path in quotes"),
-    ("model", "runtime", "cuda", "model.runtime: cuda: should be 'auto', 'openvino' or 'torch'"),
+    ("model", "runtime", "cuda", f"model.runtime: cuda: {RUNTIMES}"),
     ("model", "precision", "fp16", "model.precision: fp16: should be 'auto', 'fp32' or 'bf16'"),
     ("model", "threads", 0, "model.threads: 0: should be 'auto', or should be greater than or equal to 1"),
     ("model", "threads", 300, "model.threads: 300: should be 'auto', or should be less than or equal to 256"),

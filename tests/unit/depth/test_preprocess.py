@@ -79,6 +79,7 @@ def test_every_size_is_the_references(width: int, height: int, most: int) -> Non
 LOWER = Preprocessing(fit="lower_bound", input_size=384)
 LINEAR = replace(LOWER, interpolation="linear", resized_as="uint8", input_size=256)
 MINIMAL = Preprocessing(fit="minimal", input_size=384)
+BGR = replace(MIDAS, colours="bgr", input_size=128, height=96, fit="exact", multiple_of=1)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def code_values(planes: FloatImage, how: Preprocessing) -> FloatImage:
     return 255 * (planes * np.array(how.std, np.float32)[:, None, None] + np.array(how.mean, np.float32)[:, None, None])
 
 
-@pytest.mark.parametrize("how", [MIDAS, EMBEDDED, LINEAR], ids=["midas_small", "embedded", "linear"])
+@pytest.mark.parametrize("how", [MIDAS, EMBEDDED, LINEAR, BGR], ids=["midas_small", "embedded", "linear", "bgr"])
 @pytest.mark.parametrize("form", ["yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12", "rgb24", "gray", "yuv420p10le"])
 @pytest.mark.parametrize("size", [(1280, 720), (642, 480), (720, 1280)])
 def test_video_comes_close_to_a_still(how: Preprocessing, form: str, size: tuple[int, int]) -> None:

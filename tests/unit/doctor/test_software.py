@@ -9,6 +9,7 @@ import pytest
 from streamd.depth.store import ModelStore
 from streamd.doctor import software
 from tests.support.findings import found
+from tests.support.manifests import written
 
 
 class TestSoftware:
@@ -74,6 +75,16 @@ class TestSoftware:
         assert by_name["midas_small"].status == status
         assert words in by_name["midas_small"].found
         assert by_name["midas_small"].advice == "streamd models fetch midas_small"
+
+    def test_a_manifest(self, tmp_path: Path) -> None:
+        path = written(tmp_path)
+        assert found(software.models, model={"name": str(path)})[0].found == (
+            f"garden: {tmp_path}/garden.onnx, by its manifest"
+        )
+        (tmp_path / "garden.onnx").unlink()
+        finding = found(software.models, model={"name": str(path)})[0]
+        assert finding.status == "problem"
+        assert finding.found == f"{path}: file: garden.onnx: no such file beside the manifest"
 
     def test_a_model_that_was_cut_short(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("STREAMD_HOME", str(tmp_path))
