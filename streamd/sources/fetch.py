@@ -80,8 +80,10 @@ class HttpClient:
 
         Raises SourceError and, for what went wrong on the way, OSError and HTTPException.
         """
+        base = ""
         for _ in range(MAX_REDIRECTS + 1):
-            address = self._parse(url)
+            address = self._parse(url, base)
+            url = base = address.url()
             response, connection = self._ask(address, first_byte, end_byte)
             if response.status == 416 and first_byte == 0:  # by some that know no ranges
                 connection.hang_up()
@@ -91,12 +93,12 @@ class HttpClient:
             if response.status not in _REDIRECTS or not location:
                 return Body(self, address, response, connection, first_byte or 0)
             connection.hang_up()
-            url = urljoin(address.url(), location)
+            url = location
         raise SourceUnreachable(self.name, "redirects without end")
 
-    def _parse(self, url: str) -> SourceAddress:
+    def _parse(self, url: str, base: str) -> SourceAddress:
         try:
-            address = SourceAddress.parse(quote(url.strip(), safe=_PRINTABLE))
+            address = SourceAddress.parse(quote(urljoin(base, url.strip()), safe=_PRINTABLE))
         except ValueError:
             address = None
         if address is None or address.kind is not SourceKind.HTTP:

@@ -29,17 +29,19 @@ class Playlist(io.BytesIO):
     """A media playlist, as PyAV reads a file. Read as a whole before FFmpeg sees any of it."""
 
     def __init__(self, name: str, text: str) -> None:
-        super().__init__(text.encode(errors="surrogateescape"))
+        self._text = text.encode(errors="surrogateescape")
+        super().__init__(self._text)
         self.name = name
         """Its address: what is relative in it is relative to that."""
 
     def again(self) -> io.BytesIO:
-        return io.BytesIO(self.getvalue())
+        """Also when FFmpeg has closed this one."""
+        return io.BytesIO(self._text)
 
     @property
     def listed_bytes(self) -> int:
         """About what FFmpeg keeps of it: an absolute address for each line."""
-        return self.getvalue().count(b"\n") * len(self.name)
+        return self._text.count(b"\n") * len(self.name)
 
 
 def is_playlist(head: bytes) -> bool:
