@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import re
 import time
 from collections.abc import Generator, Iterator
@@ -72,37 +73,58 @@ class HttpSource(NetworkSource):
                     yield from self._pictures(client, answer)
                     return False
                 self._check_content(answer)
-            file: Body | OneWay | Playlist = answer
-            length = format = None
-            is_picture, count = False, 0
-            if isinstance(answer, Playlist):
-                format = "hls"
-            else:
-                length, is_picture = answer.length, answer.content_type.startswith("image/")
-                file = answer if self._may_skip and answer.seekable() else OneWay(self.name, answer)
-            options = _OPTIONS | {"format_whitelist": f"{MEDIA_FORMATS},{format}" if format else MEDIA_FORMATS}
-            options |= hls.OPTIONS if format else {}
-            with self.opened(file, format=format, options=options, io_open=self._hls.open) as container:
-                client.await_picture()
-                is_picture = is_picture or container.format.name.endswith(("gif", "_pipe"))
-                ends = container.duration is not None or length is not None
-                self._is_file = ends and self.config.realtime
-                # Both come in bursts, as fast as the line is. What is live comes as it is filmed.
-                pictures, pace = self.decoded(container), None
-                if self._is_file:
-                    pictures, pace = steadied(pictures), Pace()
-                elif self.config.realtime and container.format.name.startswith("hls"):
-                    pace = Pace(FORWARD_S)  # and nothing is held back of what is live
-                for picture in pictures:
-                    if pace and self.stop.wait(pace.delay(picture)):
-                        return False
-                    count += 1
-                    yield picture
-                    client.await_picture()
+                return (yield from self._file(client, answer))
+            yield from self._sections(client, answer)
+            return False
+
+    def _file(self, client: HttpClient, body: Body) -> Generator[av.VideoFrame, None, bool]:
+        """As ``_frames``."""
+        count, is_picture = 0, body.content_type.startswith("image/")
+        file: Body | OneWay = body if self._may_skip and body.seekable() else OneWay(self.name, body)
+        options = _OPTIONS | {"format_whitelist": MEDIA_FORMATS}
+        with self.opened(file, options=options, io_open=self._hls.open) as container:
+            is_picture = is_picture or container.format.name.endswith(("gif", "_pipe"))
+            ends = container.duration is not None or body.length is not None
+            self._is_file = ends and self.config.realtime
+            # It comes in bursts, as fast as the line is. What is live comes as it is filmed.
+            for picture in self._paced(container, client, Pace() if self._is_file else None):
+                count += 1
+                yield picture
         is_snapshot = is_picture and count == 1
         if not (ends or is_snapshot or self.stop.is_set()):
             raise SourceEnded(self.name, "stopped sending")
         return is_snapshot
+
+    def _sections(self, client: HttpClient, first: Playlist) -> Iterator[av.VideoFrame]:
+        """Those of HLS. A section that cannot be had is passed over, when there is another."""
+        options = _OPTIONS | hls.OPTIONS | {"format_whitelist": f"{MEDIA_FORMATS},hls"}
+        is_live = self._hls.is_live
+        self._is_file = self.config.realtime and not is_live
+        pace = Pace(FORWARD_S if is_live else math.inf) if self.config.realtime else None
+        section: Playlist | None = first
+        while section is not None and not self.stop.is_set():
+            try:
+                with self.opened(section, format="hls", options=options, io_open=self._hls.open) as container:
+                    yield from self._paced(container, client, pace)
+                section = self._hls.following()
+            except (SourceEnded, SourceUnreachable, SourceUnsupported):
+                section = self._hls.following()
+                if section is None:
+                    raise
+            options["live_start_index"] = "0"  # where the last one ended
+            if pace:
+                pace.restart()
+        if is_live and not self.stop.is_set():
+            raise SourceEnded(self.name, "stopped sending")
+
+    def _paced(self, container: InputContainer, client: HttpClient, pace: Pace | None) -> Iterator[av.VideoFrame]:
+        client.await_picture()
+        pictures = self.decoded(container)
+        for picture in steadied(pictures) if self._is_file else pictures:  # nothing is held back of what is live
+            if pace and self.stop.wait(pace.delay(picture)):
+                return
+            yield picture
+            client.await_picture()
 
     def _check_content(self, body: Body) -> None:
         """Raises SourceUnsupported for what can be told without FFmpeg."""
