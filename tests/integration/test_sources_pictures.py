@@ -269,6 +269,22 @@ def test_one_that_sends_a_picture_and_is_silent_is_a_stall() -> None:
     assert (seen, len(camera.requests)) == ([0], 1)
 
 
+def test_stop_ends_the_wait_for_more_of_the_answer() -> None:
+    """It kept the thread for ever, at full load."""
+
+    def answer(connection: socket.socket, stop: threading.Event) -> None:
+        connection.sendall(head(MULTIPART + "frame") + b"--frame\r\n\r\n" + PICTURES[0])
+        stop.wait()
+
+    with peer(Camera(answer)) as address:
+        source = source_of(f"http://{address}/", read_timeout_s=20)
+        started = time.monotonic()
+        with contextlib.suppress(SourceError):
+            for _ in source.frames():
+                threading.Timer(0.2, source.stop.set).start()
+        assert time.monotonic() - started < scaled(2)
+
+
 def test_a_backlog_is_passed_over() -> None:
     """Decoding, and whoever takes the pictures, is slower than the camera: what piles up is not shown late."""
     count, over = 400, threading.Event()
