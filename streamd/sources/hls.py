@@ -12,9 +12,10 @@ from urllib.parse import urljoin
 
 from streamd.errors import SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
 from streamd.sources.base import ACCESS_REFUSED
+from streamd.sources.body import Body
 from streamd.sources.budget import MIB, OverBudget
 from streamd.sources.connection import Interrupted
-from streamd.sources.fetch import Body, HttpClient
+from streamd.sources.fetch import HttpClient
 from streamd.sources.hls_key import Decrypted
 from streamd.sources.playlist import (
     END,

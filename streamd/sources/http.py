@@ -18,7 +18,8 @@ from av.video.stream import VideoStream
 
 from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
 from streamd.sources import base, hls
-from streamd.sources.fetch import Body, CannotSkip, HttpClient
+from streamd.sources.body import Body, CannotSkip
+from streamd.sources.fetch import HttpClient
 from streamd.sources.file import Pace
 from streamd.sources.film import Film, TimedPicture
 from streamd.sources.formats import MEDIA_FORMATS

@@ -8,9 +8,9 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 
 from streamd.errors import SourceEnded, SourceStalled, SourceUnreachable, SourceUnsupported
+from streamd.sources.body import Body
 from streamd.sources.budget import MAX_BYTES
 from streamd.sources.catchup import Backlog
-from streamd.sources.fetch import Body
 from streamd.sources.film import TimedPicture, as_png
 from streamd.sources.picture_scanner import CodedPicture, PictureKind, PictureScanner
 from streamd.states import SkipReason
