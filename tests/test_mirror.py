@@ -53,7 +53,7 @@ ELSEWHERE = {
     "integration/test_zipdepth.py": "depth/models/zipdepth",
     "unit/depth/test_store.py": "depth/download depth/fetcher",
     "unit/streams/test_kept.py": "streams/kept_file",
-    "unit/sources/test_network.py": "sources/connection sources/fetch",
+    "unit/sources/test_network.py": "sources/body sources/connection sources/fetch",
 }
 """What needs more than a unit test may have, or has its tests with its neighbours: modules, by the test module that
 covers them."""

@@ -219,9 +219,12 @@ def source_error(
     # The second is what some servers send instead.
     if opening and (number == errno.EPROTONOSUPPORT or isinstance(error, av.error.HTTPBadRequestError)):
         return TransportRefused(name, text.lower())
-    # The second is what FFmpeg's reader of YUV4MPEG gives for a damaged header. Webcams know a better reason.
-    if isinstance(error, av.error.InvalidDataError) or number == errno.EBUSY:
+    # The second is what some of FFmpeg's readers give for a damaged header, the third that of YUV4MPEG. Webcams know a
+    # better reason.
+    if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError) or number == errno.EBUSY:
         return SourceUnsupported(name, "is not a video that can be decoded")
+    if isinstance(error, av.error.HTTPOtherClientError):  # of RTSP too; which one is not said
+        return SourceUnreachable(name, "the camera refuses: check the path, and how many may watch it at once")
     if isinstance(error, OSError | av.error.HTTPError | av.error.HTTPClientError):
         return SourceUnreachable(name, _REASONS.get(number or 0, text.lower()))
     return SourceUnsupported(name, text)

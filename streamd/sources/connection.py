@@ -80,7 +80,7 @@ def _wait(connection: socket.socket, event: int, until_s: float, stop: threading
 def _check(until_s: float, stop: threading.Event) -> float:
     """Seconds left. Raises TimeoutError and Interrupted."""
     if stop.is_set():
-        raise Interrupted(errno.EINTR, "stopped")
+        raise Interrupted(errno.ECANCELED, "stopped")  # at EINTR io.BufferedReader reads again, for ever
     left_s = until_s - time.monotonic()
     if left_s <= 0:
         raise TimeoutError(errno.ETIMEDOUT, "timed out")

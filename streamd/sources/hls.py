@@ -10,24 +10,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from urllib.parse import urljoin
 
-from streamd.errors import SourceEnded, SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
+from streamd.errors import SourceError, SourceRejected, SourceUnreachable, SourceUnsupported
 from streamd.sources.base import ACCESS_REFUSED
+from streamd.sources.body import Body
 from streamd.sources.budget import MIB, OverBudget
 from streamd.sources.connection import Interrupted
-from streamd.sources.fetch import Body, HttpClient
+from streamd.sources.fetch import HttpClient
 from streamd.sources.hls_key import Decrypted
 from streamd.sources.playlist import (
+    END,
     MAX_TEXT_BYTES,
     Playlist,
     Variables,
     best_first,
-    from_last_init,
     has_ended,
-    init_segments,
     is_live,
     is_playlist,
     lists_segments,
     media_text,
+    sections,
     variants,
 )
 from streamd.sources.segment import ClosableFile, Undisguised, is_picture, skip
@@ -45,17 +46,11 @@ MAX_DEPTH = 3
 """Playlists that name playlists."""
 MAX_TRIED = 8
 """Qualities and copies of them, when those before cannot be had."""
-MAX_INIT_BYTES = MIB
-"""As FFmpeg."""
 log = logging.getLogger(__name__)
 
 
 class Gone(SourceUnreachable):
     """The server has it no more, or not for us."""
-
-
-class FormatChanged(SourceEnded):
-    """It has to be opened anew."""
 
 
 class HlsClient:
@@ -68,10 +63,13 @@ class HlsClient:
         self._imported: Mapping[str, str] = {}
         """The variables of the master playlist."""
         self._latest: Playlist | None = None
-        self._init_segments: set[tuple[str, int | None]] = set()
-        """Of a live stream: address and, of a part of a file, where it begins."""
-        self._init: bytes | None = None
-        """What was in the first."""
+        self.is_live = False
+        self._lines: list[str] = []
+        """Of the whole media playlist."""
+        self._begin: int | None = None
+        """The number of the first segment of the section that is played."""
+        self._next: int | None = None
+        """That of the section behind it."""
         self.failure: Exception | None = None
         """What an address failed with last."""
         self._refusal: SourceError | None = None
@@ -99,7 +97,7 @@ class HlsClient:
                 return file
         except Interrupted:
             raise
-        except (SourceRejected, SourceUnsupported, FormatChanged) as error:
+        except (SourceRejected, SourceUnsupported) as error:
             self._refusal = error
         except (SourceError, OSError, UnicodeError, http.client.HTTPException) as error:
             self.failure = error
@@ -127,22 +125,21 @@ class HlsClient:
         except ValueError as error:
             kind = "an encrypted segment" if is_encrypted else "a segment"
             raise SourceUnsupported(self._name, f"names {kind} that {error}") from None
-        if (url, first if end else None) in self._init_segments:
-            with closing(body):
-                return self._init_segment(body)
         if not is_playlist(body.peek()):
             return body
         with closing(body):
-            return self._media(self._lines(body, Variables(self._name, self._imported)), body.name)
+            return self._media(self._lines_of(body, Variables(self._name, self._imported)), body.name)
 
     def _followed(self, body: Body, depth: int) -> Playlist:
         """The media playlist that ``body`` is or leads to in ``depth`` steps."""
         variables = Variables(self._name, self._imported)
-        lines = self._lines(body, variables)
+        lines = self._lines_of(body, variables)
         qualities = variants(lines)
         if not qualities:
             self._check_begin(lines)
-            return self._media(from_last_init(lines) if is_live(lines) else lines, body.name)
+            self.is_live = is_live(lines)
+            self._begin = sections(lines)[-1 if self.is_live else 0].begin
+            return self._media(lines, body.name)
         if depth == 0:
             raise SourceUnsupported(self._name, "has playlists that lead to playlists without end")
         self._imported = variables.values
@@ -179,7 +176,7 @@ class HlsClient:
         reason = ACCESS_REFUSED if body.status in (401, 403) else f"the server answers {body.status}"
         raise (SourceUnreachable if body.status >= 500 else Gone)(self._name, reason)
 
-    def _lines(self, body: Body, variables: Variables) -> list[str]:
+    def _lines_of(self, body: Body, variables: Variables) -> list[str]:
         """Of the playlist that ``body`` should be."""
         text = b""
         while data := body.read(MIB):
@@ -198,18 +195,24 @@ class HlsClient:
         if has_ended(lines):
             raise SourceUnreachable(self._name, "has ended: its playlist names only what is left of it")
 
+    def following(self) -> Playlist | None:
+        """The next section, when FFmpeg has come to the end of this one; None: there is none, or something was
+        refused."""
+        if self._next is None or self._latest is None or self._refusal is not None:
+            return None
+        self._begin = self._next
+        return self._media(self._lines, self._latest.name)
+
     def _media(self, lines: list[str], url: str) -> Playlist:
-        self._init_segments = init_segments(lines, url) if is_live(lines) else set()
-        self._latest = Playlist(url, media_text(lines, self._name))
+        """The section that is played. Behind it FFmpeg finds an end."""
+        self._lines, shown, self._next = lines, list[str](), None
+        for section in sections(lines):
+            if self._begin is None or section.begin <= self._begin or not shown:
+                shown = section.lines
+            else:
+                self._next = section.begin
+                break
+        end = [END] if self._next is not None or not is_live(lines) else []
+        self._latest = Playlist(url, media_text([*shown, *end], self._name))
         self._client.budget.spend(self._latest.listed_bytes)
         return self._latest
-
-    def _init_segment(self, file: ClosableFile) -> io.BytesIO:
-        """Raises FormatChanged: FFmpeg goes by the first one for ever, and shows rubbish."""
-        data = b""
-        while (piece := file.read(MIB)) and len(data) <= MAX_INIT_BYTES:
-            data += piece
-        if self._init not in (None, data):
-            raise FormatChanged(self._name, "goes on in another format")
-        self._init = data
-        return io.BytesIO(data)

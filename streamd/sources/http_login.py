@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,10 @@ class _Hash(Protocol):
 
 
 _HASHES: dict[str, Callable[[bytes], _Hash]] = {"md5": hashlib.md5, "sha-256": hashlib.sha256}
+
+
+_DIGEST = re.compile(r"(?:^|,)\s*(digest) ", re.IGNORECASE)
+"""Both may be in one header; a realm may be called so."""
 
 
 def new_nonce() -> str:
@@ -38,8 +43,8 @@ class Challenge:
 
     @classmethod
     def _parse(cls, header: str) -> Challenge | None:
-        at = header.lower().find("digest ")
-        scheme, _, text = header[max(0, at) :].partition(" ")
+        digest = _DIGEST.search(header)
+        scheme, _, text = header[digest.start(1) if digest else 0 :].partition(" ")
         fields: dict[str, str] = {}
         for part in parse_http_list(text):
             key, _, value = part.partition("=")

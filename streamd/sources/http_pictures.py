@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from itertools import islice
 
 from streamd.errors import SourceEnded, SourceStalled, SourceUnreachable, SourceUnsupported
+from streamd.sources.body import Body
+from streamd.sources.budget import MAX_BYTES
 from streamd.sources.catchup import Backlog
-from streamd.sources.fetch import Body
-from streamd.sources.picture_scanner import CodedPicture, PictureScanner
+from streamd.sources.film import TimedPicture, as_png
+from streamd.sources.picture_scanner import CodedPicture, PictureKind, PictureScanner
 from streamd.states import SkipReason
 
 POLLS_PER_S = 1.0
@@ -20,11 +23,11 @@ RETRY_S = 0.1
 READ_BYTES = 64 * 1024
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 _HEADS = (b"--", b"content-")
-TimedPicture = tuple[CodedPicture, float]
 
 
 def has_pictures(body: Body) -> bool:
-    """By the type that the server names, or by what comes first: a picture, or a part's boundary or headers."""
+    """Of the kinds that say where they end; by the type that the server names, or by what comes first: a picture, or a
+    part's boundary or headers."""
     if body.content_type.startswith("multipart/"):
         return body.content_type != "multipart/byteranges"
     if "jpeg" in body.content_type or body.content_type in ("image/jpg", "image/png", "image/webp"):
@@ -32,6 +35,17 @@ def has_pictures(body: Body) -> bool:
     head = body.peek().lstrip(b"\r\n")
     is_webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
     return is_webp or head.startswith(_SIGNATURES) or head.lower().startswith(_HEADS) or b"image/jpeg" in head.lower()
+
+
+def poll_interval_s(max_fps: float | None, read_timeout_s: float) -> float:
+    """Slower ones would count as silent; what is too fast for ``max_fps`` is left out by who gets it."""
+    return min(1 / (max_fps or POLLS_PER_S), read_timeout_s / 3)
+
+
+def _is_one(body: Body) -> bool:
+    """By type and length: another picture in it is its preview, or for the other eye. Some name a length without
+    end."""
+    return body.length is not None and body.length <= MAX_BYTES and body.content_type.startswith("image/")
 
 
 class HttpPictures:
@@ -56,11 +70,10 @@ class HttpPictures:
         self._name = name
         self._first, self._ask = first, ask
         self._stop = stop
-        # Slower ones count as silent; what is too fast for ``max_fps`` is left out by who gets it.
-        self._poll_s = min(1 / (max_fps or POLLS_PER_S), read_timeout_s / 3)
+        self._poll_s = poll_interval_s(max_fps, read_timeout_s)
         self._patience_s = read_timeout_s
         self._on_skip = on_skip
-        self.is_file = first.length is not None and not first.content_type.startswith("multipart/")
+        self.is_file = first.length is not None and not first.content_type.startswith(("multipart/", "image/"))
         """Has an end, if it has several pictures; told by the first answer."""
         self._newest_s = time.monotonic()
         self._failure: Exception | None = None
@@ -95,8 +108,13 @@ class HttpPictures:
     def _of(self, body: Body) -> Generator[TimedPicture, None, int]:
         """Those of one answer; gives their number."""
         count, began_s = 0, time.monotonic()
+        pictures = filter(None, self._scanned(body)) if self.is_file else self._fresh(body)
         try:
-            for picture in filter(None, self._scanned(body)) if self.is_file else self._fresh(body):
+            for coded in islice(pictures, 1 if _is_one(body) else None):
+                picture = as_png(coded.data) if coded.kind is PictureKind.WEBP else coded
+                if picture is None:
+                    self._on_skip(SkipReason.CORRUPT)
+                    continue
                 count += 1
                 self._newest_s = now_s = time.monotonic()
                 yield picture, began_s + count / FILE_RATE_FPS if self.is_file else now_s

@@ -45,11 +45,12 @@ class NetworkSource(Source):
     def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
         """Those of all streams, for PyAV's time limit starts anew with each packet, also one of sound that it
         throws away: a camera that went on with sound only would never be noticed."""
-        for packet in container.demux():
-            if packet.stream is stream:
-                yield packet
-            else:
-                self.check_patience()
+        with suppress(IndexError):  # PyAV's, at the end, when there are more streams than at the beginning
+            for packet in container.demux():
+                if packet.stream is stream:
+                    yield packet
+                else:
+                    self.check_patience()
 
     def await_return(self, delay_s: float) -> None:
         """Waits on ``stop``, at most ``delay_s``; a host that could not be reached and can be again ends it."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from streamd.errors import SourceUnsupported
-from streamd.sources.fetch import CANNOT_SKIP, Body
+from streamd.sources.body import CANNOT_SKIP, Body
 
-_BEFORE = (b"ftyp", b"free", b"skip", b"wide", b"uuid", b"pnot", b"udta", b"styp", b"pdin", b"meta")
+_BEFORE = (b"ftyp", b"free", b"skip", b"wide", b"uuid", b"pnot", b"udta", b"styp", b"pdin")
 """Boxes of MP4 that may precede its index (ISO/IEC 14496-12, 4.2)."""
 _HEADER_BYTES = 16
 

@@ -6,7 +6,8 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 from streamd.errors import SourceUnsupported
 from streamd.sources.budget import MIB, OverBudget
@@ -17,9 +18,11 @@ BEGIN = b"#EXTM3U"
 _BLANK = b"\xef\xbb\xbf\r\n\t "
 _ATTRIBUTE = re.compile(r'([A-Z0-9-]+)\s*=\s*("[^"]*"|[^,]*)')
 _VARIABLE = re.compile(r"\{\$([A-Za-z0-9_-]+)\}")
-_TARGET, _SEQUENCE, _END = "#EXT-X-TARGETDURATION:", "#EXT-X-MEDIA-SEQUENCE:", "#EXT-X-ENDLIST"
+_TARGET, _SEQUENCE, END = "#EXT-X-TARGETDURATION:", "#EXT-X-MEDIA-SEQUENCE:", "#EXT-X-ENDLIST"
+_DISCONTINUITY, _TYPE = "#EXT-X-DISCONTINUITY", "#EXT-X-PLAYLIST-TYPE:"
+_KEY, _MAP, _OF_SEGMENT = "#EXT-X-KEY:", "#EXT-X-MAP:", ("#EXTINF:", "#EXT-X-BYTERANGE:")
 _READ = ("EXTINF:", "EXT-X-BYTERANGE:", "EXT-X-KEY:", "EXT-X-MAP:", "EXT-X-MEDIA-SEQUENCE:", "EXT-X-PLAYLIST-TYPE:")
-_KEPT = (*(f"#{tag}" for tag in _READ), _END)
+_KEPT = (*(f"#{tag}" for tag in _READ), END)
 """What FFmpeg needs of a media playlist; of the rest some would make it open more than we play."""
 _AUDIO = re.compile(r"(mp4a|ac-3|ec-3|ac-4|opus|flac|alac|mp3|dts[a-z]|stpp|wvtt)\b", re.IGNORECASE)
 _METHODS = ("SAMPLE-AES", "SAMPLE-AES-CTR", "AES-256", "AES-256-GCM")
@@ -29,17 +32,19 @@ class Playlist(io.BytesIO):
     """A media playlist, as PyAV reads a file. Read as a whole before FFmpeg sees any of it."""
 
     def __init__(self, name: str, text: str) -> None:
-        super().__init__(text.encode(errors="surrogateescape"))
+        self._text = text.encode(errors="surrogateescape")
+        super().__init__(self._text)
         self.name = name
         """Its address: what is relative in it is relative to that."""
 
     def again(self) -> io.BytesIO:
-        return io.BytesIO(self.getvalue())
+        """Also when FFmpeg has closed this one."""
+        return io.BytesIO(self._text)
 
     @property
     def listed_bytes(self) -> int:
         """About what FFmpeg keeps of it: an absolute address for each line."""
-        return self.getvalue().count(b"\n") * len(self.name)
+        return self._text.count(b"\n") * len(self.name)
 
 
 def is_playlist(head: bytes) -> bool:
@@ -145,7 +150,7 @@ def media_text(lines: list[str], source: str) -> str:
     """What FFmpeg is given of a media playlist. Raises SourceUnsupported, with the name ``source``, when it is
     encrypted in a way that only players with a licence know."""
     kept = [line for line in lines if not line.startswith("#") or line.startswith(_KEPT)]
-    keys = {line: attributes(line) for line in kept if line.startswith("#EXT-X-KEY:")}
+    keys = {line: attributes(line) for line in kept if line.startswith(_KEY)}
     foreign = {line: fields for line, fields in keys.items() if not _is_usable(fields)}
     if foreign and all(fields.get("METHOD") == "NONE" for line, fields in keys.items() if line not in foreign):
         method = next(
@@ -163,34 +168,48 @@ def tags(lines: list[str], tag: str) -> list[str]:
 
 
 def lists_segments(lines: list[str]) -> bool:
-    """Whether it lists parts of one video, each with its length, and not, say, channels."""
-    return any(_number(length) > 0 for length in tags(lines, "#EXTINF:"))
+    """Whether it lists parts of one video, and not, say, channels, which have no lengths."""
+    return bool(tags(lines, _TARGET)) or any(_number(length) > 0 for length in tags(lines, "#EXTINF:"))
 
 
-def init_segments(lines: list[str], url: str) -> set[tuple[str, int | None]]:
-    """Of fMP4: address and, of a part of a file, where it begins."""
-    found = set()
-    for text in tags(lines, "#EXT-X-MAP:"):
-        fields = attributes(f":{text}")
-        part = fields.get("BYTERANGE")
-        found.add((urljoin(url, fields.get("URI", "")), int(_number(part.partition("@")[2])) if part else None))
-    return found
+class Section(NamedTuple):
+    """Segments of one format; FFmpeg reads each section with a demuxer of its own."""
+
+    lines: list[str]
+    begin: int
+    """The number of its first segment."""
 
 
-def from_last_init(lines: list[str]) -> list[str]:
-    """Without the segments of another init segment than the last one."""
-    inits = tags(lines, "#EXT-X-MAP:")
-    at = max((number for number, line in enumerate(lines) if line.startswith("#EXT-X-MAP:")), default=0)
-    if len(set(inits)) < 2 or not lists_segments(lines[at:]):
-        return lines
-    gone = sum(not line.startswith("#") for line in lines[:at])
-    first = sum(map(_number, tags(lines, _SEQUENCE))) + gone
-    kept = [line for line in lines[:at] if line.startswith((BEGIN.decode(), "#EXT-X-KEY:", _TARGET))]
-    return [*kept, f"{_SEQUENCE}{first:.0f}", *lines[at:]]
+def sections(lines: list[str]) -> list[Section]:
+    """Of a media playlist: cut at each discontinuity, such as an advertisement, and where the init segment changes."""
+    number = round(sum(map(_number, tags(lines, _SEQUENCE))))
+    found: list[Section] = []
+    keys, init, pending = list[str](), "", list[str]()
+    shown_init, is_cut, follows_key = "", True, False
+    for line in lines:
+        if line == _DISCONTINUITY:
+            is_cut = True
+        elif line.startswith(_KEY):
+            keys = [*keys, line] if follows_key else [line]
+            pending.append(line)
+        elif line.startswith(_MAP):
+            init = line
+            pending.append(line)
+        elif line.startswith(_OF_SEGMENT):
+            pending.append(line)
+        elif not line.startswith("#"):
+            if is_cut or init != shown_init:
+                carried = [each for each in (*keys, init) if each and each not in pending]
+                found.append(Section([f"{_SEQUENCE}{number}", *carried], number))
+            found[-1].lines.extend([*pending, line])
+            shown_init, is_cut, pending, number = init, False, [], number + 1
+        follows_key = line.startswith(_KEY)
+    head = [line for line in lines if line.startswith((_TARGET, _TYPE))]
+    return [Section([*head, *lines], begin) for lines, begin in found]
 
 
 def is_live(lines: list[str]) -> bool:
-    return _END not in lines
+    return END not in lines
 
 
 def _number(text: str) -> float:

@@ -233,7 +233,7 @@ def test_what_a_server_refuses(status: int, error: type[SourceError]) -> None:
 
 
 def test_a_page_is_no_video() -> None:
-    with serve_file(b"<html>log in</html>" * 50) as server, pytest.raises(SourceUnsupported, match="is not a video"):
+    with serve_file(b"<html>log in</html>" * 50) as server, pytest.raises(SourceUnsupported, match="sends a page"):
         watch(source_of(server.url))
 
 

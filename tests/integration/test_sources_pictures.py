@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import re
@@ -268,6 +269,22 @@ def test_one_that_sends_a_picture_and_is_silent_is_a_stall() -> None:
     assert (seen, len(camera.requests)) == ([0], 1)
 
 
+def test_stop_ends_the_wait_for_more_of_the_answer() -> None:
+    """It kept the thread for ever, at full load."""
+
+    def answer(connection: socket.socket, stop: threading.Event) -> None:
+        connection.sendall(head(MULTIPART + "frame") + b"--frame\r\n\r\n" + PICTURES[0])
+        stop.wait()
+
+    with peer(Camera(answer)) as address:
+        source = source_of(f"http://{address}/", read_timeout_s=20)
+        started = time.monotonic()
+        with contextlib.suppress(SourceError):
+            for _ in source.frames():
+                threading.Timer(0.2, source.stop.set).start()
+        assert time.monotonic() - started < scaled(2)
+
+
 def test_a_backlog_is_passed_over() -> None:
     """Decoding, and whoever takes the pictures, is slower than the camera: what piles up is not shown late."""
     count, over = 400, threading.Event()
@@ -299,6 +316,12 @@ def still(number: int, codec: str = "mjpeg", type: str | None = "image/jpeg", *,
     return head(type, "200 OK", **headers) + picture
 
 
+def saved_as(format: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture_of(7).to_ndarray(format="rgb24")).save(file, format)
+    return file.getvalue()
+
+
 PAGE = head("text/html", Content_Length=6) + b"<html>"
 BUSY = head(None, "503 Service Unavailable", Content_Length=0)
 SNAPSHOTS = {
@@ -316,6 +339,10 @@ SNAPSHOTS = {
     "length too large": head("image/jpeg", Content_Length=99_999) + still_of(7),
     "last chunk missing": head("image/jpeg", Transfer_Encoding="chunked") + chunked(still_of(7))[:-5],
     "more behind it": head("image/jpeg") + still_of(7) + bytes(1000),
+    "a preview behind it": head("image/jpeg", Content_Length=2 * len(still_of(7))) + still_of(7) + still_of(8),
+    "BMP": head("image/bmp", Content_Length=len(saved_as("bmp"))) + saved_as("bmp"),
+    "BMP without a type and length": head(None) + saved_as("bmp"),
+    "GIF": head("image/gif", Content_Length=len(saved_as("gif"))) + saved_as("gif"),
 }
 
 
@@ -366,6 +393,63 @@ def test_a_snapshot_that_fails_now_and_then_is_no_loss(failure: bytes) -> None:
         numbers = watch(source_of(f"http://{address}/", max_fps=100), 3)
     assert numbers in ([1, 2, 3], [1, 1, 1]), "the second if the length was wrong only"
     assert len(camera.requests) in (3, 6)
+
+
+SIGNS = {
+    "JPEG": still(1),
+    "PNG": still(1, "png", "image/png"),
+    "WebP": still(1, "libwebp", "image/webp"),
+    "one dot": head("image/gif") + base64.b64decode("R0lGODdhAQABAIAAAAAAAAAAACwAAAAAAQABAAACAkQBADs="),
+}
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_camera_takes_the_place_of_the_sign_that_it_is_away(sign: str) -> None:
+    """Which may be of another kind."""
+    skipped = list[SkipReason]()
+    with peer(Camera(SIGNS[sign], still(2), still(3, "png"), still(4))) as address:
+        source = source_of(f"http://{address}/", max_fps=100)
+        source.on_skip = skipped.append
+        with contextlib.closing(source.frames()) as frames:
+            next(frames)
+            assert [number_in(next(frames)) for _ in range(3)] == [2, 3, 4]
+    assert skipped == []
+
+
+def test_a_bmp_that_fails_now_and_then_is_no_loss() -> None:
+    bmp = head("image/bmp") + saved_as("bmp")
+    with peer(Camera(bmp, BUSY, PAGE, b"", bmp)) as address:
+        assert watch(source_of(f"http://{address}/", max_fps=100), 2) == [7, 7]
+    with peer(Camera(bmp, BUSY)) as address, pytest.raises(SourceUnreachable, match="answers 503"):
+        watch(source_of(f"http://{address}/", max_fps=100, read_timeout_s=0.3))
+
+
+def test_pictures_that_cannot_be_decoded_are_a_loss() -> None:
+    """They are whole as far as one can see, and come again and again."""
+    empty = head("image/webp") + b"RIFF\x04\0\0\0WEBP"
+    with peer(Camera(still(1), empty)) as address, pytest.raises(SourceStalled, match="sends no pictures that can"):
+        list(source_of(f"http://{address}/", max_fps=50, read_timeout_s=0.4).frames())
+
+
+def test_a_redirect_that_is_no_address_is_refused() -> None:
+    with (
+        peer(Camera(head(None, "302 Found", Location="http://[::1"))) as address,
+        pytest.raises(SourceRejected, match="leads to an address that is not one of"),
+    ):
+        watch(source_of(f"http://{address}/"))
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"<!DOCTYPE html><html>Log in</html>", "sends a page, not video"),
+        (b'\xef\xbb\xbf\n {"error": "busy"}', "sends a page, not video"),
+        (b"", "sends an empty answer"),
+    ],
+)
+def test_what_is_neither_picture_nor_video(body: bytes, reason: str) -> None:
+    with peer(Camera(head("text/html") + body)) as address, pytest.raises(SourceUnsupported, match=reason):
+        watch(source_of(f"http://{address}/"))
 
 
 def test_a_slow_answer_is_given_up_in_time_for_another() -> None:

@@ -68,6 +68,16 @@ NO_VIDEO = "is not a video that can be decoded"
             SourceUnreachable,
             "no such device: is it plugged in?",
         ),
+        (
+            native(av.error.HTTPOtherClientError, 1, "Server returned 4XX Client Error"),
+            SourceUnreachable,
+            "the camera refuses: check the path, and how many may watch it at once",
+        ),
+        (
+            native(av.error.ArgumentError, errno.EINVAL, "Invalid argument"),
+            SourceUnsupported,
+            "is not a video that can be decoded",
+        ),
         (OSError(errno.EHOSTUNREACH, "No route to host"), SourceUnreachable, "no route to host"),
         (OSError("rtsp://u:hunter2@h/ is odd"), SourceUnreachable, "rtsp://***@h/ is odd"),
         (ValueError("rtsp://u:hunter2@h/ is odd\nvery"), SourceUnsupported, "rtsp://***@h/ is odd"),

@@ -80,6 +80,7 @@ def test_each_answer_counts() -> None:
         (['Basic realm="r"', 'Digest realm="r", nonce="n"'], "digest"),
         (['Basic realm="r", Digest realm="r", nonce="n"'], "digest"),
         (['Digest realm="r", nonce="n", algorithm=SHA-512', 'Basic realm="r"'], "basic"),
+        (['Basic realm="Digest camera"'], "basic"),
         (["DIGEST realm=r, nonce=n"], "digest"),
     ],
 )

@@ -10,12 +10,11 @@ from streamd.sources.playlist import (
     Variables,
     attributes,
     best_first,
-    from_last_init,
     has_ended,
-    init_segments,
     is_playlist,
     lists_segments,
     media_text,
+    sections,
     variants,
 )
 
@@ -115,21 +114,38 @@ def test_it_is_not_asked_for_more_often_than_twice_a_second(given: str, expected
 )
 def test_segments_have_lengths(length: str, expected: bool) -> None:
     assert lists_segments(["#EXTM3U", f"#EXTINF:{length}", "a.ts"]) is expected
+    assert lists_segments(["#EXTM3U", "#EXT-X-TARGETDURATION:2", f"#EXTINF:{length}", "a.ts"])
 
 
-def test_what_belongs_to_another_init_segment_is_left_out() -> None:
-    head = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXT-X-MEDIA-SEQUENCE:70", '#EXT-X-KEY:METHOD=AES-128,URI="k"']
-    old = ['#EXT-X-MAP:URI="a"', "#EXTINF:2,", "1.m4s", "#EXTINF:2,", "2.m4s", "#EXT-X-DISCONTINUITY"]
-    new = ['#EXT-X-MAP:URI="b"', "#EXTINF:2,", "3.m4s"]
-    assert from_last_init(head + old + new) == [*head[:2], head[3], "#EXT-X-MEDIA-SEQUENCE:72", *new]
-    for same in (head + old, head + new, head + old + old, head + old + new[:1], head):
-        assert from_last_init(same) == same
+HEAD = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXT-X-MEDIA-SEQUENCE:70"]
+KEY, OLD_INIT, NEW_INIT = '#EXT-X-KEY:METHOD=AES-128,URI="k"', '#EXT-X-MAP:URI="a"', '#EXT-X-MAP:URI="b"'
 
 
-def test_init_segments() -> None:
-    text = '#EXT-X-MAP:URI="../i.mp4?x"\n#EXT-X-MAP:BYTERANGE="720@10",URI="all.mp4"\n#EXT-X-MAP:URI="a",BYTERANGE="7"'
-    found = {("http://h/i.mp4?x", None), ("http://h/b/all.mp4", 10), ("http://h/b/a", 0)}
-    assert init_segments(text.split("\n"), "http://h/b/list.m3u8") == found
+def of(*names: str) -> list[str]:
+    return [line for name in names for line in ("#EXTINF:2,", name)]
+
+
+@pytest.mark.parametrize("between", [["#EXT-X-DISCONTINUITY"], [NEW_INIT], ["#EXT-X-DISCONTINUITY", NEW_INIT]])
+def test_a_section_ends_where_another_format_may_begin(between: list[str]) -> None:
+    found = sections([*HEAD, KEY, OLD_INIT, *of("1", "2"), *between, *of("3"), "#EXT-X-ENDLIST"])
+    assert [section.begin for section in found] == [70, 72]
+    assert found[0].lines == [HEAD[1], HEAD[2], KEY, OLD_INIT, *of("1", "2")]
+    init = [] if NEW_INIT in between else [OLD_INIT]
+    new = [NEW_INIT] if NEW_INIT in between else []
+    assert found[1].lines == [HEAD[1], "#EXT-X-MEDIA-SEQUENCE:72", KEY, *init, *new, *of("3")]
+
+
+def test_a_section_has_the_newest_keys() -> None:
+    """Those that stand together are the same key for different players."""
+    keys = [f'#EXT-X-KEY:METHOD=AES-128,URI="{name}"' for name in "abc"]
+    lines = [*HEAD, keys[0], *of("1"), keys[1], keys[2], *of("2"), "#EXT-X-DISCONTINUITY", *of("3")]
+    assert sections(lines)[1].lines == [HEAD[1], "#EXT-X-MEDIA-SEQUENCE:72", keys[1], keys[2], *of("3")]
+
+
+def test_one_format_is_one_section() -> None:
+    for lines in ([*HEAD, *of("1", "2")], [*HEAD, "#EXT-X-DISCONTINUITY", OLD_INIT, *of("1"), OLD_INIT, *of("2")]):
+        assert [section.begin for section in sections(lines)] == [70]
+    assert sections(HEAD) == []
 
 
 @pytest.mark.parametrize(
