@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -243,7 +244,7 @@ class OnnxOps(Ops[Value]):
 
     # -- its own ---------------------------------------------------------------------------------------
 
-    def _node(self, kind: str, shape: Shape, *inputs: Value, **attributes: object) -> Value:
+    def _node(self, kind: str, shape: Shape, *inputs: Value, **attributes: Any) -> Value:
         output = f"{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, [x.name for x in inputs], [output], name=output, **attributes))
         return Value(output, shape)
