@@ -33,7 +33,7 @@ ELSEWHERE = {
         depth/checkpoint depth/graph/openvino depth/graph/ops depth/graph/parameters depth/graph/torch
         depth/models/blocks depth/models/midas_small
     """,
-    "integration/test_model_changes.py": "depth/catalogue depth/changes depth/fetcher",
+    "integration/test_model_changes.py": "depth/catalogue depth/changes depth/fetcher depth/governing",
     "integration/test_onnx.py": "depth/graph/onnx depth/runtimes/onnxruntime",
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
     "integration/test_profile.py": "depth/profile depth/profiler",
@@ -48,6 +48,7 @@ ELSEWHERE = {
     "integration/test_web_auth.py": "web/session",
     "integration/test_web_events.py": "web/app web/context web/schemas",
     "integration/test_web_streams.py": "web/health web/streams",
+    "integration/test_web_models.py": "depth/guest web/models",
     "integration/test_web_mjpeg.py": "web/mjpeg web/pictures web/streaming",
     "integration/test_web_recordings.py": "web/recordings",
     "integration/test_webrtc.py": "web/whep",

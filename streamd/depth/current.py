@@ -20,6 +20,8 @@ class ServiceStatus:
     info: ModelInfo | None
     wanted: str
     message: str | None
+    full_input_size: int | None = None
+    """Of the model that answers, px: it may see smaller pictures for the sake of ``min_fps``."""
 
 
 class Current:

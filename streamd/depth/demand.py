@@ -54,6 +54,11 @@ class Demand:
         """How many inferences should run side by side: one for each stream, at most one for each core."""
         return max(1, min(self._streams, self._max_parallel))
 
+    @property
+    def lanes(self) -> int:
+        """How many inferences may be under way at once: streams take turns, and have one each."""
+        return max(1, min(self._streams, self._max_parallel + 1))
+
     @contextmanager
     def lease(self, *, live: bool) -> Iterator[None]:
         """``live``: for a stream, else for a still."""

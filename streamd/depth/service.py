@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -12,10 +13,11 @@ from streamd.config.sections import ModelConfig
 from streamd.depth.catalogue import Entry, catalogue
 from streamd.depth.current import Current, ServiceStatus
 from streamd.depth.estimator import ModelInfo
+from streamd.depth.governing import Governing
 from streamd.depth.models import find_model
 from streamd.depth.store import ModelStore
 from streamd.depth.supervisor import RESTART_BACKOFF, ServiceEvents, WorkerSupervisor
-from streamd.errors import InferenceFailed, UsageError
+from streamd.errors import InferenceFailed, StreamdError, UsageError
 from streamd.media.frames import FloatImage
 from streamd.states import ModelState, WorkerEnd
 
@@ -63,8 +65,12 @@ class DepthService:
             backoff=restart_backoff,
         )
 
+        self._governing = Governing(self._supervisor)
+
     def start(self, *, lazy: bool = False) -> None:
-        """``lazy``: a worker runs only while there is a lease; else until ``close``."""
+        """``lazy``: a worker runs only while there is a lease; else until ``close``. Does nothing the second time."""
+        if self._supervisor.started:
+            return
         if not lazy:
             self._supervisor.demand.add(1)
         self._supervisor.start()
@@ -120,13 +126,20 @@ class DepthService:
         return self._current.info
 
     @property
+    def failure(self) -> StreamdError | None:
+        """Why no network answers; None while one does, or is on its way."""
+        return self._current.failure
+
+    @property
     def status(self) -> ServiceStatus:
         serving, failure = self._current.serving, self._current.failure
         rests = self._supervisor.prepared and not self._supervisor.demand.any
         waiting = ModelState.IDLE if rests else ModelState.STARTING
         state = ModelState.READY if serving else ModelState.FAILED if failure else waiting
         message = self._current.message or (str(failure) if failure else None)
-        return ServiceStatus(state, serving.info if serving else None, self._supervisor.wanted.name, message)
+        info = serving.info if serving else None
+        full = self._supervisor.full_size(info.spec.name).input_size if info else None
+        return ServiceStatus(state, info, self._supervisor.wanted.name, message, full)
 
     @property
     def worker_pid(self) -> int | None:
@@ -149,9 +162,17 @@ class DepthService:
         serving = self._current.serving
         if serving is None or serving.info != info:
             raise InferenceFailed(WorkerEnd.CHANGED, "another model runs now")
+        answer = serving.worker.submit(planes, live=live)
         if picture is not None:
             self._supervisor.demand.see(picture)
-        return serving.worker.submit(planes, live=live)
+            began = time.monotonic()
+            answer.add_done_callback(lambda _: self._governing.meter.add(time.monotonic() - began))
+        return answer
+
+    def govern(self, fps: float | None) -> None:
+        """To be called each second, with the rate of the slowest stream that is watched and whose source gives enough;
+        None: there is none. Keeps ``min_fps``."""
+        self._governing.step(time.monotonic(), fps, self.info)
 
     def recycle(self) -> None:
         """Replaces a worker that has grown. Callers see a short pause."""

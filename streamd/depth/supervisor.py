@@ -105,17 +105,19 @@ class WorkerSupervisor:
         self._wake.set()
         return outcome
 
-    def lower(self, spec: ModelSpec, input_size: int | None) -> None:
-        """Any thread. Runs the model on smaller pictures, None: on those of the configuration."""
-        if input_size is None:
-            self._launcher.lowered.pop(spec.name, None)
-        else:
-            self._launcher.lowered[spec.name] = input_size
+    def lower(self, model: str, input_size: int) -> None:
+        """Any thread. Runs the model on pictures of this size, or of its full size where that is smaller."""
+        self._launcher.lowered[model] = input_size
         self._relaunch_wanted.set()
         self._wake.set()
 
-    def full_size(self, spec: ModelSpec) -> Preprocessing:
-        return self._launcher.full_size(spec)
+    def full_size(self, model: str) -> Preprocessing:
+        """Of a model when it is not lowered."""
+        return self._launcher.full_size(find_model(model))
+
+    @property
+    def started(self) -> bool:
+        return self._thread is not None
 
     def start(self) -> None:
         self._thread = threads.start("depth-service", self._run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +16,7 @@ import pytest
 
 from streamd.concurrency import threads
 from streamd.config.sections import ModelConfig
+from streamd.depth.governing import Meter
 from streamd.depth.models import MODELS, Download
 from streamd.depth.preprocess import network_size
 from streamd.depth.process import WorkerProcess
@@ -273,3 +274,60 @@ class TestFetch:
         monkeypatch.setattr("streamd.depth.fetcher.MAX_FETCHES", 0)
         with pytest.raises(Busy, match="being fetched already"):
             make_service().fetch("midas_small")
+
+
+def test_the_governor_lowers_the_input_under_a_viewer_and_raises_it_again(
+    make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rates and times are the test's, workers are real."""
+    clock, busy = [0.0], [0.95]
+    service = make_service(min_fps=15)
+    governing = service._governing
+    monkeypatch.setattr(governing.meter, "read", lambda now_s, lanes: busy[0])
+
+    def second(fps: float | None) -> int:
+        clock[0] += 1.0
+        info = service.info
+        governing.step(clock[0], fps, info)
+        return info.spec.preprocessing.input_size if info else 0
+
+    def until_size(fps: float, done: Callable[[int], bool]) -> None:
+        give_up_at = time.monotonic() + scaled(20)
+        while not done(second(fps)):
+            assert time.monotonic() < give_up_at
+            time.sleep(0.02)
+
+    with watched(service) as viewer:
+        assert second(None) == 256
+        until_size(8.0, lambda size: size < 200)
+        assert service.status.full_input_size == 256
+        lowered = service.wait_ready(0).spec.preprocessing.input_size
+        for _ in range(20):
+            assert second(15.5) == lowered, "enough, and no room for more"
+        busy[0] = 0.2
+        until_size(29.0, lambda size: size == 256)
+    assert viewer.lost == notes(service).lost == []
+    assert viewer.worst_gap_s < scaled(GAP_S)
+    sizes = [info.spec.preprocessing.input_size for info in notes(service).running]
+    assert sizes[0] == sizes[-1] == 256
+    assert min(sizes) == lowered
+
+
+def test_without_min_fps_nothing_is_lowered(make_service: MakeService) -> None:
+    service = make_service()
+    service.wait_ready(20)
+    for _ in range(10):
+        service.govern(0.1)
+    assert len(notes(service).running) == 1
+
+
+def test_the_meter_tells_how_busy_the_network_is() -> None:
+    meter = Meter()
+    assert meter.read(10.0, 1) == 0.0
+    for _ in range(4):
+        meter.add(0.2)
+    assert meter.read(11.0, 1) == pytest.approx(0.8)
+    meter.add(1.5)
+    assert meter.read(12.0, 2) == pytest.approx(0.75)
+    meter.add(9.0)
+    assert meter.read(13.0, 1) == 1.0
