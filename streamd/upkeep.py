@@ -1,4 +1,4 @@
-"""What the daemon keeps an eye on: how late its loop is, its memory, the disk of its recordings, the rate of streams."""
+"""What the daemon keeps an eye on: the lag of its loop, its memory, the disk of its recordings, the rate of streams."""
 
 from __future__ import annotations
 
