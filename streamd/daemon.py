@@ -21,7 +21,7 @@ from streamd.config.sections import Config, ModelConfig, StreamConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.guest import Guest
 from streamd.depth.kept_choice import KeptChoice
-from streamd.depth.models import check_input_size, find_model, memory_limit_bytes, timeout_s
+from streamd.depth.models import check_input_size, find_model, timeout_s
 from streamd.depth.service import DepthService, ServiceEvents
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, StreamdError
@@ -303,8 +303,6 @@ class Daemon:
             await ends_within(self.service.change(config), MODEL_S)
         except DepthError as error:  # the log has it
             return f"the changed model was not taken: {error}"
-        finally:
-            self.metrics.memory_limit.set(self.service.wanted.memory_limit_mb * 1_000_000)
         return ""
 
     async def _read(self) -> Config:
@@ -348,7 +346,6 @@ def build_metrics() -> Metrics:
 
 
 def build_service(config: ModelConfig, store: ModelStore, metrics: Metrics) -> DepthService:
-    metrics.memory_limit.set(memory_limit_bytes(config, find_model(config.name)))
     # Several streams are inferred side by side: 10 % less CPU a frame than one after the other on all cores.
     # Batches save nothing more here, and make the first of each wait for the last (measured).
     return DepthService(config, store, max_parallel=_cores(), slots=SLOTS, events=_ModelMetrics(metrics))
@@ -357,9 +354,9 @@ def build_service(config: ModelConfig, store: ModelStore, metrics: Metrics) -> D
 def build_fleet(config: Config, service: DepthService, metrics: Metrics, kept: Path) -> Fleet:
     """``kept`` is the file for streams that the API adds."""
     media = MediaDirectories(config.server.media_directories)
-    hung_s = timeout_s(config.model, find_model(config.model.name))
 
     def make(name: str, settings: StreamConfig) -> Stream:
+        hung_s = timeout_s(service.config, find_model(service.config.name))
         stream = Stream(
             name,
             settings,

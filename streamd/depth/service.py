@@ -14,7 +14,7 @@ from streamd.depth.catalogue import Entry, catalogue
 from streamd.depth.current import Current, ServiceStatus
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.governing import Governing
-from streamd.depth.models import find_model
+from streamd.depth.models import find_model, memory_limit_bytes
 from streamd.depth.store import ModelStore
 from streamd.depth.supervisor import RESTART_BACKOFF, ServiceEvents, WorkerSupervisor
 from streamd.errors import InferenceFailed, StreamdError, UsageError
@@ -145,6 +145,12 @@ class DepthService:
     def worker_pid(self) -> int | None:
         serving = self._current.serving
         return serving.worker.pid if serving else None
+
+    @property
+    def memory_limit(self) -> int:
+        """What the worker may take, bytes."""
+        info = self.info
+        return memory_limit_bytes(self.config, find_model(info.spec.name if info else self.config.name))
 
     def worker_memory(self) -> int:
         """Resident bytes of the worker; 0 without one."""

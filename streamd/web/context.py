@@ -42,6 +42,7 @@ class WebContext:
 
     def refresh_metrics(self) -> None:
         """Sets the gauges whose values are read at each scrape."""
+        self.metrics.memory_limit.set(self.service.memory_limit)
         self.metrics.worker_memory.set(self.service.worker_memory() + self.guest.worker_memory())
 
 

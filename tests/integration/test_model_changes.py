@@ -209,7 +209,7 @@ class TestFetch:
 
     @staticmethod
     def store(tmp_path: Path, embedded: Installed, url: str, sha256: str = "") -> ModelStore:
-        spec = replace(MODELS["midas_small"], download=Download(url, sha256[:8]))
+        spec = replace(MODELS["midas_small"], download=Download(url, sha256))
         models = {"midas_small": spec, "embedded": MODELS["embedded"]}
         return ModelStore(tmp_path / "models", embedded.cache, models=models, check=lambda *_: None)
 

@@ -34,6 +34,7 @@ VIEW_TOKEN, CONTROL_TOKEN = "look-at-it", "change-it-all"
 
 class Service(PlayedService):
     config = ModelConfig(name="embedded")
+    memory_limit = 1024
     watchers: ClassVar[set[Any]] = set()
 
     @property
