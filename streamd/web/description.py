@@ -76,6 +76,8 @@ def describe_entry(entry: Entry, status: ServiceStatus) -> dict[str, Any]:
         "official": manifest.official if manifest else None,
         "sha256": manifest.sha256 if manifest else None,
         "size_bytes": manifest.size if manifest else None,
+        "download_bytes": spec.download.size if spec.download else None,
+        "notice": spec.notice or None,
         "note": entry.status.note,
         "running": running,
         "wanted": status.wanted == spec.name,

@@ -99,6 +99,8 @@ _COMPONENTS: dict[str, Schema] = {
             "official": {"type": ["boolean", "null"], "description": "Whether the digest is the published one"},
             "sha256": TEXT_OR_NULL,
             "size_bytes": COUNT_OR_NULL,
+            "download_bytes": COUNT_OR_NULL,
+            "notice": TEXT_OR_NULL | {"description": "What one who fetches it should know of its licence"},
             "note": TEXT | {"description": "Where it is from, or what it needs"},
             "running": BOOLEAN,
             "wanted": BOOLEAN,

@@ -17,8 +17,10 @@ test('a model that is here says what it costs here', () => {
 });
 
 test('one that is not says what it needs, or how far it is', () => {
-  const away = { ...known, installed: false, size_bytes: null, official: null, measured: null, note: 'missing: fetch it' };
-  assert.equal(modelDetail(away), 'MIT · missing: fetch it');
+  const away = { ...known, installed: false, size_bytes: null, official: null, measured: null, note: 'missing: bring it' };
+  assert.equal(modelDetail(away), 'MIT · missing: bring it');
+  const offered = { ...away, can_fetch: true, download_bytes: 85_761_505, notice: 'not for sale' };
+  assert.equal(modelDetail(offered), 'MIT · 85.8 MB · not for sale');
   const fetch = { active: true, done_bytes: 12_000_000, total_bytes: 85_761_505, error: null };
   assert.equal(modelDetail({ ...away, fetch }), 'MIT · 12.0 MB of 85.8 MB');
   assert.equal(modelDetail({ ...away, fetch: { ...fetch, total_bytes: null } }), 'MIT · 12.0 MB');

@@ -97,8 +97,10 @@ function draw(line, known) {
  * What is known of it, in one line.
  * @param {KnownModel} known
  */
-export function modelDetail({ licence, size_bytes: bytes, measured, coarse, installed, built_in: builtIn, official, fetch, note }) {
+export function modelDetail(known) {
+  const { licence, measured, coarse, installed, built_in: builtIn, official, fetch } = known;
   const ms = measured?.ms[measured.chosen];
+  const bytes = known.size_bytes ?? known.download_bytes;
   return joined(
     ' · ',
     licence,
@@ -108,7 +110,8 @@ export function modelDetail({ licence, size_bytes: bytes, measured, coarse, inst
     builtIn && 'built in',
     official === false && 'not the official file',
     fetchDetail(fetch),
-    !installed && !fetch && note,
+    known.can_fetch && !fetch && known.notice,
+    !installed && !known.can_fetch && !fetch && known.note,
   );
 }
 

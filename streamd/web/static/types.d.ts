@@ -60,6 +60,9 @@ export interface KnownModel {
   built_in: boolean;
   official: boolean | null;
   size_bytes: number | null;
+  download_bytes?: number | null;
+  /** Of its licence, for who fetches it. */
+  notice?: string | null;
   note: string;
   running: boolean;
   wanted: boolean;
