@@ -260,7 +260,7 @@ class TestFetch:
             while service.catalogue()[0].status.path is None:
                 assert time.monotonic() < give_up_at
                 time.sleep(0.02)
-        assert running(service) == service.status.wanted == "embedded"
+        assert service.wait_ready(20).spec.name == service.status.wanted == "embedded"
         assert outcome(service.change(MIDAS)) is None
 
     def test_of_what_cannot_be_fetched(self, make_service: MakeService) -> None:
