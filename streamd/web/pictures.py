@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from streamd.concurrency.threads import SharedCall
-from streamd.config.sections import PictureFormat
+from streamd.config.sections import PictureFormat, View
 from streamd.depth.models import MODELS
 from streamd.depth.service import DepthService
 from streamd.errors import ModelMissing
@@ -63,12 +63,17 @@ async def depth(request: web.Request) -> web.StreamResponse:
     with UPLOADS.reserve() as take:
         data = await _image(request, take)
         try:
-            made = await finished(_submit(request, model, partial(depth_of_picture, data, view=view, format=format)))
+            work = partial(_depth, data, view, format)
+            made = await finished(_submit(request, model, work))
         except ModelMissing as error:
             if model is None:
                 raise
             raise Refusal(409, "not_installed", str(error)) from None
     return await send_picture(request, made, format, f"depth-{view}")
+
+
+def _depth(data: bytearray, view: View, format: PictureFormat, service: DepthService) -> memoryview:
+    return depth_of_picture(data, service, view, format)
 
 
 def _submit(request: web.Request, model: str | None, work: Callable[[DepthService], memoryview]) -> Future[memoryview]:
