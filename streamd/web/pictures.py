@@ -68,7 +68,7 @@ async def depth(request: web.Request) -> web.StreamResponse:
         except ModelMissing as error:
             if model is None:
                 raise
-            raise Refusal(409, "not_installed", str(error)) from None
+            raise Refusal(409, "not_running", str(error)) from None
     return await send_picture(request, made, format, f"depth-{view}")
 
 

@@ -165,6 +165,6 @@ async def test_a_picture_may_not_ask_for_what_is_not_here(make_service: MakeServ
     service = await ready(make_service())
     async with served(service=service, store=store) as site:
         reply = await site.ask("POST", "/api/v1/depth?model=midas_small", PICTURE, Content_Type="image/png")
-    assert reply.error == (409, "not_installed")
+    assert reply.error == (409, "not_running")
     with pytest.raises(ModelMissing):
         store.weights("midas_small")
