@@ -22,6 +22,7 @@ from streamd.depth.estimator import ModelInfo
 from streamd.depth.guest import Guest
 from streamd.depth.kept_choice import KeptChoice
 from streamd.depth.models import check_input_size, find_model, timeout_s
+from streamd.depth.runtimes import check_runtime
 from streamd.depth.service import DepthService, ServiceEvents
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, StreamdError
@@ -278,6 +279,7 @@ class Daemon:
         try:
             config = await self._read()
             check_input_size(config.model)
+            check_runtime(config.model)
             if self._server is not None:
                 await self._server.reload()
         except StreamdError as error:

@@ -63,7 +63,7 @@ class Governing:
         if self._awaited:
             self._awaited = False
             governor.settle(now_s)
-        full = self._supervisor.full_size(info.spec.name)
+        full = self._supervisor.full_size(info.spec.reference)
         pictures = demand.sizes or [(full.input_size, full.input_size)]
 
         def cost(size: int) -> float:
@@ -73,15 +73,15 @@ class Governing:
         size = governor.step(now_s, load, cost)
         if size != in_use:
             log.info("%.1f fps: model %s sees pictures of %d px now, not %d", fps or 0.0, info.spec.name, size, in_use)
-            self._supervisor.lower(info.spec.name, size)
+            self._supervisor.lower(info.spec.reference, size)
 
     def _for(self, info: ModelInfo) -> Governor | None:
         """None while nothing is to be governed: then it has its full size."""
         min_fps = self._supervisor.in_force.min_fps
-        full = self._supervisor.full_size(info.spec.name)
-        of = (info.spec.name, full.input_size, min_fps)
+        full = self._supervisor.full_size(info.spec.reference)
+        of = (info.spec.reference, full.input_size, min_fps)
         if of != self._of:
             self._of, self._governor = of, Governor(ladder(full), min_fps) if min_fps else None
             if info.spec.preprocessing.input_size != full.input_size:
-                self._supervisor.lower(info.spec.name, full.input_size)
+                self._supervisor.lower(info.spec.reference, full.input_size)
         return self._governor

@@ -138,7 +138,7 @@ class DepthService:
         state = ModelState.READY if serving else ModelState.FAILED if failure else waiting
         message = self._current.message or (str(failure) if failure else None)
         info = serving.info if serving else None
-        full = self._supervisor.full_size(info.spec.name).input_size if info else None
+        full = self._supervisor.full_size(info.spec.reference).input_size if info else None
         return ServiceStatus(state, info, self._supervisor.wanted.name, message, full)
 
     @property
@@ -150,7 +150,7 @@ class DepthService:
     def memory_limit(self) -> int:
         """What the worker may take, bytes."""
         info = self.info
-        return memory_limit_bytes(self.config, find_model(info.spec.name if info else self.config.name))
+        return memory_limit_bytes(self.config, find_model(info.spec.reference if info else self.config.name))
 
     def worker_memory(self) -> int:
         """Resident bytes of the worker; 0 without one."""

@@ -21,6 +21,7 @@ from streamd.depth.fetcher import ModelFetcher
 from streamd.depth.launcher import Launcher, Serving
 from streamd.depth.models import ModelSpec, Preprocessing, check_input_size, find_model
 from streamd.depth.profiling import Profiling
+from streamd.depth.runtimes import check_runtime
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
 from streamd.states import WorkerEnd
@@ -98,8 +99,9 @@ class WorkerSupervisor:
 
     def change(self, config: ModelConfig) -> Future[None]:
         """Any thread. The outcome: the model runs, or would; StreamdError when all stays as it was. Raises ConfigError
-        when the model does not take its input size."""
+        when the model does not take its input size, or the runtime is not installed."""
         check_input_size(config)
+        check_runtime(config)
         outcome = self._changes.ask(config).outcome
         self._current.notify()
         self._wake.set()

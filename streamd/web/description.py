@@ -64,7 +64,7 @@ def describe_model(status: ServiceStatus) -> dict[str, Any]:
 def describe_entry(entry: Entry, status: ServiceStatus) -> dict[str, Any]:
     """One line of the list of models."""
     spec, manifest = entry.status.spec, entry.status.manifest
-    running = status.info is not None and status.info.spec.name == spec.name
+    running = status.info is not None and status.info.spec.reference == spec.reference
     return {
         "name": spec.name,
         "title": spec.title,
@@ -80,7 +80,7 @@ def describe_entry(entry: Entry, status: ServiceStatus) -> dict[str, Any]:
         "notice": spec.notice or None,
         "note": entry.status.note,
         "running": running,
-        "wanted": status.wanted == spec.name,
+        "wanted": status.wanted == spec.reference,
         "can_fetch": spec.download is not None and entry.status.path is None,
         "fetch": _describe_fetch(entry.fetch) if entry.fetch else None,
         "measured": _describe_profile(entry.profile) if entry.profile else None,

@@ -80,7 +80,7 @@ def _submit(request: web.Request, model: str | None, work: Callable[[DepthServic
     """To the model of the streams, unless another one is asked for."""
     context = request.app[CONTEXT]
     status = context.service.status
-    if model in (None, status.info.spec.name if status.info else status.wanted):
+    if model in (None, status.info.spec.reference if status.info else status.wanted):
         return context.uploads.submit(partial(work, context.service), owner=request.remote)
     assert model is not None
     return context.guest.submit(model, work, owner=request.remote)
