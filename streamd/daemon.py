@@ -16,12 +16,16 @@ from streamd import __version__
 from streamd.concurrency import threads
 from streamd.concurrency.deadline import Deadline
 from streamd.concurrency.threads import SerialExecutor
-from streamd.config.sections import Config, StreamConfig
+from streamd.concurrency.waiting import ends_within
+from streamd.config.sections import Config, ModelConfig, StreamConfig
 from streamd.depth.estimator import ModelInfo
-from streamd.depth.models import find_model, memory_limit_bytes, timeout_s
+from streamd.depth.guest import Guest
+from streamd.depth.kept_choice import KeptChoice
+from streamd.depth.models import check_input_size, find_model, timeout_s
+from streamd.depth.runtimes import check_runtime
 from streamd.depth.service import DepthService, ServiceEvents
 from streamd.depth.store import ModelStore
-from streamd.errors import InferenceFailed, StreamdError
+from streamd.errors import DepthError, InferenceFailed, StreamdError
 from streamd.host import allocator
 from streamd.host.descriptors import ensure_descriptors
 from streamd.host.memory import MemoryRelief
@@ -60,6 +64,8 @@ CLOSE_S = 1.0
 """For the HTTP server, and then for the worker process and the other threads, as far as ``END_S`` lets them."""
 LATE_S = 0.25
 """They have so long at least."""
+MODEL_S = 10.0
+"""How long a reload waits for another model; one that takes longer comes later."""
 SLOTS = 32
 """Of the worker's shared memory: streams come at run time, and more than this take turns."""
 
@@ -71,7 +77,12 @@ class Daemon:
         """``reload`` reads the configuration again; raises ConfigError."""
         self.config = config
         self.metrics = build_metrics()
-        self.service = build_service(config, store, self.metrics)
+        self._model = config.model
+        """As the configuration says, read last."""
+        self.kept_model = KeptChoice(store.data.parent / "model.json") if config.server.keep_changes else None
+        chosen = self.kept_model.restore(config.model) if self.kept_model else config.model
+        self.service = build_service(chosen, store, self.metrics)
+        self.guest = Guest(lambda: self.service.config, store)
         # Beside the models: it belongs to this installation as they do.
         self.streams = build_fleet(config, self.service, self.metrics, store.data.parent / "streams.json")
         self.memory = MemoryRelief()
@@ -82,7 +93,13 @@ class Daemon:
         )
         self.systemd = SystemdLink(self._status)
         self._upkeep = Upkeep(
-            self.streams, self.service, self.metrics, self.memory, config.recording, on_exhausted=self._exhaust
+            self.streams,
+            self.service,
+            self.guest,
+            self.metrics,
+            self.memory,
+            config.recording,
+            on_exhausted=self._exhaust,
         )
         self._reload = reload
         self._server: Server | None = None
@@ -160,6 +177,7 @@ class Daemon:
         context = WebContext(
             self.streams,
             self.service,
+            self.guest,
             self.metrics,
             self.viewers,
             self.stills,
@@ -167,10 +185,13 @@ class Daemon:
             self.config.server,
             self.config.recording,
             self.memory,
+            lambda: self._model,
+            self.kept_model,
         )
         try:
             return await listen(build_app(context), self.config.server.address, load_tls(self.config.server))
         except StreamdError:
+            self.guest.close()
             self._close_executors()
             await self.streams.close()
             raise
@@ -197,6 +218,7 @@ class Daemon:
 
     def _close_blocking(self) -> None:
         self.service.close()
+        self.guest.close()
         self._close_executors()
 
     def _close_executors(self) -> None:
@@ -256,6 +278,8 @@ class Daemon:
             return
         try:
             config = await self._read()
+            check_input_size(config.model)
+            check_runtime(config.model)
             if self._server is not None:
                 await self._server.reload()
         except StreamdError as error:
@@ -263,12 +287,25 @@ class Daemon:
                 log.error("configuration not taken: %s", line)
             self.systemd.warning = "the changed configuration is bad and was not taken"
             return
-        for section in ("server", "webrtc", "model", "recording"):
+        for section in ("server", "webrtc", "recording"):
             if getattr(config, section) != getattr(self.config, section):
                 log.warning("[%s] has changed: it takes effect at the next start", section)
         await self.streams.apply(config.streams)
-        self.systemd.warning = ""
+        self.systemd.warning = await self._apply_model(config.model)
         log.info("configuration read again")
+
+    async def _apply_model(self, config: ModelConfig) -> str:
+        """Changes over, whatever the API has chosen meanwhile. Returns what is wrong with it."""
+        self._model = config
+        if self.kept_model is not None:
+            await threads.call("kept-model", self.kept_model.forget)
+        if config == self.service.wanted:
+            return ""
+        try:
+            await ends_within(self.service.change(config), MODEL_S)
+        except DepthError as error:  # the log has it
+            return f"the changed model was not taken: {error}"
+        return ""
 
     async def _read(self) -> Config:
         """In a thread: the disk may hang. Raises ConfigError."""
@@ -298,6 +335,7 @@ class _ModelMetrics(ServiceEvents):
 
     def model_running(self, info: ModelInfo) -> None:
         self._metrics.show_model(info.spec.name, info.runtime, info.precision, info.sha256)
+        self._metrics.input_size.set(info.spec.preprocessing.input_size)
 
     def worker_lost(self, failure: InferenceFailed) -> None:
         self._metrics.worker_restarts.labels(failure.reason).inc()
@@ -309,19 +347,18 @@ def build_metrics() -> Metrics:
     return metrics
 
 
-def build_service(config: Config, store: ModelStore, metrics: Metrics) -> DepthService:
-    metrics.memory_limit.set(memory_limit_bytes(config.model, find_model(config.model.name)))
+def build_service(config: ModelConfig, store: ModelStore, metrics: Metrics) -> DepthService:
     # Several streams are inferred side by side: 10 % less CPU a frame than one after the other on all cores.
     # Batches save nothing more here, and make the first of each wait for the last (measured).
-    return DepthService(config.model, store, max_parallel=_cores(), slots=SLOTS, events=_ModelMetrics(metrics))
+    return DepthService(config, store, max_parallel=_cores(), slots=SLOTS, events=_ModelMetrics(metrics))
 
 
 def build_fleet(config: Config, service: DepthService, metrics: Metrics, kept: Path) -> Fleet:
     """``kept`` is the file for streams that the API adds."""
     media = MediaDirectories(config.server.media_directories)
-    hung_s = timeout_s(config.model, find_model(config.model.name))
 
     def make(name: str, settings: StreamConfig) -> Stream:
+        hung_s = timeout_s(service.config, find_model(service.config.name))
         stream = Stream(
             name,
             settings,

@@ -1,4 +1,4 @@
-"""What the daemon keeps an eye on while it runs: how late its loop is, its memory, the disk of its recordings."""
+"""What the daemon keeps an eye on: the lag of its loop, its memory, the disk of its recordings, the rate of streams."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from streamd.config.sections import VIEWS, RecordingConfig
+from streamd.depth.guest import Guest
 from streamd.depth.service import DepthService
 from streamd.host import allocator
 from streamd.host.memory import MemoryRelief, MemoryWatch, Step, limit_bytes
 from streamd.sinks.recording.disk import DiskWatch
 from streamd.sinks.recording.retention import start_retention
+from streamd.streams.status import StreamStatus
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics, resident_bytes
 from streamd.telemetry.statistics import Worst
@@ -24,6 +26,7 @@ HEARTBEAT_S = 0.25
 CHECK_EVERY_S = 2.0
 TIDY_EVERY_S = 10.0
 LAG_WINDOW_S = 30.0
+GOVERN_EVERY_S = 1.0
 
 
 class Upkeep:
@@ -33,6 +36,7 @@ class Upkeep:
         self,
         streams: Mapping[str, Stream],
         service: DepthService,
+        guest: Guest,
         metrics: Metrics,
         memory: MemoryRelief,
         rules: RecordingConfig,
@@ -40,6 +44,7 @@ class Upkeep:
     ) -> None:
         self._streams = streams
         self._service = service
+        self._guest = guest
         self._metrics = metrics
         self._memory = memory
         self._rules = rules
@@ -47,7 +52,7 @@ class Upkeep:
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """Each runs until it is cancelled."""
-        return [self._heartbeat(), self._watch_memory(), self._keep_recordings()]
+        return [self._heartbeat(), self._watch_memory(), self._keep_recordings(), self._govern()]
 
     async def _heartbeat(self) -> None:
         """How late the loop is."""
@@ -66,7 +71,7 @@ class Upkeep:
             if clock() > tidy_at:
                 tidy_at = clock() + TIDY_EVERY_S
                 allocator.release_memory()
-            used = resident_bytes(os.getpid()) + self._service.worker_memory()
+            used = resident_bytes(os.getpid()) + self._service.worker_memory() + self._guest.worker_memory()
             step = watch.check(clock(), used)
             if step is not None:
                 log.warning("memory: %d of %d MB in use: %s", used / 1e6, watch.limit / 1e6, step.action)
@@ -78,9 +83,17 @@ class Upkeep:
 
     def _relieve_memory(self, step: Step) -> None:
         if step is Step.RECYCLE_WORKER:
+            self._guest.recycle()
             self._service.recycle()
         elif step is Step.RESTART:
             self._on_exhausted()
+
+    async def _govern(self) -> None:
+        while True:
+            await asyncio.sleep(GOVERN_EVERY_S)
+            min_fps = self._service.config.min_fps
+            statuses = [stream.status for stream in self._streams.values()] if min_fps else []
+            self._service.govern(min((each.fps_out for each in statuses if _counts(each, min_fps)), default=None))
 
     async def _keep_recordings(self) -> None:
         """How full their disk is, and which the rules do not keep: looked at in threads, which a dead disk may hold."""
@@ -94,3 +107,10 @@ class Upkeep:
                 await asyncio.sleep(CHECK_EVERY_S)
         finally:
             await asyncio.gather(*(each.stop() for each in (watch, retention) if each is not None))
+
+
+def _counts(status: StreamStatus, min_fps: float) -> bool:
+    """Whether somebody looks at it, or records it, and its source gives ``min_fps``."""
+    max_fps = status.settings.max_fps
+    enough = status.fps_in >= min_fps and (max_fps is None or max_fps >= min_fps)
+    return enough and status.publishes and bool(status.viewers or status.recording_active)

@@ -33,6 +33,7 @@ ELSEWHERE = {
         depth/checkpoint depth/graph/openvino depth/graph/ops depth/graph/parameters depth/graph/torch
         depth/models/blocks depth/models/midas_small
     """,
+    "integration/test_model_changes.py": "depth/catalogue depth/changes depth/fetcher depth/governing",
     "integration/test_onnx.py": "depth/graph/onnx depth/runtimes/onnxruntime",
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
     "integration/test_profile.py": "depth/profile depth/profiler",
@@ -47,11 +48,12 @@ ELSEWHERE = {
     "integration/test_web_auth.py": "web/session",
     "integration/test_web_events.py": "web/app web/context web/schemas",
     "integration/test_web_streams.py": "web/health web/streams",
+    "integration/test_web_models.py": "depth/guest web/models",
     "integration/test_web_mjpeg.py": "web/mjpeg web/pictures web/streaming",
     "integration/test_web_recordings.py": "web/recordings",
     "integration/test_webrtc.py": "web/whep",
     "integration/test_zipdepth.py": "depth/models/zipdepth",
-    "unit/depth/test_store.py": "depth/download depth/fetcher",
+    "unit/depth/test_store.py": "depth/download",
     "unit/streams/test_kept.py": "streams/kept_file",
     "unit/sources/test_network.py": "sources/body sources/connection sources/fetch",
 }

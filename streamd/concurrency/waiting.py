@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from contextlib import suppress
 
 
@@ -26,3 +27,14 @@ async def wait(event: asyncio.Event, timeout_s: float | None = None) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await event.wait()
+
+
+async def ends_within(outcome: Future[None], seconds: float) -> bool:
+    """Whether it ends by then. Raises what it raises by then; what it raises later is no concern of this caller."""
+    waiting = asyncio.wrap_future(outcome)
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait([waiting], timeout=seconds)
+    if not waiting.done():
+        return False
+    waiting.result()
+    return True

@@ -261,6 +261,8 @@ class ModelConfig(Section):
     """Inference threads; auto takes one per core."""
     input_size: Literal["auto"] | Annotated[int, Field(ge=64, le=1024)] = "auto"
     """Size of the picture that `name` sees, px; auto takes its own: 256 for midas_small, whose longest side it is."""
+    min_fps: float = Field(default=0.0, ge=0, le=60)
+    """Where a watched stream falls below this for the network is too slow, it sees smaller pictures; 0: never."""
     timeout_s: float = Field(default=3.0, gt=0, le=60)
     """An inference that takes longer counts as hung: the worker is replaced. A slow network gets more by itself."""
     memory_limit_mb: int = Field(default=1024, ge=128)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from streamd.depth.estimator import ModelInfo
@@ -19,6 +20,8 @@ class ServiceStatus:
     info: ModelInfo | None
     wanted: str
     message: str | None
+    full_input_size: int | None = None
+    """Of the model that answers, px: it may see smaller pictures for the sake of ``min_fps``."""
 
 
 class Current:
@@ -31,6 +34,8 @@ class Current:
         self.failure: StreamdError | None = None
         self.message: str | None = None
         """What page and API show of the wanted model while it does not run."""
+        self.watchers: set[Callable[[], None]] = set()
+        """Called after each change of these, in any thread."""
 
     @property
     def info(self) -> ModelInfo | None:
@@ -55,12 +60,24 @@ class Current:
         with self._changed:
             self.serving, self.failure = serving, None
             self._changed.notify_all()
+        self.notify()
+
+    def tell(self, message: str | None) -> None:
+        if message != self.message:
+            self.message = message
+            self.notify()
+
+    def notify(self) -> None:
+        for watcher in tuple(self.watchers):
+            watcher()
 
     def withdraw(self) -> Serving | None:
         """Takes the serving worker out of use, and returns it."""
         with self._changed:
             serving, self.serving = self.serving, None
-            return serving
+        if serving is not None:
+            self.notify()
+        return serving
 
     def withdraw_failed(self) -> bool:
         """Whether the one that serves has failed; it is withdrawn then."""
@@ -68,7 +85,8 @@ class Current:
             if self.serving is None or self.serving.worker.failure is None:
                 return False
             self.serving = None
-            return True
+        self.notify()
+        return True
 
     def fail(self, error: StreamdError) -> bool:
         """Reports the error to all that wait, unless a worker serves. Returns whether it is a new one."""
@@ -77,7 +95,8 @@ class Current:
             if self.serving is None:
                 self.failure = error
             self._changed.notify_all()
-            return news
+        self.notify()
+        return news
 
     def close(self) -> None:
         """Ends all waits."""

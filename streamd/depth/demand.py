@@ -13,6 +13,8 @@ REST_AFTER_S = 10.0
 GROW_AFTER_S = 5.0
 SHRINK_AFTER_S = 60.0
 """How long the number of streams must stay changed until the worker is replaced by one for that number."""
+SEEN_S = 10.0
+"""How long a stream's picture size counts after its last picture."""
 
 
 class Demand:
@@ -27,15 +29,35 @@ class Demand:
         self._unneeded_since = -math.inf
         self._changed_at = -math.inf
         """When the number of streams last changed."""
+        self._seen: dict[tuple[int, int], float] = {}
+        """Picture sizes, and when there was one last."""
 
     @property
     def any(self) -> bool:
         return self._leases > 0
 
+    def see(self, size: tuple[int, int]) -> None:
+        """A stream has brought a picture of (width, height) px."""
+        self._seen[size] = time.monotonic()
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(width, height) px of the pictures that streams bring now."""
+        since = time.monotonic() - SEEN_S
+        for size, seen in tuple(self._seen.items()):
+            if seen < since:
+                self._seen.pop(size, None)
+        return list(self._seen)
+
     @property
     def parallel(self) -> int:
         """How many inferences should run side by side: one for each stream, at most one for each core."""
         return max(1, min(self._streams, self._max_parallel))
+
+    @property
+    def lanes(self) -> int:
+        """How many inferences may be under way at once: streams take turns, and have one each."""
+        return max(1, min(self._streams, self._max_parallel + 1))
 
     @contextmanager
     def lease(self, *, live: bool) -> Iterator[None]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from streamd.config.sections import ModelConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.files import one_line, sha256_of, writable
-from streamd.depth.models import ModelSpec, check_input_size, memory_limit_bytes, timeout_s
+from streamd.depth.models import ModelSpec, Preprocessing, check_input_size, memory_limit_bytes, timeout_s
+from streamd.depth.preprocess import network_size
 from streamd.depth.process import WorkerProcess
 from streamd.depth.profile import Profile, find_profile, measure, other_runtimes, profile_path
 from streamd.depth.protocol import WorkerJob
@@ -26,6 +30,10 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 _MEASURED = ("auto", "openvino")
+DRAIN_S = 2.0
+"""A worker that is changed for another has this long to answer what it holds."""
+DRAIN_POLL_S = 0.1
+"""Longer than anyone takes from choosing a worker to asking it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,23 @@ class Serving:
 
     worker: WorkerProcess
     info: ModelInfo
+
+    def warm(self, pictures: Iterable[tuple[int, int]], stop: threading.Event) -> None:
+        """Compiles what pictures of these sizes, (width, height) px, need of it. Raises InferenceFailed."""
+        sizes = {network_size(*size, self.info.spec.preprocessing) for size in pictures}
+        for width, height in sorted(sizes):
+            answer = self.worker.submit(np.zeros((3, height, width), np.float32))
+            while not wait([answer], timeout=POLL_S).done:
+                if stop.is_set():
+                    raise InferenceFailed(WorkerEnd.STOPPED, "closing")
+            answer.result()
+
+    def drain(self, stop: threading.Event) -> None:
+        """Lets it answer what it holds, and ends it."""
+        until = time.monotonic() + DRAIN_S
+        while not stop.wait(DRAIN_POLL_S) and self.worker.busy and time.monotonic() < until:
+            pass
+        self.worker.close()
 
 
 class Launcher:
@@ -47,7 +72,10 @@ class Launcher:
         Raises ConfigError when the wanted model does not take the input size, or the runtime is not installed."""
         check_input_size(config)
         check_runtime(config)
-        self._config = config
+        self.config = config
+        """Of the next worker."""
+        self.lowered: dict[str, int] = {}
+        """Input sizes that are used instead, by model: see ``governor``."""
         self._store = store
         self._stop = stop
         self._slots = slots
@@ -60,14 +88,15 @@ class Launcher:
 
     def launch(self, spec: ModelSpec, on_exit: Callable[[InferenceFailed], None]) -> Serving:
         """Returns when the worker is ready. Raises DepthError."""
-        if spec.reference == self._config.name:  # another keeps its own size
-            spec = replace(spec, preprocessing=spec.preprocessing.sized(self._config.input_size))
+        full = self.full_size(spec)
+        lowered = min(self.lowered.get(spec.reference, full.input_size), full.input_size)
+        spec = replace(spec, preprocessing=full.sized(lowered))
         weights, sha256 = self._weights(spec)
         job = self._job(spec, weights, sha256)
         worker = WorkerProcess(
             job,
-            deadline_s=timeout_s(self._config, spec),
-            memory_limit_bytes=memory_limit_bytes(self._config, spec),
+            deadline_s=timeout_s(self.config, spec),
+            memory_limit_bytes=memory_limit_bytes(self.config, spec),
             on_exit=on_exit,
         )
         try:
@@ -79,6 +108,11 @@ class Launcher:
             raise
         return Serving(worker, ModelInfo(spec, sha256, job.runtime, worker.precision))
 
+    def full_size(self, spec: ModelSpec) -> Preprocessing:
+        """As configured, unless it is lowered."""
+        own = spec.reference == self.config.name  # another keeps its own size
+        return spec.preprocessing.sized(self.config.input_size if own else "auto")
+
     def _wait_ready(self, worker: WorkerProcess) -> None:
         """Raises InferenceFailed when it fails, or ``stop`` is set: it may be compiling for a minute."""
         while not self._stop.is_set():
@@ -87,8 +121,8 @@ class Launcher:
         raise InferenceFailed(WorkerEnd.STOPPED, "closing")
 
     def _weights(self, spec: ModelSpec) -> tuple[Path, str]:
-        own = self._config.weights
-        if own is not None and spec.name == self._config.name:
+        own = self.config.weights
+        if own is not None and spec.name == self.config.name:
             with one_line(own):
                 if not own.is_file():
                     raise ModelMissing(spec.name, f"{own} is not a file")
@@ -100,7 +134,7 @@ class Launcher:
         return writable(self._store.cache)
 
     def _job(self, spec: ModelSpec, weights: Path, sha256: str) -> WorkerJob:
-        config = self._config
+        config = self.config
         cores = len(os.sched_getaffinity(0))
         runtime, precision = self.choose(spec, sha256)
         return WorkerJob(
@@ -120,7 +154,7 @@ class Launcher:
 
     def choose(self, spec: ModelSpec, sha256: str) -> tuple[str, str]:
         """Runtime and precision: what is asked for; of the rest what was measured to be best here, if it was."""
-        runtime, precision = self._config.runtime, self._config.precision
+        runtime, precision = self.config.runtime, self.config.precision
         if runtime not in _MEASURED:
             return runtime, "fp32" if precision == "auto" else precision
         profile = find_profile(profile_path(self._cache, spec, sha256))
@@ -128,7 +162,7 @@ class Launcher:
 
     def needs_profile(self, info: ModelInfo) -> bool:
         """Whether something is to be chosen that was not measured yet."""
-        runtime, precision = self._config.runtime, self._config.precision
+        runtime, precision = self.config.runtime, self.config.precision
         others = runtime == "auto" and other_runtimes(info.spec)
         if runtime not in _MEASURED or not (precision == "auto" or others):
             return False

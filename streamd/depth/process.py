@@ -143,6 +143,11 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._child.process.pid
 
+    @property
+    def busy(self) -> bool:
+        """Whether there are inferences under way."""
+        return bool(self._pending)
+
     def resident_bytes(self) -> int:
         return resident_bytes(self.pid)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from streamd.media.frames import ByteImage, FloatImage
@@ -19,6 +20,8 @@ ATTACK_S, RELEASE_S = 0.25, 3.0
 CUT_CORRELATION = 0.5
 """Below this the picture before and this one show different scenes."""
 LOG_STRENGTH = 9.0
+MIN_SHARE = 0.1
+"""Of the range: a scene that filled less of it says little of how to show it."""
 STILL_LUMA = 2
 """Code values that a pixel may change by and still count as unchanged."""
 
@@ -54,8 +57,11 @@ class DepthRange:
         now = percentiles(depth)
         if not (math.isfinite(now[0]) and math.isfinite(now[1])):  # one bad frame must not spoil those after it
             return _apart(*(self._bounds or (0.0, 1.0)))
-        if self._bounds is None or model != self._model or self._is_cut(depth):
+        before = self._previous
+        if self._bounds is None or before is None or _is_cut(before, depth):
             self._bounds = now
+        elif model != self._model or before.shape != depth.shape:
+            self._bounds = _carried_over(self._bounds, percentiles(before), now)
         else:
             elapsed_s = max(0.0, time_s - self._time_s)
             low, high = self._bounds
@@ -66,12 +72,25 @@ class DepthRange:
         self._previous, self._time_s, self._model = depth, time_s, model
         return _apart(*self._bounds)
 
-    def _is_cut(self, depth: FloatImage) -> bool:
-        """A cut between scenes with alike depth is none that anyone would see in the colours."""
-        before = self._previous
-        if before is None or before.shape != depth.shape:
-            return True
-        return _correlation(before[::4, ::4], depth[::4, ::4]) < CUT_CORRELATION
+
+def _is_cut(before: FloatImage, depth: FloatImage) -> bool:
+    """A cut between scenes with alike depth is none that anyone would see in the colours."""
+    if before.shape != depth.shape:  # another network, or another size of its input
+        before = cv2.resize(before, depth.shape[::-1], interpolation=cv2.INTER_AREA)
+    return _correlation(before[::4, ::4], depth[::4, ::4]) < CUT_CORRELATION
+
+
+def _carried_over(
+    bounds: tuple[float, float], before: tuple[float, float], now: tuple[float, float]
+) -> tuple[float, float]:
+    """The bounds that show the scene as those before showed it, though another network has another scale: what was at
+    these percentiles keeps its colour."""
+    low, high = _apart(*bounds)
+    far, near = ((value - low) / (high - low) for value in before)
+    if near - far < MIN_SHARE:
+        return now
+    span = (now[1] - now[0]) / (near - far)
+    return now[0] - far * span, now[0] + (1 - far) * span
 
 
 def percentiles(depth: FloatImage) -> tuple[float, float]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 
 from streamd.concurrency.backoff import Backoff
 from streamd.concurrency.turns import Turns
 from streamd.config.sections import ModelConfig
+from streamd.depth.catalogue import Entry, catalogue
 from streamd.depth.current import Current, ServiceStatus
 from streamd.depth.estimator import ModelInfo
+from streamd.depth.governing import Governing
+from streamd.depth.models import find_model, memory_limit_bytes
 from streamd.depth.store import ModelStore
 from streamd.depth.supervisor import RESTART_BACKOFF, ServiceEvents, WorkerSupervisor
-from streamd.errors import InferenceFailed
+from streamd.errors import InferenceFailed, StreamdError, UsageError
 from streamd.media.frames import FloatImage
 from streamd.states import ModelState, WorkerEnd
 
@@ -42,7 +47,7 @@ class DepthService:
         restart_backoff: Backoff = RESTART_BACKOFF,
     ) -> None:
         """``parallel`` inferences run side by side, more when more streams hold a lease, up to ``max_parallel``."""
-        self._config = config
+        self._store = store
         self._current = Current()
         self.turns = Turns(parallel + 1)
         """Of live streams: one more than run side by side, so that the next input is ready when one ends."""
@@ -60,11 +65,48 @@ class DepthService:
             backoff=restart_backoff,
         )
 
+        self._governing = Governing(self._supervisor)
+
     def start(self, *, lazy: bool = False) -> None:
-        """``lazy``: a worker runs only while there is a lease; else until ``close``."""
+        """``lazy``: a worker runs only while there is a lease; else until ``close``. Does nothing the second time."""
+        if self._supervisor.started:
+            return
         if not lazy:
             self._supervisor.demand.add(1)
         self._supervisor.start()
+
+    @property
+    def config(self) -> ModelConfig:
+        """In force."""
+        return self._supervisor.in_force
+
+    @property
+    def wanted(self) -> ModelConfig:
+        """What is to run: it may be on its way, or wait for its weights."""
+        return self._supervisor.wanted
+
+    @property
+    def watchers(self) -> set[Callable[[], None]]:
+        """Called after each change of ``status``, in any thread."""
+        return self._current.watchers
+
+    def change(self, config: ModelConfig) -> Future[None]:
+        """Changes over while all goes on. The outcome is raised by the future when all stays as it was.
+
+        Weights that are missing are fetched, where they can be and ``config`` permits it; the future waits for them.
+        Raises ConfigError when the model does not take its input size."""
+        return self._supervisor.change(config)
+
+    def fetch(self, name: str) -> None:
+        """Begins to, in the background: see ``catalogue``. Raises UsageError, Busy."""
+        spec = find_model(name)
+        if spec.download is None:
+            raise UsageError(f"model {name}: there is nothing to fetch")
+        self._supervisor.fetcher.start(spec)
+
+    def catalogue(self) -> list[Entry]:
+        """All models that there are. Reads the disk."""
+        return catalogue(self._store, self._supervisor.fetcher)
 
     def leased(self, *, live: bool = False) -> AbstractContextManager[None]:
         """A worker runs meanwhile, or is on its way; use ``wait_ready``. ``live``: for a stream."""
@@ -84,33 +126,59 @@ class DepthService:
         return self._current.info
 
     @property
+    def failure(self) -> StreamdError | None:
+        """Why no network answers; None while one does, or is on its way."""
+        return self._current.failure
+
+    @property
     def status(self) -> ServiceStatus:
         serving, failure = self._current.serving, self._current.failure
         rests = self._supervisor.prepared and not self._supervisor.demand.any
         waiting = ModelState.IDLE if rests else ModelState.STARTING
         state = ModelState.READY if serving else ModelState.FAILED if failure else waiting
         message = self._current.message or (str(failure) if failure else None)
-        return ServiceStatus(state, serving.info if serving else None, self._config.name, message)
+        info = serving.info if serving else None
+        full = self._supervisor.full_size(info.spec.reference).input_size if info else None
+        return ServiceStatus(state, info, self._supervisor.wanted.name, message, full)
 
     @property
     def worker_pid(self) -> int | None:
         serving = self._current.serving
         return serving.worker.pid if serving else None
 
+    @property
+    def memory_limit(self) -> int:
+        """What the worker may take, bytes."""
+        info = self.info
+        return memory_limit_bytes(self.config, find_model(info.spec.reference if info else self.config.name))
+
     def worker_memory(self) -> int:
         """Resident bytes of the worker; 0 without one."""
         serving = self._current.serving
         return serving.worker.resident_bytes() if serving else 0
 
-    def submit(self, info: ModelInfo, planes: FloatImage, *, live: bool = True) -> Future[FloatImage]:
+    def submit(
+        self, info: ModelInfo, planes: FloatImage, *, live: bool = True, picture: tuple[int, int] | None = None
+    ) -> Future[FloatImage]:
         """Network input made for ``info``, (3, h, w) float32; (h, w) float32 comes out. Not ``live``: of a single
-        picture, for whose size no network is kept. Waits for a free slot.
+        picture, for whose size no network is kept. Waits for a free slot. ``picture``: (width, height) px of a
+        stream's picture, so that the next worker is ready for it.
 
         Raises InferenceFailed when that network has gone: make the input again for the one that runs now."""
         serving = self._current.serving
         if serving is None or serving.info != info:
             raise InferenceFailed(WorkerEnd.CHANGED, "another model runs now")
-        return serving.worker.submit(planes, live=live)
+        answer = serving.worker.submit(planes, live=live)
+        if picture is not None:
+            self._supervisor.demand.see(picture)
+            began = time.monotonic()
+            answer.add_done_callback(lambda _: self._governing.meter.add(time.monotonic() - began))
+        return answer
+
+    def govern(self, fps: float | None) -> None:
+        """To be called each second, with the rate of the slowest stream that is watched and whose source gives enough;
+        None: there is none. Keeps ``min_fps``."""
+        self._governing.step(time.monotonic(), fps, self.info)
 
     def recycle(self) -> None:
         """Replaces a worker that has grown. Callers see a short pause."""

@@ -6,19 +6,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 from streamd.concurrency import threads
 from streamd.concurrency.backoff import Backoff
 from streamd.concurrency.turns import Turns
 from streamd.config.sections import ModelConfig
+from streamd.depth.changes import Change, Changes
 from streamd.depth.current import Current
 from streamd.depth.demand import Demand
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.fetcher import ModelFetcher
 from streamd.depth.launcher import Launcher, Serving
-from streamd.depth.models import ModelSpec, find_model
+from streamd.depth.models import ModelSpec, Preprocessing, check_input_size, find_model
 from streamd.depth.profiling import Profiling
+from streamd.depth.runtimes import check_runtime
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
 from streamd.states import WorkerEnd
@@ -29,8 +32,6 @@ T = TypeVar("T")
 
 RESTART_BACKOFF = Backoff(first_s=0.1, factor=2.0, cap_s=30.0, healthy_after_s=30.0)
 RETRY_WANTED_S = 60.0
-DRAIN_S = 2.0
-"""A worker that is changed for another has this long to answer what it holds."""
 
 
 class ServiceEvents:
@@ -59,7 +60,6 @@ class WorkerSupervisor:
         events: ServiceEvents,
         backoff: Backoff,
     ) -> None:
-        self._config = config
         self._current = current
         self._turns = turns
         self._strict = strict
@@ -68,10 +68,11 @@ class WorkerSupervisor:
         self._stop = threading.Event()
         self._wake = threading.Event()
         """Set when there is something to do."""
-        self._change_wanted = threading.Event()
-        """The wanted weights have arrived, or it is time to try the wanted model again."""
+        self._wanted_due = threading.Event()
+        """The weights of the wanted model have arrived, or it is time to try it again."""
         self._relaunch_wanted = threading.Event()
-        """The running model has a better precision."""
+        """The running model has a better precision, or another input size."""
+        self._changes = Changes()
         self._retry_wanted = False
         """The wanted model is here but did not start: try it again now and then."""
         self._crashed = False
@@ -83,14 +84,42 @@ class WorkerSupervisor:
         self.demand = Demand(max_parallel, self._wake.set)
         self._launcher = Launcher(config, store, self._stop, parallel=parallel, slots=slots)
         self._profiling = Profiling(self._launcher, self._stop, self._measured)
-        self._fetcher = ModelFetcher(
-            store,
-            find_model(config.name),
-            config.fallback,
-            self._stop,
-            on_message=self._show,
-            on_arrival=self._arrived,
+        self.fetcher = ModelFetcher(
+            store, self._stop, wanted=lambda: self.wanted.name, on_message=self._show, on_arrival=self._arrived
         )
+
+    @property
+    def wanted(self) -> ModelConfig:
+        """What is to run: it may be on its way, or wait for its weights."""
+        return self._changes.wanted or self._launcher.config
+
+    @property
+    def in_force(self) -> ModelConfig:
+        return self._launcher.config
+
+    def change(self, config: ModelConfig) -> Future[None]:
+        """Any thread. The outcome: the model runs, or would; StreamdError when all stays as it was. Raises ConfigError
+        when the model does not take its input size, or the runtime is not installed."""
+        check_input_size(config)
+        check_runtime(config)
+        outcome = self._changes.ask(config).outcome
+        self._current.notify()
+        self._wake.set()
+        return outcome
+
+    def lower(self, model: str, input_size: int) -> None:
+        """Any thread. Runs the model on pictures of this size, or of its full size where that is smaller."""
+        self._launcher.lowered[model] = input_size
+        self._relaunch_wanted.set()
+        self._wake.set()
+
+    def full_size(self, model: str) -> Preprocessing:
+        """Of a model when it is not lowered."""
+        return self._launcher.full_size(find_model(model))
+
+    @property
+    def started(self) -> bool:
+        return self._thread is not None
 
     def start(self) -> None:
         self._thread = threads.start("depth-service", self._run)
@@ -99,12 +128,13 @@ class WorkerSupervisor:
         """Ends everything and waits for it. Safe to repeat."""
         self._stop.set()
         self._wake.set()
+        self._changes.close()
         self._current.close()
         self._close_worker()  # first of all: a disk or the network may hold the threads
         if self._thread is not None:
             self._thread.join()
         self._close_worker()
-        self._fetcher.join()
+        self.fetcher.join()
         self._profiling.join()
 
     def _close_worker(self) -> None:
@@ -122,7 +152,7 @@ class WorkerSupervisor:
                 if self._step():
                     started = time.monotonic()
                 if not self._wake.wait(self._patience_s()) and self._retry_wanted:
-                    self._change_wanted.set()
+                    self._wanted_due.set()
                 if not self._crashed:
                     continue
                 if time.monotonic() - started > self._backoff.healthy_after_s:
@@ -139,16 +169,86 @@ class WorkerSupervisor:
 
     def _step(self) -> bool:
         """Does what is due. Returns whether a worker was started where there was none."""
-        if self.demand.rest_in_s() == 0.0:
+        change = self._changes.take()
+        if change is not None:
+            self._apply(change)
+        elif self.demand.rest_in_s() == 0.0:
             self._rest()
         elif self._current.serving is None:
             self._serve(self._with_fallback(self._launch))
             return True
-        elif self._change_wanted.is_set():
-            self._change_over(find_model(self._config.name))
+        elif self._wanted_due.is_set():
+            self._replace(find_model(self.in_force.name))
         elif self._relaunch_wanted.is_set() or self.demand.resize_in_s(self._launcher.parallel) == 0.0:
-            self._change_over(find_model(self._current.serving.info.spec.reference))
+            self._replace(find_model(self._current.serving.info.spec.reference))
         return False
+
+    def _apply(self, change: Change) -> None:
+        """Makes it so, or leaves all as it is; or waits for its weights, which are fetched."""
+        before, spec = self.in_force, find_model(change.config.name)
+        self._launcher.config = change.config
+        try:
+            if not self._runs(change.config, before):
+                self._change_over(spec)
+        except StreamdError as error:
+            self._launcher.config = before
+            self._put_off(change, spec, error)
+        else:
+            self._changes.end(change)
+            self._current.tell(None)
+            self._current.notify()
+            change.finish()
+
+    def _put_off(self, change: Change, spec: ModelSpec, error: StreamdError) -> None:
+        if self._downloads(change.config, error):
+            log.info("%s is not here yet: fetching it, on the %s model meanwhile", spec.title, self._running)
+            self.fetcher.start(spec)
+            return
+        self._changes.end(change)
+        if not self._stop.is_set():
+            log.error("%s; staying on the %s model", error, self._running)
+            self._current.tell(f"{spec.title} was not taken: {error}")
+        change.refuse(error)
+
+    def _runs(self, config: ModelConfig, before: ModelConfig) -> bool:
+        """Whether the worker in use, or the one that rests, is what ``config`` asks for."""
+        alike = {key: getattr(config, key) for key in ("fallback", "download", "min_fps")}
+        if before.model_copy(update=alike) != config or self._current.failure:
+            return False
+        info = self._current.info
+        return info.spec.reference == config.name if info else self.prepared and not self.demand.any
+
+    @property
+    def _running(self) -> str:
+        info = self._current.info
+        return info.spec.reference if info else self.in_force.name
+
+    def _change_over(self, spec: ModelSpec) -> None:
+        """A second worker starts, and compiles what the streams need; then the first answers what it has, and goes."""
+        self._relaunch_wanted.clear()
+        if self._current.serving is None and not self.demand.any:
+            self._launcher.rehearse(spec)
+            self.prepared = True
+            return
+        new = self._launch(spec)
+        try:
+            new.warm(self.demand.sizes, self._stop)
+        except StreamdError:
+            new.worker.close()
+            raise
+        old = self._current.serving
+        self._serve(new)
+        if old is not None:
+            old.drain(self._stop)
+
+    def _replace(self, spec: ModelSpec) -> None:
+        """Changes over to a model that is in force already. Stays on the one that runs when it cannot."""
+        self._wanted_due.clear()
+        try:
+            self._change_over(spec)
+        except StreamdError as error:
+            log.error("%s; staying on the %s model", error, self._running)
+            self._current.tell(f"{spec.name}: {error}")
 
     def _patience_s(self) -> float | None:
         """How long the thread may sleep when nothing happens."""
@@ -164,8 +264,8 @@ class WorkerSupervisor:
         if serving is not None:
             log.info("nobody needs depth: the %s model rests", serving.info.spec.name)
             serving.worker.close()
-        if self._change_wanted.is_set() or not self.prepared:
-            self._change_wanted.clear()
+        if self._wanted_due.is_set() or not self.prepared:
+            self._wanted_due.clear()
             self._with_fallback(self._launcher.rehearse)
             self.prepared = True
 
@@ -175,65 +275,51 @@ class WorkerSupervisor:
 
     def _with_fallback(self, begin: Callable[[ModelSpec], T]) -> T:
         """With the wanted model, else with the fall-back."""
-        wanted = find_model(self._config.name)
+        config = self.in_force
+        wanted = find_model(config.name)
         try:
             return begin(wanted)
         except DepthError as error:
-            if self._strict or not self._config.fallback or self._config.fallback == wanted.reference:
+            if self._strict or not config.fallback or config.fallback == wanted.reference:
                 raise
             if isinstance(error, InferenceFailed) and error.reason is WorkerEnd.STOPPED:
                 raise
-            downloads = self._downloads(wanted, error)
+            downloads = self._downloads(config, error)
             self._log_fallback(wanted, error, downloads=downloads)
             self._retry_wanted = isinstance(error, InferenceFailed)
-        begun = begin(find_model(self._config.fallback))
+        begun = begin(find_model(config.fallback))
         if downloads:
-            self._fetcher.start()
+            self.fetcher.start(wanted)
         return begun
 
     def _log_fallback(self, wanted: ModelSpec, error: StreamdError, *, downloads: bool) -> None:
-        fallback = find_model(self._config.fallback)
+        fallback = find_model(self.in_force.fallback)
         quality = ", whose depth is coarse" if fallback.coarse else ""
         if self._current.message is None and downloads:
             log.info("%s is not here yet: fetching it, on the %s model meanwhile", wanted.title, fallback.name)
         elif self._current.message is None:
             log.warning("%s; using the %s model%s", error, fallback.name, quality)
-        self._current.message = f"{wanted.title} is not running: {error}"
+        self._current.tell(f"{wanted.title} is not running: {error}")
 
-    def _downloads(self, wanted: ModelSpec, error: StreamdError) -> bool:
-        can = self._config.download and wanted.download is not None and self._config.weights is None
-        return can and isinstance(error, ModelMissing)
+    def _downloads(self, config: ModelConfig, error: StreamdError) -> bool:
+        can = config.download and find_model(config.name).download is not None and config.weights is None
+        return can and isinstance(error, ModelMissing) and not self._strict
 
     def _serve(self, serving: Serving) -> None:
-        if serving.info.spec.reference == self._config.name:
-            self._current.message, self._retry_wanted = None, False
-            self._change_wanted.clear()
+        info = serving.info
+        if info.spec.reference == self.in_force.name:
+            self._retry_wanted = False
+            self._wanted_due.clear()
+            if self._changes.wanted is None:
+                self._current.tell(None)
         self.prepared = True
+        self.events.model_running(info)
         self._current.publish(serving)
         self._turns.resize(self._launcher.parallel + 1)
-        info = serving.info
         log.info("model %s runs on %s in %s", info.spec.name, info.runtime, info.precision)
-        self.events.model_running(info)
         self._profiling.begin(info)
         if serving.worker.failure is not None:  # it died before it was published
             self._worker_lost(serving.worker.failure)
-
-    def _change_over(self, spec: ModelSpec) -> None:
-        """A second worker starts; then the first answers what it has, and goes."""
-        self._change_wanted.clear()
-        self._relaunch_wanted.clear()
-        old = self._current.serving
-        try:
-            new = self._launch(spec)
-        except StreamdError as error:
-            running = old.info.spec.name if old else "no"
-            log.error("%s; staying on the %s model", error, running)
-            self._current.message = f"{spec.name}: {error}"
-            return
-        self._serve(new)
-        if old is not None:
-            self._stop.wait(DRAIN_S)
-            old.worker.close()
 
     def _fail(self, error: StreamdError) -> bool:
         """Whether to give up."""
@@ -254,8 +340,10 @@ class WorkerSupervisor:
         self.events.worker_lost(failure)
         self._wake.set()
 
-    def _show(self, message: str) -> None:
-        self._current.message = message
+    def _show(self, model: str, message: str) -> None:
+        """The fetch thread."""
+        if model == self.wanted.name:
+            self._current.tell(message)
 
     def _measured(self, info: ModelInfo) -> None:
         """The profiling thread."""
@@ -264,7 +352,8 @@ class WorkerSupervisor:
             self._relaunch_wanted.set()
             self._wake.set()
 
-    def _arrived(self) -> None:
+    def _arrived(self, model: str) -> None:
         """The fetch thread."""
-        self._change_wanted.set()
+        if not self._changes.arrived(model) and model == self.in_force.name and self._running != model:
+            self._wanted_due.set()
         self._wake.set()

@@ -134,8 +134,8 @@ class Inference:
         frame = replace(frame, picture=self._mask(frame.picture))
         planes, luma = self._preprocess(frame.picture, info.spec.preprocessing)
         self._observe("preprocess", time.monotonic() - started)
-        started = time.monotonic()
-        return _Request(frame, info, luma, self._service.submit(info, planes), started)
+        started, size = time.monotonic(), (frame.picture.width, frame.picture.height)
+        return _Request(frame, info, luma, self._service.submit(info, planes, picture=size), started)
 
     def _finish(self, item: _Request) -> None:
         """Raises Closed as soon as the frames are discarded."""

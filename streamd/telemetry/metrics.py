@@ -108,6 +108,11 @@ class Metrics:
             ["model", "runtime", "precision", "sha256"],
             registry=reg,
         )
+        self.input_size = Gauge(
+            "streamd_input_size_pixels",
+            "What the network is given: model.input_size, or less for min_fps.",
+            registry=reg,
+        )
         self.build = Info("streamd_build", "Version of streamd.", registry=reg)
         ProcessCollector(registry=reg)
 

@@ -8,9 +8,10 @@ from functools import partial
 from aiohttp import web
 
 from streamd.concurrency import threads
+from streamd.concurrency.threads import SharedCall
 from streamd.errors import StreamdError
 from streamd.sinks.recording.library import Library
-from streamd.web import events, health, mjpeg, openapi, page, pictures, recordings, session, streams, whep
+from streamd.web import events, health, mjpeg, models, openapi, page, pictures, recordings, session, streams, whep
 from streamd.web.auth import ACCESS, Access, guard
 from streamd.web.connections import HTTP_LIMITS, Listener, Places, bind
 from streamd.web.context import CONTEXT, WebContext
@@ -19,7 +20,7 @@ from streamd.web.exposition import Exposition
 from streamd.web.routes import TABLE, RouteTable
 from streamd.web.tls import Tls
 
-MODULES = (page, health, session, streams, pictures, events, mjpeg, recordings, whep, openapi)
+MODULES = (page, health, session, streams, models, pictures, events, mjpeg, recordings, whep, openapi)
 ROUTES = RouteTable(route for module in MODULES for route in module.ROUTES)
 CLOSE_CONNECTIONS_S = 0.5
 """aiohttp waits this long for requests under way, then as long again for them to take note."""
@@ -50,13 +51,16 @@ def build_app(context: WebContext) -> web.Application:
 def _build_long_answers(app: web.Application, context: WebContext) -> None:
     """What long answers share, and how they end with the server."""
     feeds = app[mjpeg.FEEDS] = mjpeg.Feeds()
-    broadcaster = app[events.BROADCASTER] = events.Broadcaster(context.streams, partial(streams.describe, context))
+    broadcaster = app[events.BROADCASTER] = events.Broadcaster(
+        context.streams, context.service, partial(streams.describe, context)
+    )
     directory = context.recording.directory
     archive = app[recordings.ARCHIVE] = recordings.Archive(Library(directory) if directory else None)
+    app[models.CATALOGUE] = SharedCall("models", context.service.catalogue)
     app[pictures.DEVICES] = pictures.device_list()
     exposition = app[health.EXPOSITION] = Exposition(context.metrics.registry)
     app.on_shutdown.extend([feeds.end, broadcaster.end])
-    app.on_cleanup.extend([feeds.clean_up, archive.clean_up, pictures.clean_up, exposition.clean_up])
+    app.on_cleanup.extend([feeds.clean_up, archive.clean_up, models.clean_up, pictures.clean_up, exposition.clean_up])
 
 
 class Server:

@@ -1,4 +1,4 @@
-"""Streams as JSON: the one place where what is known of a stream leaves the process, without its secrets."""
+"""Streams and models as JSON: the one place where what is known of them leaves the process, without secrets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from typing import Any
 
 from streamd.config.redact import redact_source
 from streamd.config.sections import VIEWS, StreamConfig
+from streamd.depth.catalogue import Entry
+from streamd.depth.fetcher import Fetch
+from streamd.depth.profile import Profile
+from streamd.depth.service import ServiceStatus
 from streamd.streams.status import StreamStatus
 
 
@@ -36,6 +40,69 @@ def describe_stream(status: StreamStatus) -> dict[str, Any]:
         "settings": describe_settings(status.settings),
     }
     return json if status.is_in_force else json | {"wanted": describe_settings(status.wanted)}
+
+
+def describe_model(status: ServiceStatus) -> dict[str, Any]:
+    """The one that answers, and which is wanted. ``message`` is why these differ, or what failed last."""
+    info = status.info
+    json: dict[str, Any] = {"state": status.state, "wanted": status.wanted, "message": status.message}
+    if info is None:
+        return json | {"name": None, "title": None, "coarse": None}
+    return json | {
+        "name": info.spec.name,
+        "title": info.spec.title,
+        "coarse": info.spec.coarse,
+        "licence": info.spec.licence,
+        "runtime": info.runtime,
+        "precision": info.precision,
+        "sha256": info.sha256,
+        "input_size": info.spec.preprocessing.input_size,
+        "full_input_size": status.full_input_size,
+    }
+
+
+def describe_entry(entry: Entry, status: ServiceStatus) -> dict[str, Any]:
+    """One line of the list of models."""
+    spec, manifest = entry.status.spec, entry.status.manifest
+    running = status.info is not None and status.info.spec.reference == spec.reference
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "licence": spec.licence,
+        "coarse": spec.coarse,
+        "input_size": spec.preprocessing.input_size,
+        "installed": entry.status.path is not None,
+        "built_in": spec.embedded_weights is not None,
+        "official": manifest.official if manifest else None,
+        "sha256": manifest.sha256 if manifest else None,
+        "size_bytes": manifest.size if manifest else None,
+        "download_bytes": spec.download.size if spec.download else None,
+        "notice": spec.notice or None,
+        "note": entry.status.note,
+        "running": running,
+        "wanted": status.wanted == spec.reference,
+        "can_fetch": spec.download is not None and entry.status.path is None,
+        "fetch": _describe_fetch(entry.fetch) if entry.fetch else None,
+        "measured": _describe_profile(entry.profile) if entry.profile else None,
+    }
+
+
+def _describe_fetch(fetch: Fetch) -> dict[str, Any]:
+    return {
+        "active": fetch.active,
+        "done_bytes": fetch.done_bytes,
+        "total_bytes": fetch.total_bytes,
+        "error": fetch.error,
+    }
+
+
+def _describe_profile(profile: Profile) -> dict[str, Any]:
+    return {
+        "width": profile.width,
+        "height": profile.height,
+        "chosen": profile.chosen,
+        "ms": {name: measured.ms for name, measured in profile.precisions.items()},
+    }
 
 
 def describe_settings(config: StreamConfig) -> dict[str, Any]:

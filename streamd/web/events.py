@@ -1,6 +1,7 @@
-"""Server-sent events: state changes at once, and what all streams do each second.
+"""Server-sent events: changes of streams and of the model at once, and what all streams do each second.
 
     event: state         {"time", "name", "change": "added" | "state" | "removed", "state", "reason"}
+    event: model         as "model" of GET /api/v1/streams
     event: statistics    as GET /api/v1/streams answers
 
 A client that comes late misses nothing: each begins with the statistics. So there are no ids, and
@@ -19,8 +20,10 @@ from typing import Any
 
 from aiohttp import web
 
+from streamd.depth.service import DepthService
 from streamd.streams.fleet import Change, Fleet
 from streamd.streams.stream import Stream
+from streamd.web.description import describe_model
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.routes import Route
 from streamd.web.streaming import alive, keep_short, send
@@ -87,9 +90,13 @@ class EventQueue:
 class Broadcaster:
     """Makes each event once for all clients. Lives on the event loop; works while there are any."""
 
-    def __init__(self, streams: Fleet, describe: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, streams: Fleet, service: DepthService, describe: Callable[[], dict[str, Any]]) -> None:
         self._streams = streams
+        self._service = service
         self._describe = describe
+        self._model: dict[str, Any] = {}
+        """As it was told last."""
+        self._model_watcher: Callable[[], None] = lambda: None
         self._clients: set[EventQueue] = set()
         self._newest: bytes | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -109,6 +116,7 @@ class Broadcaster:
         self._clients.add(client)
         if self._ticker is None:
             self._streams.watchers.add(self._changed)
+            self._watch_model()
             self._ticker = asyncio.create_task(self._tick(), name="events")
         elif self._newest is not None:
             client.statistics(self._newest)
@@ -127,9 +135,31 @@ class Broadcaster:
 
     def _stop(self) -> None:
         self._streams.watchers.discard(self._changed)
+        self._service.watchers.discard(self._model_watcher)
         if self._ticker is not None:
             self._ticker.cancel()
         self._ticker = self._newest = None
+
+    def _watch_model(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def changed() -> None:
+            """Any thread."""
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._model_changed)
+
+        self._model = describe_model(self._service.status)
+        self._model_watcher = changed
+        self._service.watchers.add(changed)
+
+    def _model_changed(self) -> None:
+        before, self._model = self._model, describe_model(self._service.status)
+        if before != self._model:
+            self._tell(_event("model", self._model))
+
+    def _tell(self, event: bytes) -> None:
+        for client in tuple(self._clients):
+            client.change(event)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -142,9 +172,7 @@ class Broadcaster:
 
     def _changed(self, stream: Stream, change: Change) -> None:
         what = {"name": stream.name, "change": change, "state": stream.state, "reason": stream.reason}
-        event = _event("state", {"time": time.time(), **what})
-        for client in tuple(self._clients):
-            client.change(event)
+        self._tell(_event("state", {"time": time.time(), **what}))
 
 
 BROADCASTER = web.AppKey("broadcaster", Broadcaster)
@@ -154,7 +182,7 @@ ROUTES = (
         PATH,
         events,
         Scope.VIEW,
-        "State changes at once, statistics each second",
+        "Changes of streams and model at once, statistics each second",
         {200: {"text/event-stream": {}}},
         errors=(503,),
     ),

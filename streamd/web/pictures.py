@@ -12,7 +12,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from streamd.concurrency.threads import SharedCall
-from streamd.config.sections import PictureFormat
+from streamd.config.sections import PictureFormat, View
+from streamd.depth.models import MODELS
+from streamd.depth.service import DepthService
+from streamd.errors import ModelMissing
 from streamd.jobs.picture import depth_of_picture
 from streamd.render.pictures import CONTENT_TYPES
 from streamd.sources.v4l2 import Camera, cameras
@@ -36,7 +39,7 @@ MAX_FORM_BYTES = 64 * 1024
 ANSWERS = ByteBudget(MAX_ANSWER_BYTES)
 DEVICES = web.AppKey("devices", SharedCall[list[Camera]])
 FORMAT = picture_format("png")
-MODEL = Text("model", "Refused when another one is running")
+MODEL = Text("model", "Any that is installed: one that the streams do not use takes a moment to start")
 
 
 async def list_devices(request: web.Request) -> web.Response:
@@ -55,17 +58,39 @@ async def clean_up(app: web.Application) -> None:
 
 async def depth(request: web.Request) -> web.StreamResponse:
     """One picture, as the raw body or as the field ``image`` of a form."""
-    context = request.app[CONTEXT]
     view, format = VIEW.read(request), FORMAT.read(request)
-    status, wanted = context.service.status, MODEL.read(request)
-    running = status.info.spec.name if status.info else status.wanted
-    if wanted and wanted != running:
-        raise Refusal(409, "not_running", f"model {shortened(wanted)} is not running, {running} is")
+    model = known_model(MODEL.read(request))
     with UPLOADS.reserve() as take:
         data = await _image(request, take)
-        work = partial(depth_of_picture, data, context.service, view, format)
-        made = await finished(context.uploads.submit(work, owner=request.remote))
+        try:
+            work = partial(_depth, data, view, format)
+            made = await finished(_submit(request, model, work))
+        except ModelMissing as error:
+            if model is None:
+                raise
+            raise Refusal(409, "not_running", str(error)) from None
     return await send_picture(request, made, format, f"depth-{view}")
+
+
+def _depth(data: bytearray, view: View, format: PictureFormat, service: DepthService) -> memoryview:
+    return depth_of_picture(data, service, view, format)
+
+
+def _submit(request: web.Request, model: str | None, work: Callable[[DepthService], memoryview]) -> Future[memoryview]:
+    """To the model of the streams, unless another one is asked for."""
+    context = request.app[CONTEXT]
+    status = context.service.status
+    if model in (None, status.info.spec.reference if status.info else status.wanted):
+        return context.uploads.submit(partial(work, context.service), owner=request.remote)
+    assert model is not None
+    return context.guest.submit(model, work, owner=request.remote)
+
+
+def known_model(name: Any) -> str | None:
+    """Raises Refusal: 422."""
+    if name is not None and (not isinstance(name, str) or name not in MODELS):
+        raise Refusal(422, "bad_value", f"model {shortened(name)}: unknown; there are: {', '.join(MODELS)}")
+    return name
 
 
 async def _image(request: web.Request, take: Callable[[int], None]) -> bytearray:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
-from streamd.config.sections import VIEWS, StreamConfig
+from streamd.config.sections import VIEWS, Precision, StreamConfig
 from streamd.render.pictures import CONTENT_TYPES
 from streamd.states import Origin, StreamState
 
@@ -34,7 +34,7 @@ TEXT: dict[str, Any] = {"type": "string"}
 NUMBER: dict[str, Any] = {"type": "number"}
 COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
 BOOLEAN: dict[str, Any] = {"type": "boolean"}
-TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+TEXT_OR_NULL: dict[str, Any] = {"type": ["string", "null"]}
 NUMBER_OR_NULL: Schema = {"type": ["number", "null"]}
 COUNT_OR_NULL: Schema = {"type": ["integer", "null"]}
 VIEW_NAME: Schema = {"type": "string", "enum": [*VIEWS]}
@@ -75,7 +75,70 @@ _COMPONENTS: dict[str, Schema] = {
         },
         wanted={"type": "object"} | {"description": "While these settings are not in force yet"},
     ),
-    "Model": record({"state": TEXT, "wanted": TEXT, "message": TEXT_OR_NULL, "name": TEXT_OR_NULL}),
+    "Model": record(
+        {"state": TEXT, "wanted": TEXT, "message": TEXT_OR_NULL, "name": TEXT_OR_NULL},
+        title=TEXT_OR_NULL,
+        coarse={"type": ["boolean", "null"]},
+        licence=TEXT,
+        runtime=TEXT,
+        precision=TEXT,
+        sha256=TEXT,
+        input_size=COUNT | {"description": "What the network is given, px"},
+        full_input_size=COUNT | {"description": "As configured: input_size is below it while min_fps asks for it"},
+    ),
+    "Models": record({"models": listing(reference("KnownModel")), "model": reference("Model")}),
+    "KnownModel": record(
+        {
+            "name": TEXT,
+            "title": TEXT,
+            "licence": TEXT,
+            "coarse": BOOLEAN,
+            "input_size": COUNT,
+            "installed": BOOLEAN,
+            "built_in": BOOLEAN,
+            "official": {"type": ["boolean", "null"], "description": "Whether the digest is the published one"},
+            "sha256": TEXT_OR_NULL,
+            "size_bytes": COUNT_OR_NULL,
+            "download_bytes": COUNT_OR_NULL,
+            "notice": TEXT_OR_NULL | {"description": "What one who fetches it should know of its licence"},
+            "note": TEXT | {"description": "Where it is from, or what it needs"},
+            "running": BOOLEAN,
+            "wanted": BOOLEAN,
+            "can_fetch": BOOLEAN,
+            "fetch": {
+                "anyOf": [
+                    record(
+                        {
+                            "active": BOOLEAN,
+                            "done_bytes": COUNT,
+                            "total_bytes": COUNT_OR_NULL,
+                            "error": TEXT_OR_NULL | {"description": "Why the last attempt failed"},
+                        }
+                    ),
+                    {"type": "null"},
+                ]
+            },
+            "measured": {
+                "anyOf": [
+                    record(
+                        {
+                            "width": COUNT,
+                            "height": COUNT,
+                            "chosen": TEXT,
+                            "ms": {"type": "object", "additionalProperties": NUMBER},
+                        }
+                    ),
+                    {"type": "null"},
+                ],
+                "description": "Time of an inference on this machine by precision; null: not measured yet",
+            },
+        }
+    ),
+    "ModelChange": {
+        "type": "object",
+        "properties": {"name": TEXT, "precision": {"enum": [*get_args(Precision)]}},
+        "additionalProperties": False,
+    },
     "Streams": record(
         {
             "time": NUMBER | {"description": "The server's clock, Unix seconds"},

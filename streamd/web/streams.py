@@ -16,7 +16,7 @@ from streamd.sources import MediaDirectories
 from streamd.streams.fleet import Settings
 from streamd.web import settings
 from streamd.web.context import CONTEXT, WebContext
-from streamd.web.description import describe_stream
+from streamd.web.description import describe_model, describe_stream
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, picture_format
 from streamd.web.pictures import send_picture
@@ -42,13 +42,14 @@ def describe(context: WebContext) -> dict[str, Any]:
     return {
         "time": time.time(),
         "streams": [describe_stream(stream.status) for stream in context.streams.values()],
-        "model": _model(context),
+        "model": describe_model(context.service.status),
         "version": __version__,
     }
 
 
 async def show_stream(request: web.Request) -> web.Response:
-    return web.json_response(describe_stream(find_stream(request).status) | {"model": _model(request.app[CONTEXT])})
+    model = describe_model(request.app[CONTEXT].service.status)
+    return web.json_response(describe_stream(find_stream(request).status) | {"model": model})
 
 
 async def put_stream(request: web.Request) -> web.Response:
@@ -105,23 +106,6 @@ async def snapshot(request: web.Request) -> web.StreamResponse:
             503, "not_ready", f"stream {stream.name}: {reason}", {"Retry-After": str(RETRY_AFTER_S)}
         ) from None
     return await send_picture(request, data, format, f"{stream.name}-{view}")
-
-
-def _model(context: WebContext) -> dict[str, Any]:
-    status = context.service.status
-    info = status.info
-    described: dict[str, Any] = {"state": status.state, "wanted": status.wanted, "message": status.message}
-    if info is None:
-        return described | {"name": None, "title": None, "coarse": None}
-    return described | {
-        "name": info.spec.name,
-        "title": info.spec.title,
-        "coarse": info.spec.coarse,
-        "licence": info.spec.licence,
-        "runtime": info.runtime,
-        "precision": info.precision,
-        "sha256": info.sha256,
-    }
 
 
 ROUTES = (

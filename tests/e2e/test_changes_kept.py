@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.conftest import StartDaemon
+from tests.e2e.conftest import Shared, StartDaemon
 from tests.e2e.processes import Answer, Daemon
 from tests.support.settings import write_settings
 from tests.support.waiting import until
@@ -59,3 +59,39 @@ def test_keeping_can_be_switched_off(daemon: StartDaemon) -> None:
     running = daemon("demo:", STREAMD_SERVER__KEEP_CHANGES="false")
     assert send(running, "PUT", "door", source=BARS).status == 201
     assert not (running.home / "streams.json").exists()
+
+
+def test_the_model_that_the_api_chose_survives_a_restart_until_the_file_says_otherwise(
+    daemon: StartDaemon, midas_small: Shared, tmp_path: Path
+) -> None:
+    settings = write_settings(tmp_path / "streamd.toml", {"porch": {"source": BARS}}, model={"name": "midas_small"})
+    running = daemon("--config", settings, model="midas_small").until_ready()
+    running.arguments = ("--config", str(settings))
+    body = json.dumps({"name": "embedded", "precision": "fp32"}).encode()
+    assert running.request("PUT", "/api/v1/model", body, {"Content-Type": "application/json"}).status in (200, 202)
+    until("it runs", lambda: model(running) == ("embedded", "fp32", 256))
+    shown = running.metrics()
+    assert shown.value("streamd_model_info", model="embedded", runtime="openvino", precision="fp32") == 1
+    assert shown.value("streamd_input_size_pixels") == 256
+    running.kill()
+    running.start().until_ready()
+    assert model(running) == ("embedded", "fp32", 256)
+
+    # The same file says nothing new, but a reload gives it the word.
+    changed = {"name": "midas_small", "precision": "fp32", "input_size": 128}
+    write_settings(settings, {"porch": {"source": BARS}}, model=changed)
+    os.kill(running.pid, signal.SIGHUP)
+    until("the file wins", lambda: model(running) == ("midas_small", "fp32", 128))
+    assert running.state("porch") == "running"
+    assert not (running.home / "model.json").exists()
+    assert running.metrics().value("streamd_input_size_pixels") == 128
+
+    write_settings(settings, {"porch": {"source": BARS}}, model={**changed, "input_size": 100})
+    os.kill(running.pid, signal.SIGHUP)
+    until("it is told", lambda: "configuration not taken: model.input_size: 100" in running.log)
+    assert model(running) == ("midas_small", "fp32", 128)
+
+
+def model(running: Daemon) -> tuple[str, str, int]:
+    described = running.get("/api/v1/models").json["model"]
+    return described["name"], described.get("precision", ""), described.get("input_size", 0)

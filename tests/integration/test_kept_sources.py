@@ -30,7 +30,7 @@ async def test_a_directory_that_left_media_directories_is_closed(tmp_path: Path,
 
     config = Config(server=ServerConfig(media_directories=(media,) if is_configured else ()))
     metrics = Metrics(CollectorRegistry())
-    service = build_service(config, ModelStore(tmp_path / "models", tmp_path / "cache"), metrics)
+    service = build_service(config.model, ModelStore(tmp_path / "models", tmp_path / "cache"), metrics)
     fleet = build_fleet(config, service, metrics, tmp_path / "streams.json")
     try:
         await fleet.restore()

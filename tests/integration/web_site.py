@@ -7,14 +7,17 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 
 from streamd.concurrency.backoff import Backoff
 from streamd.concurrency.threads import SerialExecutor
-from streamd.config.sections import RecordingConfig, ServerConfig, StreamConfig, WebRtcConfig
+from streamd.config.sections import ModelConfig, RecordingConfig, ServerConfig, StreamConfig, WebRtcConfig
+from streamd.depth.guest import Guest
+from streamd.depth.store import ModelStore
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.streams.fleet import Fleet
 from streamd.streams.stills import Stills
@@ -30,9 +33,17 @@ VIEW_TOKEN, CONTROL_TOKEN = "look-at-it", "change-it-all"
 
 
 class Service(PlayedService):
+    config = ModelConfig(name="embedded")
+    memory_limit = 1024
+    watchers: ClassVar[set[Any]] = set()
+
     @property
     def status(self) -> SimpleNamespace:
-        return SimpleNamespace(state="ready", message=None, wanted="embedded", info=self.info)
+        info: Any = self.info
+        return SimpleNamespace(state="ready", message=None, wanted="embedded", info=info, full_input_size=256)
+
+    def catalogue(self) -> list[Any]:
+        return []
 
     def worker_memory(self) -> float:
         return 1.0
@@ -104,7 +115,12 @@ class Site:
 
 @asynccontextmanager
 async def served(
-    *, recording: RecordingConfig | None = None, streams: Mapping[str, Mapping[str, Any]] | None = None, **server: Any
+    *,
+    recording: RecordingConfig | None = None,
+    streams: Mapping[str, Mapping[str, Any]] | None = None,
+    service: Any = None,
+    store: Any = None,
+    **server: Any,
 ) -> AsyncIterator[Site]:
     """By default with one stream, porch. Keyword arguments are of [server]."""
     site = Site(ServerConfig(**server), recording or RecordingConfig())
@@ -112,8 +128,20 @@ async def served(
     stills, uploads = Stills(), SerialExecutor("uploads")
     given = {"porch": {}} if streams is None else streams
     await site.fleet.apply({name: StreamConfig(source="rtsp://h/live", **more) for name, more in given.items()})
-    service: Any = Service()
-    context = WebContext(site.fleet, service, site.metrics, sink, stills, uploads, site.server, site.recording)
+    live: Any = service or Service()
+    guest = Guest(lambda: live.config, store or ModelStore(Path("/none"), Path("/none")))
+    context = WebContext(
+        site.fleet,
+        live,
+        guest,
+        site.metrics,
+        sink,
+        stills,
+        uploads,
+        site.server,
+        site.recording,
+        configured_model=lambda: live.config,
+    )
     site.app = build_app(context)
     running = asyncio.create_task(site.fleet.run(stop))
     site.listening = await listen(site.app, ("127.0.0.1", 0), load_tls(site.server))
@@ -128,3 +156,4 @@ async def served(
         await site.listening.close()
         stills.close()
         uploads.close()
+        guest.close()

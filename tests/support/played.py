@@ -63,7 +63,7 @@ class PlayedService:
             raise self.failure or InferenceFailed(WorkerEnd.STOPPED, "no model is ready")
         return self.info
 
-    def submit(self, info: ModelInfo, planes: FloatImage, *, live: bool = True) -> Future[FloatImage]:
+    def submit(self, info: ModelInfo, planes: FloatImage, **_: object) -> Future[FloatImage]:
         if info != self.info:
             raise InferenceFailed(WorkerEnd.CHANGED, "another model runs now")
         future: Future[FloatImage] = Future()

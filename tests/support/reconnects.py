@@ -91,8 +91,8 @@ def reconnecting(log: Path, *urls: str) -> Iterator[Reconnecting]:
 class Forgetful(PlayedService):
     """Keeps no picture: what grows is not the test's."""
 
-    def submit(self, info: ModelInfo, planes: FloatImage, *, live: bool = True) -> Future[FloatImage]:
-        future = super().submit(info, planes, live=live)
+    def submit(self, info: ModelInfo, planes: FloatImage, **more: object) -> Future[FloatImage]:
+        future = super().submit(info, planes, **more)
         self.waiting.clear()
         return future
 

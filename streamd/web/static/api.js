@@ -1,6 +1,6 @@
 // What streamd does over HTTP: addresses, commands, and the news of all streams.
 
-/** @import { Answer, Session, StateChange, Stream } from './types.js' */
+/** @import { Answer, Model, Session, StateChange, Stream } from './types.js' */
 
 import { now } from './dom.js';
 
@@ -266,6 +266,10 @@ export class News {
       const { name, state, reason } = /** @type {StateChange} */ (parse(data));
       const stream = this.stream(name);
       if (stream) Object.assign(stream, { state, reason });
+      this.onNews();
+    });
+    events.addEventListener('model', (/** @type {MessageEvent<string>} */ { data }) => {
+      if (this.answer) this.answer.model = /** @type {Model} */ (parse(data));
       this.onNews();
     });
     events.onerror = () => { this.#hangUp(this.#eventsWorked ? EVENTS_AGAIN_MS : EVENTS_RARELY_MS); };

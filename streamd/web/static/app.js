@@ -11,6 +11,7 @@ import { showHelp, wireDialogs, wireLogIn } from './dialogs.js';
 import { $, typedKeys, next, toast } from './dom.js';
 import { Graph } from './graph.js';
 import { renderControls, renderHead, renderSide } from './frame.js';
+import { showModels } from './models.js';
 import { pageNotice, writeNotice } from './notice.js';
 import { PALETTES, installFilters, storePalette, storedPalette } from './palettes.js';
 import { estimateLatency, renderModel, renderReadouts } from './readouts.js';
@@ -215,6 +216,7 @@ const actions = {
     return stream !== null;
   },
   showRecordings: () => void showRecordings(news.session?.access === 'control'),
+  showModels: () => void showModels(news.session?.access === 'control'),
   showHelp,
 };
 
@@ -239,6 +241,7 @@ function wireControls() {
   $('back').onclick = actions.grid;
   $('help-open').onclick = showHelp;
   $('recordings-open').onclick = actions.showRecordings;
+  $('models-open').onclick = actions.showModels;
   $('snapshot').onclick = (event) => {
     event.preventDefault();
     actions.saveSnapshot();

@@ -1,15 +1,17 @@
-// What opens over the page: the help, the list of recordings, and the form that asks for a token.
+// What opens over the page: the help, the lists of recordings and models, and the form that asks for a token.
 
 /** @import { ApiError } from './api.js' */
 
 import { asApiError, logIn } from './api.js';
 import { $, part, write } from './dom.js';
+import { wireModels } from './models.js';
 import { wireRecordings } from './recordings.js';
 import { listShortcuts } from './shortcuts.js';
 
 export function wireDialogs() {
   listShortcuts($('keys'));
   wireRecordings();
+  wireModels();
   for (const dialog of document.querySelectorAll('dialog')) {
     dialog.addEventListener('click', (event) => {
       if (event.target === dialog) dialog.close(); // beside it

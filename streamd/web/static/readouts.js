@@ -71,6 +71,13 @@ function latencyParts({ measured, text }, stream) {
   return joined(', ', parts, isNumber(p95) && `${parts.includes('+') ? 'server ' : ''}p95 ${fixed(p95)}`);
 }
 
+/** @param {Model | null | undefined} model */
+function inputSize(model) {
+  const { input_size: size, full_input_size: full } = model ?? {};
+  if (!isNumber(size)) return '';
+  return isNumber(full) && full > size ? `${size}\u00a0px, lowered from ${full} to keep the frame rate` : `${size}\u00a0px`;
+}
+
 /**
  * @param {Model | null | undefined} model
  * @param {number | null | undefined} flicker
@@ -79,6 +86,6 @@ export function renderModel(model, flicker) {
   readout('model', model?.title ?? model?.name ?? '–');
   const unready = model?.state !== 'ready' && model?.state;
   const steadiness = model && isNumber(flicker) && `flicker ${fixed(flicker * 100, 1)}\u00a0%`;
-  write($('model-more'), joined(' · ', unready, model?.runtime, model?.precision, steadiness));
+  write($('model-more'), joined(' · ', unready, model?.runtime, model?.precision, inputSize(model), steadiness));
   write($('model-note'), joined(': ', model?.coarse && 'Coarse built-in model', model?.message));
 }

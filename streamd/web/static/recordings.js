@@ -96,7 +96,7 @@ function recordingDetail({ started, size_bytes: bytes, complete, cut_short: cutS
 }
 
 /** @param {number} bytes */
-function formatSize(bytes) {
+export function formatSize(bytes) {
   if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
   return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }

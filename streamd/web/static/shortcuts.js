@@ -7,7 +7,7 @@
  *   step: (by: number, rows: boolean) => boolean,
  *   nextView: (by: number) => boolean,
  * } & Record<
- *   'grid' | 'nextPalette' | 'toggleFullScreen' | 'saveSnapshot' | 'toggleRecording' | 'showRecordings' | 'showHelp',
+ *   'grid' | 'nextPalette' | 'toggleFullScreen' | 'saveSnapshot' | 'toggleRecording' | 'showRecordings' | 'showModels' | 'showHelp',
  *   () => unknown
  * >} Actions
  */
@@ -30,6 +30,7 @@ const SHORTCUTS = [
   [['s'], 's', 'save a snapshot', ({ actions }) => actions.saveSnapshot()],
   [['r'], 'r', 'start or stop recording', ({ actions }) => actions.toggleRecording()],
   [['l'], 'l', 'list of recordings', ({ actions }) => actions.showRecordings()],
+  [['m'], 'm', 'list of models', ({ actions }) => actions.showModels()],
   [['?'], '?', 'this help', ({ actions }) => actions.showHelp()],
 ];
 

@@ -44,7 +44,36 @@ export interface Model {
   runtime?: string | null;
   precision?: string | null;
   coarse?: boolean;
+  input_size?: number;
+  /** Above `input_size` while that is lowered for the sake of min_fps. */
+  full_input_size?: number | null;
   message?: string | null;
+}
+
+/** Of /api/v1/models. */
+export interface KnownModel {
+  name: string;
+  title: string;
+  licence: string;
+  coarse: boolean;
+  installed: boolean;
+  built_in: boolean;
+  official: boolean | null;
+  size_bytes: number | null;
+  download_bytes?: number | null;
+  /** Of its licence, for who fetches it. */
+  notice?: string | null;
+  note: string;
+  running: boolean;
+  wanted: boolean;
+  can_fetch: boolean;
+  fetch: { active: boolean; done_bytes: number; total_bytes: number | null; error: string | null } | null;
+  measured: { chosen: string; ms: Record<string, number> } | null;
+}
+
+export interface Models {
+  models: KnownModel[];
+  model: Model;
 }
 
 /** Of /api/v1/streams; the event "statistics" is the same. */

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 
-from streamd.concurrency.waiting import Pulse, wait
+import pytest
+
+from streamd.concurrency.waiting import Pulse, ends_within, wait
 from tests.support.waiting import wait_for
 
 
@@ -24,3 +27,15 @@ async def test_waiting_ends_with_the_event_or_the_time() -> None:
     await wait(event, 0.0)
     event.set()
     await wait_for(wait(event), 1)
+
+
+async def test_an_outcome_is_waited_for_so_long() -> None:
+    done, failed, late = Future[None](), Future[None](), Future[None]()
+    done.set_result(None)
+    failed.set_exception(ValueError("no"))
+    assert await ends_within(done, 1)
+    with pytest.raises(ValueError, match="no"):
+        await ends_within(failed, 1)
+    assert not await ends_within(late, 0.0)
+    late.set_exception(ValueError("nobody is told"))
+    await asyncio.sleep(0)

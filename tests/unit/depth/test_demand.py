@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from streamd.depth.demand import GROW_AFTER_S, REST_AFTER_S, SHRINK_AFTER_S, Demand
+from streamd.depth.demand import GROW_AFTER_S, REST_AFTER_S, SEEN_S, SHRINK_AFTER_S, Demand
 
 
 class Clock:
@@ -55,3 +55,20 @@ def test_a_worker_is_resized_when_the_streams_have_been_others_for_a_while(clock
     assert demand.resize_in_s(2) == SHRINK_AFTER_S
     demand.add(-1, live=True)
     assert demand.resize_in_s(2) is None, "it rests soon"
+
+
+def test_sizes_of_pictures_count_while_they_come(clock: Clock) -> None:
+    demand = Demand(2, lambda: None)
+    demand.see((1280, 720))
+    clock.now += SEEN_S
+    demand.see((640, 480))
+    assert demand.sizes == [(1280, 720), (640, 480)]
+    clock.now += 1
+    assert demand.sizes == [(640, 480)]
+
+
+@pytest.mark.parametrize(("streams", "lanes"), [(0, 1), (1, 1), (2, 2), (3, 3), (9, 3)])
+def test_as_many_may_be_under_way_as_there_are_turns(clock: Clock, streams: int, lanes: int) -> None:
+    demand = Demand(2, lambda: None)
+    demand.add(streams, live=True)
+    assert demand.lanes == lanes

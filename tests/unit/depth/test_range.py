@@ -67,12 +67,42 @@ def test_a_new_scene_has_its_own_range_at_once(scale: float) -> None:
     np.testing.assert_array_equal(shown.normalise(after, 1.0), DepthRange().normalise(after, 0.0))
 
 
-def test_another_model_or_size_starts_anew() -> None:
-    """The same scene, at another scale: no cut that a picture would show."""
-    for after, model in ((scene(0, 5.0), "midas_small"), (scene(0, 5.0)[:32], "embedded")):
-        shown = DepthRange()
-        shown.normalise(scene(), 0.0, "embedded")
-        np.testing.assert_array_equal(shown.normalise(after, 0.01, model), DepthRange().normalise(after, 0.0))
+def smaller(depth: FloatImage) -> FloatImage:
+    return np.ascontiguousarray(depth[::2, ::2])
+
+
+@pytest.mark.parametrize("model", ["embedded", "midas_small"])
+@pytest.mark.parametrize("scale", [0.01, 1, 5000])
+def test_another_model_or_size_shows_the_scene_in_the_same_colours(model: str, scale: float) -> None:
+    """Also where the range was wider than the scene just then: something near has left a moment ago."""
+    shown, wide = DepthRange(), scene()
+    wide[:8] *= 2
+    for number in range(30):
+        shown.normalise(wide, number / FPS, "embedded")
+    before = shown.normalise(scene(), 1.0, "embedded")
+    assert before.max() < 0.8
+    after = shown.normalise(smaller(scene(0, 500 * scale) + 70 * scale), 1.03, model)
+    np.testing.assert_allclose(after, smaller(before), atol=0.02)
+    for number in range(300):
+        after = shown.normalise(smaller(scene(0, 500 * scale)), 1.1 + number / FPS, model)
+    assert after.max() > 0.95, "and then settles as ever"
+
+
+def test_another_model_that_sees_another_scene_starts_anew() -> None:
+    shown = DepthRange()
+    shown.normalise(scene(), 0.0, "embedded")
+    after = -scene()[:32]
+    np.testing.assert_array_equal(shown.normalise(after, 0.01, "midas_small"), DepthRange().normalise(after, 0.0))
+
+
+def test_a_scene_that_was_flat_says_nothing_of_the_next_models_range() -> None:
+    shown, nearly_flat = DepthRange(), scene(0, 0.01)
+    shown.normalise(scene(), 0.0, "embedded")
+    shown.normalise(nearly_flat, 0.01, "embedded")
+    after = scene(0, 3.0)
+    np.testing.assert_array_equal(
+        shown.normalise(after, 0.02, "midas_small"), DepthRange().normalise(after, 0.0, "midas_small")
+    )
 
 
 def settle(shown: DepthRange, depth: FloatImage, seconds: float, start: float = 0.0) -> FloatImage:

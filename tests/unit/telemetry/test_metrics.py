@@ -35,6 +35,7 @@ CONTRACT = {
     "streamd_worker_restarts_total": ("counter", {"reason"}),
     "streamd_worker_resident_memory_bytes": ("gauge", set()),
     "streamd_memory_limit_bytes": ("gauge", set()),
+    "streamd_input_size_pixels": ("gauge", set()),
     "streamd_model_info": ("gauge", {"model", "runtime", "precision", "sha256"}),
     "streamd_build_info": ("gauge", {"version"}),
     "process_resident_memory_bytes": ("gauge", set()),

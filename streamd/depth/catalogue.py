@@ -1,0 +1,36 @@
+"""What there is to choose from: each model with its weights, their fetch, and what was measured of it here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamd.depth.fetcher import Fetch, ModelFetcher
+from streamd.depth.profile import Profile, find_profile, profile_path
+from streamd.depth.store import ModelStatus, ModelStore
+from streamd.errors import StreamdError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model."""
+
+    status: ModelStatus
+    profile: Profile | None
+    """None: not measured on this machine yet."""
+    fetch: Fetch | None
+    """None: none was begun, or all of it is here."""
+
+
+def catalogue(store: ModelStore, fetcher: ModelFetcher) -> list[Entry]:
+    """Reads the disk: not for the event loop."""
+    return [Entry(status, _profile(store, status), fetcher.progress(status.spec.name)) for status in store.status()]
+
+
+def _profile(store: ModelStore, status: ModelStatus) -> Profile | None:
+    if status.path is None:
+        return None
+    try:
+        _, sha256 = store.weights(status.spec.name)
+    except StreamdError:  # it was replaced just now
+        return None
+    return find_profile(profile_path(store.cache, status.spec, sha256))

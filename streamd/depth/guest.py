@@ -1,0 +1,103 @@
+"""Another model than the live one, for single pictures: a worker of its own, one at a time, which rests soon."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
+
+from streamd.concurrency.threads import SerialExecutor
+from streamd.config.sections import ModelConfig
+from streamd.depth.service import DepthService
+from streamd.depth.store import ModelStore
+from streamd.errors import Busy, Stopping
+
+T = TypeVar("T")
+
+MAX_CALLS, MAX_CALLS_PER_OWNER = 4, 2
+"""That wait or are worked on."""
+NICENESS = 10
+CLOSE_S = 1.0
+
+
+class Guest:
+    """Any thread may call any method. The streams notice nothing but a busier CPU: its worker has its own memory limit,
+    and no place in their turns."""
+
+    def __init__(self, live: Callable[[], ModelConfig], store: ModelStore) -> None:
+        """``live`` is the model of the streams; what is no matter of the network, such as threads, is taken from it."""
+        self._live = live
+        self._store = store
+        self._lock = threading.Lock()
+        self._service: DepthService | None = None
+        self._users = 0
+        self._closed = False
+        self._calls = SerialExecutor(
+            "guest", MAX_CALLS, max_per_owner=MAX_CALLS_PER_OWNER, niceness=NICENESS, calls="pictures for another model"
+        )
+
+    def submit(self, name: str, call: Callable[[DepthService], T], owner: Hashable = None) -> Future[T]:
+        """Calls it with model ``name``, in a thread of ours. Raises Busy when too many wait; the future ModelMissing,
+        UsageError."""
+        return self._calls.submit(partial(self._run, name, call), owner)
+
+    def _run(self, name: str, call: Callable[[DepthService], T]) -> T:
+        with self.service(name) as service:
+            return call(service)
+
+    @contextmanager
+    def service(self, name: str) -> Iterator[DepthService]:
+        """Of model ``name``. Raises ModelMissing, UsageError, Busy when another one is in use."""
+        self._store.weights(name)
+        service = self._enter(name)
+        try:
+            with service.leased():
+                with self._lock:
+                    service.start(lazy=True)
+                yield service
+        finally:
+            with self._lock:
+                self._users -= 1
+
+    def _enter(self, name: str) -> DepthService:
+        config = self._live().model_copy(update={"name": name, "weights": None, "input_size": "auto", "min_fps": 0.0})
+        with self._lock:
+            if self._closed:
+                raise Stopping
+            old = self._service
+            fits = old is not None and old.config == config and old.failure is None
+            if not fits and self._users:
+                raise Busy("another model than that of the streams is in use already; try again")
+            if not fits:
+                self._service = DepthService(config, self._store, strict=True)
+            self._users += 1
+            service = self._service
+        if not fits and old is not None:
+            old.close()
+        assert service is not None
+        return service
+
+    def worker_memory(self) -> int:
+        """Resident bytes; 0 without a worker."""
+        service = self._service
+        return service.worker_memory() if service else 0
+
+    def recycle(self) -> None:
+        """Gives its memory back, when nobody uses it."""
+        with self._lock:
+            service = self._service if not self._users else None
+            if service is not None:
+                self._service = None
+        if service is not None:
+            service.close()
+
+    def close(self) -> None:
+        """Ends its worker. Safe to repeat."""
+        with self._lock:
+            self._closed, service = True, self._service
+        if service is not None:
+            service.close()
+        self._calls.close(CLOSE_S)

@@ -1,0 +1,170 @@
+"""The model over HTTP, with real workers: listed, changed, fetched, asked for one picture."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from streamd.depth.service import DepthService
+from streamd.depth.store import ModelStore
+from streamd.errors import ModelMissing
+from tests.integration.conftest import Installed, MakeService
+from tests.integration.web_site import CONTROL_TOKEN, VIEW_TOKEN, served
+from tests.support.waiting import timeout
+
+pytestmark = pytest.mark.timeout(90, func_only=True)
+
+PICTURE = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8))[1].tobytes()
+
+
+@pytest.fixture
+def here(tmp_path: Path, embedded: Installed, midas_weights: Path) -> ModelStore:
+    store = ModelStore(tmp_path / "here", embedded.cache, check=lambda *_: None)
+    store.import_file("midas_small", midas_weights)
+    return store
+
+
+@pytest.fixture
+async def live(make_service: MakeService, here: ModelStore) -> DepthService:
+    return await ready(make_service(service={"store": here}))
+
+
+async def ready(service: DepthService) -> DepthService:
+    async with timeout(20):
+        while not service.is_ready(0.0):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return service
+
+
+def by_name(answer: Any) -> dict[str, Any]:
+    return {model["name"]: model for model in answer["models"]}
+
+
+async def test_the_list_says_what_there_is(live: DepthService, here: ModelStore) -> None:
+    async with served(service=live, store=here) as site:
+        answer = (await site.get("/api/v1/models")).json
+    assert answer["model"]["name"] == "embedded"
+    assert answer["model"]["input_size"] == answer["model"]["full_input_size"] == 256
+    models = by_name(answer)
+    embedded, midas = models["embedded"], models["midas_small"]
+    assert (embedded["running"], embedded["wanted"], embedded["built_in"], embedded["coarse"]) == (True,) * 4
+    assert (midas["running"], midas["wanted"], midas["built_in"], midas["coarse"]) == (False,) * 4
+    assert midas["installed"]
+    assert midas["licence"] == "MIT"
+    assert midas["official"] is False, "random weights are not those that were published"
+    assert midas["size_bytes"] > 1e6
+    assert not midas["can_fetch"], "it is here"
+    assert midas["fetch"] is None
+
+
+async def test_put_changes_over_and_tells_everyone_at_once(live: DepthService, here: ModelStore) -> None:
+    told: list[dict[str, Any]] = []
+    async with served(service=live, store=here) as site, site.http.get(f"{site.url}/api/v1/events") as events:
+        async with timeout(20):
+            while b"event: statistics" not in await events.content.readline():
+                pass
+        reply = await site.put("/api/v1/model", name="midas_small", precision="fp32")
+        assert (reply.status, reply.json["name"], reply.json["wanted"]) in (
+            (200, "midas_small", "midas_small"),
+            (202, "embedded", "midas_small"),
+        )
+        async with timeout(20):
+            while not told or told[-1]["name"] != "midas_small":
+                if (await events.content.readline()) == b"event: model\n":
+                    told.append(json.loads((await events.content.readline()).removeprefix(b"data: ")))
+        assert by_name((await site.get("/api/v1/models")).json)["midas_small"]["running"]
+        same = await site.put("/api/v1/model", precision="fp32")
+        assert (same.status, same.json["name"]) == (200, "midas_small"), "a precision alone leaves the model"
+    assert told[0]["wanted"] == "midas_small"
+    assert told[0]["name"] == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        ({"name": "nonsense"}, 422, "there are: "),
+        ({"name": 5}, 422, "there are: "),
+        ({"precision": "fp99"}, 422, "model.precision"),
+        ({"name": "embedded", "weights": "/etc/passwd"}, 422, "there are: name, precision"),
+        ({}, 422, "send name"),
+        ({"name": "midas_small"}, 409, "no weights on this machine: streamd models fetch midas_small"),
+    ],
+)
+async def test_what_cannot_be_is_refused_and_changes_nothing(
+    make_service: MakeService, body: dict[str, Any], status: int, reason: str
+) -> None:
+    service = await ready(make_service())
+    async with served(service=service) as site:
+        reply = await site.put("/api/v1/model", **body)
+        assert reply.status == status
+        assert reason in reply.json["error"]["message"]
+        state = (await site.get("/api/v1/streams")).json["model"]
+    assert (state["name"], state["wanted"]) == ("embedded", "embedded")
+
+
+async def test_only_control_changes_anything(live: DepthService, here: ModelStore) -> None:
+    tokens: dict[str, Any] = {"view_tokens": (VIEW_TOKEN,), "control_tokens": (CONTROL_TOKEN,)}
+    async with served(service=live, store=here, **tokens) as site:
+        auth = {"Authorization": f"Bearer {VIEW_TOKEN}"}
+        assert (await site.get("/api/v1/models", **auth)).status == 200
+        body = b'{"name": "midas_small"}'
+        assert (await site.ask("PUT", "/api/v1/model", body, **auth)).status == 403
+        assert (await site.ask("POST", "/api/v1/models/midas_small/fetch", None, **auth)).status == 403
+    assert live.wanted.name == "embedded"
+
+
+async def test_fetch_is_refused_with_the_reason(make_service: MakeService, here: ModelStore) -> None:
+    service = await ready(make_service())
+    async with served(service=service) as site:
+
+        async def fetch(name: str) -> tuple[int, str]:
+            return (await site.ask("POST", f"/api/v1/models/{name}/fetch")).error
+
+        assert (await site.ask("POST", "/api/v1/models/embedded/fetch")).status == 200
+        assert await fetch("nonsense") == (422, "bad_value")
+        assert await fetch("midas_small") == (409, "not_fetchable"), "model.download is false here"
+
+
+async def test_fetch_begins_in_the_background(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    service = make_service(download=True)
+    monkeypatch.setattr(service, "fetch", begun.append)
+    await ready(service)
+    async with served(service=service) as site:
+        reply = await site.ask("POST", "/api/v1/models/midas_small/fetch")
+    assert (reply.status, begun) == (202, ["midas_small"])
+
+
+async def test_a_picture_may_ask_for_another_model(live: DepthService, here: ModelStore) -> None:
+    """Which gets a worker of its own: that of the streams stays."""
+    pid = live.worker_pid
+    async with served(service=live, store=here) as site:
+
+        async def depth(model: str) -> np.lib.npyio.NpzFile:
+            path = f"/api/v1/depth?format=npz&model={model}"
+            reply = await site.ask("POST", path, PICTURE, Content_Type="image/png")
+            assert reply.status == 200, reply.body
+            return np.load(io.BytesIO(reply.body))
+
+        answers = [await depth(model) for model in ("midas_small", "embedded", "midas_small")]
+        unknown = await site.ask("POST", "/api/v1/depth?model=nonsense", PICTURE, Content_Type="image/png")
+    assert [str(answer["model"]) for answer in answers] == ["midas_small", "embedded", "midas_small"]
+    np.testing.assert_array_equal(answers[0]["network_output"], answers[2]["network_output"])
+    assert unknown.error == (422, "bad_value")
+    assert live.worker_pid == pid
+
+
+async def test_a_picture_may_not_ask_for_what_is_not_here(make_service: MakeService, store: ModelStore) -> None:
+    service = await ready(make_service())
+    async with served(service=service, store=store) as site:
+        reply = await site.ask("POST", "/api/v1/depth?model=midas_small", PICTURE, Content_Type="image/png")
+    assert reply.error == (409, "not_running")
+    with pytest.raises(ModelMissing):
+        store.weights("midas_small")
