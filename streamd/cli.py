@@ -33,10 +33,10 @@ from streamd.config.sections import (
     Runtime,
     is_manifest,
 )
-from streamd.errors import ConfigError, PictureError, SinkError, SourceUnsupported, StreamdError, UsageError, doing
+from streamd.errors import ConfigError, SourceUnsupported, StreamdError, UsageError, doing
 from streamd.host import allocator, standard_streams
 from streamd.host.standard_streams import OutputLost
-from streamd.host.whole_file import phrase, writing
+from streamd.host.whole_file import writing
 from streamd.telemetry import logs
 
 if TYPE_CHECKING:
@@ -87,9 +87,13 @@ def _act(arguments: list[str] | None) -> None:
 def _report(error: StreamdError) -> int:
     """The exit code."""
     log.debug("traceback", exc_info=True)
-    for line in error.problems if isinstance(error, ConfigError) else [error]:
-        print(f"streamd: {printable(redact(str(line)))}", file=sys.stderr, flush=True)
+    for problem in error.problems if isinstance(error, ConfigError) else [error]:
+        print(_line(problem), file=sys.stderr, flush=True)
     return error.exit_code
+
+
+def _line(problem: object) -> str:
+    return f"streamd: {printable(redact(str(problem)))}"
 
 
 def _report_fault(error: Exception) -> None:
@@ -144,11 +148,13 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--view", choices=VIEWS, default="depth")
     _model_options(convert)
 
-    depth = command("depth", _depth, "Depth of one picture.")
-    depth.add_argument("image", metavar="IMAGE", help="a file, or - for standard input")
-    depth.add_argument("--output", metavar="FILE", type=Path, required=True, help="a file, or - for standard output")
+    depth = command("depth", _depth, "Depth of pictures.")
+    depth.add_argument("image", nargs="+", metavar="IMAGE", help="a file, or - for standard input")
+    depth.add_argument(
+        "--output", metavar="FILE|DIR", required=True, help="a file, - for standard output, or a folder for several"
+    )
     depth.add_argument("--view", choices=VIEWS, default="depth")
-    depth.add_argument("--format", choices=FORMATS, help="default: by the ending of FILE")
+    depth.add_argument("--format", choices=FORMATS, help="default: by the ending of FILE; png in a folder")
     _model_options(depth)
 
     models = command("models", _models, "The networks on this machine.")
@@ -292,44 +298,55 @@ def _interrupt(*_: object) -> None:
 
 
 def _depth(options: argparse.Namespace) -> None:
-    output = Path("/dev/stdout") if str(options.output) == "-" else options.output
+    output = Path("/dev/stdout" if options.output == "-" else options.output)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if len(options.image) > 1 or options.output.endswith("/") or output.is_dir():
+        _depth_of_many([_file_named(image) for image in options.image], output, options)
+        return
     format = options.format or output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
     if format not in FORMATS:
         raise UsageError(f"{output}: which format? Name one: --format {'|'.join(FORMATS)}")
-    signal.signal(signal.SIGTERM, _interrupt)
-    with doing(f"making {output} of {options.image}"):
-        _depth_of(_file_named(options.image), output, format, options)
+    with doing(f"making {output} of {options.image[0]}"):
+        _depth_of(_file_named(options.image[0]), output, format, options)
 
 
 def _depth_of(image: str, output: Path, format: PictureFormat, options: argparse.Namespace) -> None:
     from streamd.host.muted import libraries_muted
     from streamd.jobs.inputs import read_picture_file
     from streamd.jobs.picture import depth_of_picture
+    from streamd.jobs.pictures import named_in_errors, naming
 
-    try:
+    with naming(image):
         data = read_picture_file(image)
-        with _named_in_errors(output), writing(output) as write:
-            # One picture is in no hurry: take the exact precision unless an option sets another.
-            service = _service(options, precision="fp32")
-            try:
-                service.wait_ready()  # as long as it takes
-                with libraries_muted():
-                    made = depth_of_picture(data, service, options.view, format)
-                write(made)
-            finally:
-                service.close()
-    except PictureError as error:
-        raise PictureError(f"{redact_source(image)}: {error}") from None
+    with named_in_errors(output), writing(output) as write, _exact_service(options) as service:
+        with naming(image), libraries_muted():
+            made = depth_of_picture(data, service, options.view, format)
+        write(made)
+
+
+def _depth_of_many(images: list[str], folder: Path, options: argparse.Namespace) -> None:
+    from streamd.host.muted import libraries_muted
+    from streamd.jobs.pictures import depth_of_pictures, plan
+
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is no folder, and there are {len(images)} pictures")
+    format: PictureFormat = options.format or "png"
+    tasks = plan(images, folder, format)
+    with _exact_service(options) as service, libraries_muted() as heard:
+        failed = depth_of_pictures(tasks, service, options.view, format, report=_line, file=heard)
+    if failed:
+        raise StreamdError(f"{failed} of {len(tasks)} pictures failed")
 
 
 @contextmanager
-def _named_in_errors(output: Path) -> Iterator[None]:
+def _exact_service(options: argparse.Namespace) -> Iterator[DepthService]:
+    """Ready, as long as that takes. A picture is in no hurry: the exact precision, unless an option sets another."""
+    service = _service(options, precision="fp32")
     try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise SinkError(f"{output}: {phrase(error)}") from None
+        service.wait_ready()
+        yield service
+    finally:
+        service.close()
 
 
 def _file_named(text: str) -> str:
