@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MODELS = get_args(ModelName)
+EXPORTS = ("openvino", "onnx", "torchscript", "coreml", "triton")
 EXIT_S = 4.0
 """After SIGTERM the daemon exits, whatever holds it: systemd kills after 5 s."""
 
@@ -158,9 +159,11 @@ def _parser() -> argparse.ArgumentParser:
     _model_options(depth)
 
     models = command("models", _models, "The networks on this machine.")
-    models.add_argument("action", choices=("list", "fetch", "import", "verify"))
+    models.add_argument("action", choices=("list", "fetch", "import", "verify", "export"))
     models.add_argument("name", nargs="?", metavar="NAME")
     models.add_argument("file", nargs="?", metavar="FILE", type=Path)
+    models.add_argument("--format", choices=EXPORTS, help="of an export")
+    models.add_argument("--output", metavar="DIR", type=Path, help="where an export goes")
 
     check = command("check", _check, "Validate a configuration file; all its problems at once.")
     check.add_argument("file", metavar="FILE", type=Path)
@@ -365,7 +368,7 @@ def _file_named(text: str) -> str:
 
 def _models(options: argparse.Namespace) -> None:
     store = _store()
-    act = {"list": _list, "fetch": _fetch, "import": _import, "verify": _verify}[options.action]
+    act = {"list": _list, "fetch": _fetch, "import": _import, "verify": _verify, "export": _export}[options.action]
     act(store, options)
 
 
@@ -416,6 +419,20 @@ def _verify(store: ModelStore, options: argparse.Namespace) -> None:
     bad = [result.model for result in results if not result.ok]
     if bad:
         raise StreamdError(f"damaged: {', '.join(bad)}")
+
+
+def _export(store: ModelStore, options: argparse.Namespace) -> None:
+    name = _name(options)
+    if options.format is None or options.output is None:
+        raise UsageError(f"models export: say what and where: --format {'|'.join(EXPORTS)} --output DIR")
+    from streamd.depth.export import Source, export
+    from streamd.depth.models import find_model
+
+    weights, sha256 = store.weights(name)
+    made = export(Source(find_model(name), weights, sha256), options.format, options.output)
+    agrees = "not run: only a Mac can" if made.error is None else f"loaded again, within {100 * made.error:.2g} %"
+    only = f", takes {made.only} only" if made.only else ""
+    _tell(f"{made.path}: {made.size_bytes / 1e6:.1f} MB, {agrees}{only}")
 
 
 def _check(options: argparse.Namespace) -> None:
