@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MODELS = get_args(ModelName)
+MAX_BENCH_S = 3600.0
 EXPORTS = ("openvino", "onnx", "torchscript", "coreml", "triton")
 EXIT_S = 4.0
 """After SIGTERM the daemon exits, whatever holds it: systemd kills after 5 s."""
@@ -164,6 +165,14 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("file", nargs="?", metavar="FILE", type=Path)
     models.add_argument("--format", choices=EXPORTS, help="of an export")
     models.add_argument("--output", metavar="DIR", type=Path, help="where an export goes")
+
+    bench = command("bench", _bench, "How fast this machine is: networks, runtimes, precisions, and a whole frame.")
+    bench.add_argument("--model", nargs="+", action="extend", metavar="NAME", help="default: all that are here")
+    bench.add_argument("--runtime", nargs="+", action="extend", choices=get_args(Runtime)[1:], help="default: all")
+    bench.add_argument("--precision", nargs="+", action="extend", choices=get_args(Precision)[1:], help="default: all")
+    bench.add_argument("--seconds", type=_positive, default=2.0, metavar="N", help="for each measurement (2)")
+    bench.add_argument("--json", action="store_true", help="as JSON")
+    bench.add_argument("--plot", type=Path, metavar="FILE", help="a picture too: .svg or .png")
 
     check = command("check", _check, "Validate a configuration file; all its problems at once.")
     check.add_argument("file", metavar="FILE", type=Path)
@@ -433,6 +442,40 @@ def _export(store: ModelStore, options: argparse.Namespace) -> None:
     agrees = "not run: only a Mac can" if made.error is None else f"loaded again, within {100 * made.error:.2g} %"
     only = f", takes {made.only} only" if made.only else ""
     _tell(f"{made.path}: {made.size_bytes / 1e6:.1f} MB, {agrees}{only}")
+
+
+def _positive(text: str) -> float:
+    """An error for argparse when it is none."""
+    value = float(text)
+    if not 0 < value <= MAX_BENCH_S:
+        raise ValueError
+    return value
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from streamd.jobs import bench, bench_report
+
+    if options.plot:
+        bench_report.check_plot(options.plot)
+    signal.signal(signal.SIGTERM, _interrupt)
+    store = _store()
+    runtimes = tuple(dict.fromkeys(options.runtime or bench.RUNTIMES))
+    models = tuple(dict.fromkeys(options.model or bench.installed(store)))
+    plan = bench.Plan(models, runtimes, tuple(dict.fromkeys(options.precision or ())), options.seconds)
+    one = {"runtime": options.runtime, "precision": options.precision}
+    settings = {key: given[0] if given else None for key, given in one.items()}
+
+    def service(model: str) -> DepthService:
+        return _service(argparse.Namespace(model=model, **settings))
+
+    result = bench.bench(plan, store, service)
+    print(result.to_json() if options.json else bench_report.table(result))
+    if options.plot:
+        from streamd.host.whole_file import write_whole
+        from streamd.jobs.pictures import named_in_errors
+
+        with named_in_errors(options.plot):
+            write_whole(options.plot, bench_report.plot(result, options.plot))
 
 
 def _check(options: argparse.Namespace) -> None:

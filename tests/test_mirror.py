@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE, UNIT = ROOT / "streamd", ROOT / "tests" / "unit"
 ELSEWHERE = {
+    "integration/test_bench.py": "depth/trial jobs/stages",
     "integration/test_convert.py": "jobs/convert sinks/file",
     "integration/test_convert_files.py": "sinks/endings",
     "integration/test_depth_service.py": """
