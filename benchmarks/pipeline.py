@@ -271,7 +271,7 @@ def bare(options: argparse.Namespace) -> None:
             free.put(slot)
         for _ in range(frames):
             slot = free.get()
-            runtime.submit(slot, *buffers[slot], lambda problem, slot=slot: free.put(slot))  # type: ignore[misc]
+            runtime.submit(slot, *buffers[slot], lambda problem, slot=slot: free.put(slot), live=True)  # type: ignore[misc]
         for _ in range(IN_FLIGHT):
             free.get()
 

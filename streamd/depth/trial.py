@@ -140,7 +140,8 @@ def _best(work: Callable[[], object], seconds: float) -> float:
     """CPU seconds."""
     for _ in range(WARM_UP):
         work()
-    spent_s, began = [], time.perf_counter()
+    spent_s: list[float] = []
+    began = time.perf_counter()
     while len(spent_s) < MIN_ROUNDS or time.perf_counter() - began < seconds:
         started = time.process_time()
         work()
