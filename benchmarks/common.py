@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 
 from streamd.depth.profile import core_count, cpu
 from streamd.depth.store import ModelStore, default_directories
+from streamd.jobs.stages import cpu_s
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "streamd" / "assets" / "demo.mp4"
@@ -190,12 +191,6 @@ def machine() -> dict[str, Any]:
             **{package: importlib.metadata.version(package) for package in packages},
         },
     }
-
-
-def cpu_s(pid: int) -> float:
-    """User and system seconds of a process and all its threads so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
 def find_child(pid: int, module: str) -> int | None:

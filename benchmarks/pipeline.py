@@ -14,12 +14,10 @@ Start-up (imports, weights, compiling) is not counted. Prints JSON.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -33,19 +31,16 @@ import common
 import cv2
 import numpy as np
 from common import Box, Helper, log, median, reply, requests, spread
-from streamd.depth.artefact import core_count
 
-from streamd.config.sections import StreamConfig, View
+from streamd.config.sections import View
 from streamd.depth.models import find_model
-from streamd.depth.preprocess import VideoPreprocessor, network_size, still_input
+from streamd.depth.preprocess import network_size, still_input
+from streamd.depth.profile import core_count
 from streamd.depth.protocol import WorkerJob
-from streamd.depth.range import DepthRange
 from streamd.depth.service import DepthService
 from streamd.errors import StreamdError
+from streamd.jobs import stages as each_alone
 from streamd.media.frames import ByteImage, FloatImage
-from streamd.render.views import Renderer
-from streamd.sinks.file import FileWriter
-from streamd.sources.file import FileSource
 
 FASTER_THAN_PLAIN, SHARE_OF_BARE = 6.0, 0.75
 ALONE_FRAMES = 100
@@ -164,7 +159,9 @@ def streamd(options: argparse.Namespace) -> None:
         # A worker's command line has its whole job.
         job = next(WorkerJob.from_json(text) for text in common.command_line(pid) if text.startswith("{"))
         settings = {"precision": job.precision, "in_flight": target.IN_FLIGHT, "view": view}
-        alone = _alone(input, output, service)
+        # Also warms up.
+        costs = each_alone.measure(input, service, max_frames=ALONE_FRAMES)
+        alone = {stage: round(cost.cpu_ms, 2) for stage, cost in costs.items()}
         reply({"job": json.loads(job.to_json()), "settings": settings, "alone": alone})
         done = target.Converted(0, 0.0, "")
         for _ in requests():
@@ -195,45 +192,6 @@ def streamd(options: argparse.Namespace) -> None:
             sys.exit(code)
 
 
-def _alone(input: str, output: Path, service: DepthService) -> dict[str, float]:
-    """CPU milliseconds per frame of each stage with nothing beside it, helper threads included. Also warms up."""
-    cpu: dict[str, float] = {}
-
-    def timed(stage: str, work: Callable[[], Iterator[Any]]) -> list[Any]:
-        started = time.process_time()
-        results = [result for result, _ in zip(work(), range(ALONE_FRAMES), strict=False)]
-        cpu[stage] = round(1e3 * (time.process_time() - started) / len(results), 2)
-        return results
-
-    def seen(source: FileSource) -> Iterator[None]:
-        yield from (None for _ in source.frames())
-
-    info = service.wait_ready()
-    preprocess, limits, renderer = VideoPreprocessor(), DepthRange(), Renderer()
-    source = FileSource(StreamConfig(source=input, realtime=False), threading.Event())
-    frames = [frame for frame, _ in zip(source.frames(), range(ALONE_FRAMES), strict=False)]
-    timed("decode", lambda: seen(source))  # without keeping the frames: new memory for each costs as much again
-    inputs = timed("preprocess", lambda: (preprocess(frame, info.spec.preprocessing)[0] for frame in frames))
-    depths = [service.submit(info, planes).result() for planes in inputs]
-
-    def render() -> Iterator[None]:
-        for number, (frame, depth) in enumerate(zip(frames, depths, strict=True)):
-            renderer.begin(limits.normalise(depth, number / 30), frame, None)
-            renderer.draw("depth")
-            yield
-
-    def render_and_encode() -> Iterator[None]:
-        with FileWriter(output, Fraction(30)) as writer:
-            for number, _ in enumerate(render()):
-                writer.write(renderer.draw("depth"), number, Fraction(1, 30))
-                yield
-
-    timed("render", render)
-    timed("encode", render_and_encode)
-    cpu["encode"] = round(cpu["encode"] - 2 * cpu["render"], 2)
-    return cpu
-
-
 # -- the plain script -----------------------------------------------------------------------------
 
 
@@ -241,10 +199,12 @@ def plain(options: argparse.Namespace) -> None:
     import torch
     import torch.nn.functional as functional
 
+    from streamd.depth.graph.torch import load_network
+
     torch.set_num_threads(core_count())
     cv2.setNumThreads(core_count())  # as OpenCV comes; streamd has it at one thread
     spec = find_model(options.model)
-    network: torch.nn.Module = importlib.import_module(spec.network).load(options.weights)
+    network = load_network(spec, options.weights)
 
     def pictures() -> Iterator[ByteImage]:
         while True:
@@ -292,6 +252,7 @@ def plain(options: argparse.Namespace) -> None:
 
 
 def bare(options: argparse.Namespace) -> None:
+    from streamd.depth.graph.openvino import load_model
     from streamd.depth.ov import openvino as ov
     from streamd.depth.runtimes.openvino import open_runtime
     from streamd.jobs.convert import IN_FLIGHT
@@ -310,12 +271,12 @@ def bare(options: argparse.Namespace) -> None:
             free.put(slot)
         for _ in range(frames):
             slot = free.get()
-            runtime.submit(slot, *buffers[slot], lambda problem, slot=slot: free.put(slot))  # type: ignore[misc]
+            runtime.submit(slot, *buffers[slot], lambda problem, slot=slot: free.put(slot), live=True)  # type: ignore[misc]
         for _ in range(IN_FLIGHT):
             free.get()
 
     core = ov.Core()
-    model = core.read_model(job.weights)
+    model = load_model(find_model(job.model), Path(job.weights))
     model.reshape(list(planes.shape))
     hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": {"bf16": "bf16"}.get(job.precision, "f32")}
     queue = ov.AsyncInferQueue(core.compile_model(model, "CPU", hints))

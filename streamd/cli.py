@@ -33,10 +33,10 @@ from streamd.config.sections import (
     Runtime,
     is_manifest,
 )
-from streamd.errors import ConfigError, PictureError, SinkError, SourceUnsupported, StreamdError, UsageError, doing
+from streamd.errors import ConfigError, SourceUnsupported, StreamdError, UsageError, doing
 from streamd.host import allocator, standard_streams
 from streamd.host.standard_streams import OutputLost
-from streamd.host.whole_file import phrase, writing
+from streamd.host.whole_file import writing
 from streamd.telemetry import logs
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MODELS = get_args(ModelName)
+MAX_BENCH_S = 3600.0
+EXPORTS = ("openvino", "onnx", "torchscript", "coreml", "triton")
 EXIT_S = 4.0
 """After SIGTERM the daemon exits, whatever holds it: systemd kills after 5 s."""
 
@@ -87,9 +89,13 @@ def _act(arguments: list[str] | None) -> None:
 def _report(error: StreamdError) -> int:
     """The exit code."""
     log.debug("traceback", exc_info=True)
-    for line in error.problems if isinstance(error, ConfigError) else [error]:
-        print(f"streamd: {printable(redact(str(line)))}", file=sys.stderr, flush=True)
+    for problem in error.problems if isinstance(error, ConfigError) else [error]:
+        print(_line(problem), file=sys.stderr, flush=True)
     return error.exit_code
+
+
+def _line(problem: object) -> str:
+    return f"streamd: {printable(redact(str(problem)))}"
 
 
 def _report_fault(error: Exception) -> None:
@@ -144,17 +150,29 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--view", choices=VIEWS, default="depth")
     _model_options(convert)
 
-    depth = command("depth", _depth, "Depth of one picture.")
-    depth.add_argument("image", metavar="IMAGE", help="a file, or - for standard input")
-    depth.add_argument("--output", metavar="FILE", type=Path, required=True, help="a file, or - for standard output")
+    depth = command("depth", _depth, "Depth of pictures.")
+    depth.add_argument("image", nargs="+", metavar="IMAGE", help="a file, or - for standard input")
+    depth.add_argument(
+        "--output", metavar="FILE|DIR", required=True, help="a file, - for standard output, or a folder for several"
+    )
     depth.add_argument("--view", choices=VIEWS, default="depth")
-    depth.add_argument("--format", choices=FORMATS, help="default: by the ending of FILE")
+    depth.add_argument("--format", choices=FORMATS, help="default: by the ending of FILE; png in a folder")
     _model_options(depth)
 
     models = command("models", _models, "The networks on this machine.")
-    models.add_argument("action", choices=("list", "fetch", "import", "verify"))
+    models.add_argument("action", choices=("list", "fetch", "import", "verify", "export"))
     models.add_argument("name", nargs="?", metavar="NAME")
     models.add_argument("file", nargs="?", metavar="FILE", type=Path)
+    models.add_argument("--format", choices=EXPORTS, help="of an export")
+    models.add_argument("--output", metavar="DIR", type=Path, help="where an export goes")
+
+    bench = command("bench", _bench, "How fast this machine is: networks, runtimes, precisions, and a whole frame.")
+    bench.add_argument("--model", nargs="+", action="extend", metavar="NAME", help="default: all that are here")
+    bench.add_argument("--runtime", nargs="+", action="extend", choices=get_args(Runtime)[1:], help="default: all")
+    bench.add_argument("--precision", nargs="+", action="extend", choices=get_args(Precision)[1:], help="default: all")
+    bench.add_argument("--seconds", type=_positive, default=2.0, metavar="N", help="for each measurement (2)")
+    bench.add_argument("--json", action="store_true", help="as JSON")
+    bench.add_argument("--plot", type=Path, metavar="FILE", help="a picture too: .svg or .png")
 
     check = command("check", _check, "Validate a configuration file; all its problems at once.")
     check.add_argument("file", metavar="FILE", type=Path)
@@ -292,44 +310,55 @@ def _interrupt(*_: object) -> None:
 
 
 def _depth(options: argparse.Namespace) -> None:
-    output = Path("/dev/stdout") if str(options.output) == "-" else options.output
+    output = Path("/dev/stdout" if options.output == "-" else options.output)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if len(options.image) > 1 or options.output.endswith("/") or output.is_dir():
+        _depth_of_many([_file_named(image) for image in options.image], output, options)
+        return
     format = options.format or output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
     if format not in FORMATS:
         raise UsageError(f"{output}: which format? Name one: --format {'|'.join(FORMATS)}")
-    signal.signal(signal.SIGTERM, _interrupt)
-    with doing(f"making {output} of {options.image}"):
-        _depth_of(_file_named(options.image), output, format, options)
+    with doing(f"making {output} of {options.image[0]}"):
+        _depth_of(_file_named(options.image[0]), output, format, options)
 
 
 def _depth_of(image: str, output: Path, format: PictureFormat, options: argparse.Namespace) -> None:
     from streamd.host.muted import libraries_muted
     from streamd.jobs.inputs import read_picture_file
     from streamd.jobs.picture import depth_of_picture
+    from streamd.jobs.pictures import named_in_errors, naming
 
-    try:
+    with naming(image):
         data = read_picture_file(image)
-        with _named_in_errors(output), writing(output) as write:
-            # One picture is in no hurry: take the exact precision unless an option sets another.
-            service = _service(options, precision="fp32")
-            try:
-                service.wait_ready()  # as long as it takes
-                with libraries_muted():
-                    made = depth_of_picture(data, service, options.view, format)
-                write(made)
-            finally:
-                service.close()
-    except PictureError as error:
-        raise PictureError(f"{redact_source(image)}: {error}") from None
+    with named_in_errors(output), writing(output) as write, _exact_service(options) as service:
+        with naming(image), libraries_muted():
+            made = depth_of_picture(data, service, options.view, format)
+        write(made)
+
+
+def _depth_of_many(images: list[str], folder: Path, options: argparse.Namespace) -> None:
+    from streamd.host.muted import libraries_muted
+    from streamd.jobs.pictures import depth_of_pictures, plan
+
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is no folder, and there are {len(images)} pictures")
+    format: PictureFormat = options.format or "png"
+    tasks = plan(images, folder, format)
+    with _exact_service(options) as service, libraries_muted() as heard:
+        failed = depth_of_pictures(tasks, service, options.view, format, report=_line, file=heard)
+    if failed:
+        raise StreamdError(f"{failed} of {len(tasks)} pictures failed")
 
 
 @contextmanager
-def _named_in_errors(output: Path) -> Iterator[None]:
+def _exact_service(options: argparse.Namespace) -> Iterator[DepthService]:
+    """Ready, as long as that takes. A picture is in no hurry: the exact precision, unless an option sets another."""
+    service = _service(options, precision="fp32")
     try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise SinkError(f"{output}: {phrase(error)}") from None
+        service.wait_ready()
+        yield service
+    finally:
+        service.close()
 
 
 def _file_named(text: str) -> str:
@@ -348,7 +377,7 @@ def _file_named(text: str) -> str:
 
 def _models(options: argparse.Namespace) -> None:
     store = _store()
-    act = {"list": _list, "fetch": _fetch, "import": _import, "verify": _verify}[options.action]
+    act = {"list": _list, "fetch": _fetch, "import": _import, "verify": _verify, "export": _export}[options.action]
     act(store, options)
 
 
@@ -399,6 +428,54 @@ def _verify(store: ModelStore, options: argparse.Namespace) -> None:
     bad = [result.model for result in results if not result.ok]
     if bad:
         raise StreamdError(f"damaged: {', '.join(bad)}")
+
+
+def _export(store: ModelStore, options: argparse.Namespace) -> None:
+    name = _name(options)
+    if options.format is None or options.output is None:
+        raise UsageError(f"models export: say what and where: --format {'|'.join(EXPORTS)} --output DIR")
+    from streamd.depth.export import Source, export
+    from streamd.depth.models import find_model
+
+    weights, sha256 = store.weights(name)
+    made = export(Source(find_model(name), weights, sha256), options.format, options.output)
+    agrees = "not run: only a Mac can" if made.error is None else f"loaded again, within {100 * made.error:.2g} %"
+    only = f", takes {made.only} only" if made.only else ""
+    _tell(f"{made.path}: {made.size_bytes / 1e6:.1f} MB, {agrees}{only}")
+
+
+def _positive(text: str) -> float:
+    """An error for argparse when it is none."""
+    value = float(text)
+    if not 0 < value <= MAX_BENCH_S:
+        raise ValueError
+    return value
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from streamd.jobs import bench, bench_report
+
+    if options.plot:
+        bench_report.check_plot(options.plot)
+    signal.signal(signal.SIGTERM, _interrupt)
+    store = _store()
+    runtimes = tuple(dict.fromkeys(options.runtime or bench.RUNTIMES))
+    models = tuple(dict.fromkeys(options.model or bench.installed(store)))
+    plan = bench.Plan(models, runtimes, tuple(dict.fromkeys(options.precision or ())), options.seconds)
+    one = {"runtime": options.runtime, "precision": options.precision}
+    settings = {key: given[0] if given else None for key, given in one.items()}
+
+    def service(model: str) -> DepthService:
+        return _service(argparse.Namespace(model=model, **settings))
+
+    result = bench.bench(plan, store, service)
+    print(result.to_json() if options.json else bench_report.table(result))
+    if options.plot:
+        from streamd.host.whole_file import write_whole
+        from streamd.jobs.pictures import named_in_errors
+
+        with named_in_errors(options.plot):
+            write_whole(options.plot, bench_report.plot(result, options.plot))
 
 
 def _check(options: argparse.Namespace) -> None:

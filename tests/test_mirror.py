@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE, UNIT = ROOT / "streamd", ROOT / "tests" / "unit"
 ELSEWHERE = {
+    "integration/test_bench.py": "depth/trial jobs/stages",
     "integration/test_convert.py": "jobs/convert sinks/file",
     "integration/test_convert_files.py": "sinks/endings",
     "integration/test_depth_service.py": """
@@ -24,6 +25,10 @@ ELSEWHERE = {
     "integration/test_dpt.py": "depth/models/dpt depth/models/dpt_hybrid depth/models/dpt_large depth/models/vit",
     "integration/test_dpt_v3_1.py": "depth/models/dpt_levit_224 depth/models/dpt_swin2_tiny_256",
     "integration/test_embedded.py": "depth/models/embedded",
+    "integration/test_export.py": """
+        assets/triton_model depth/export/coreml depth/export/export depth/export/onnx depth/export/openvino
+        depth/export/reference depth/export/torchscript depth/export/triton depth/export/written
+    """,
     "integration/test_fleet.py": "streams/fleet",
     "integration/test_ice.py": "sinks/webrtc/probe",
     "integration/test_memory_relief.py": "upkeep",

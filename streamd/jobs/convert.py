@@ -21,6 +21,7 @@ from streamd.config.sections import StreamConfig, View
 from streamd.depth.range import DepthRange
 from streamd.depth.service import DepthService
 from streamd.errors import SinkError
+from streamd.jobs.progress import Progress
 from streamd.media.frames import CLOCK_RATE, TIME_BASE, CapturedFrame, DepthFrame, Stamp
 from streamd.render.views import Renderer
 from streamd.sinks.endings import Sound, check_ending, codec_of, fitting
@@ -30,7 +31,6 @@ from streamd.streams.inference import Inference, Observe
 
 IN_FLIGHT = 4
 QUEUE = 4
-PLAIN_PROGRESS_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ class Conversion:
         self._reading.go.set()
         infer = threads.start("infer", inference.run)
         try:
-            with _Progress(self._header.info.frames, quiet) as step:
-                _drain(depths, job, step)
+            with Progress(self._header.info.frames, "frames", quiet=quiet) as progress:
+                _drain(depths, job, progress.step)
             for worker in (self._reader, infer):
                 worker.finished.result()
         except KeyboardInterrupt:
@@ -217,28 +217,3 @@ class _Job:
         self._writer.write(picture, source.pts or 0, source.time_base or TIME_BASE, source.duration or 0)
         self._observe("encode", time.monotonic() - drawn)
         self.count += 1
-
-
-class _Progress:
-    """A bar on a terminal, a plain line now and then elsewhere. Gives a function to call per frame."""
-
-    def __init__(self, total: int | None, quiet: bool) -> None:
-        self._total = total
-        self._plain = not quiet and not sys.stderr.isatty()
-        self._bar = tqdm(total=total, unit=" frames", disable=quiet or self._plain, file=sys.stderr, leave=False)
-        self._done = 0
-        self._next = time.monotonic() + PLAIN_PROGRESS_S
-
-    def __enter__(self) -> Callable[[], None]:
-        return self._step
-
-    def _step(self) -> None:
-        self._done += 1
-        self._bar.update()
-        if self._plain and time.monotonic() >= self._next:
-            self._next += PLAIN_PROGRESS_S
-            of = f" of {self._total}" if self._total else ""
-            print(f"{self._done}{of} frames", file=sys.stderr, flush=True)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()

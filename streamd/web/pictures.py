@@ -1,4 +1,4 @@
-"""Still pictures over HTTP: one in, its depth out; and the cameras of this machine."""
+"""Still pictures over HTTP: one in, its depth out, several, and a zip; and the cameras of this machine."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from streamd.errors import ModelMissing
 from streamd.jobs.picture import depth_of_picture
 from streamd.render.pictures import CONTENT_TYPES
 from streamd.sources.v4l2 import Camera, cameras
+from streamd.web.archive import Upload, send_depths
 from streamd.web.context import CONTEXT
 from streamd.web.errors import Refusal
 from streamd.web.parameters import VIEW, Text, picture_format, shortened
 from streamd.web.requests import BODY_ERRORS, UNSPECIFIED, UPLOADS, ByteBudget, body_timeout, check_length, limited
 from streamd.web.routes import Body, Route
 from streamd.web.schemas import PICTURES, json_content, listing, record
-from streamd.web.streaming import send
+from streamd.web.streaming import PIECE_BYTES, send
 from streamd.web.tokens import Scope
 
 T = TypeVar("T")
@@ -33,12 +34,14 @@ T = TypeVar("T")
 MAX_PICTURE_BYTES = 32 * 1024 * 1024
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 """Of all pictures together that are being sent."""
-PIECE_BYTES = 256 * 1024
+MAX_PICTURES = 100
+"""Of one form; together they may be as large as one alone."""
 MAX_FORM_BYTES = 64 * 1024
 """What a form may have around its picture."""
 ANSWERS = ByteBudget(MAX_ANSWER_BYTES)
 DEVICES = web.AppKey("devices", SharedCall[list[Camera]])
 FORMAT = picture_format("png")
+_IMAGE = {"type": "string", "contentMediaType": "image/*"}
 MODEL = Text("model", "Any that is installed: one that the streams do not use takes a moment to start")
 
 
@@ -57,18 +60,24 @@ async def clean_up(app: web.Application) -> None:
 
 
 async def depth(request: web.Request) -> web.StreamResponse:
-    """One picture, as the raw body or as the field ``image`` of a form."""
+    """One picture, as the raw body or as the field ``image`` of a form. Several of these: a zip."""
     view, format = VIEW.read(request), FORMAT.read(request)
     model = known_model(MODEL.read(request))
-    with UPLOADS.reserve() as take:
-        data = await _image(request, take)
+
+    async def make(data: bytearray) -> memoryview:
         try:
-            work = partial(_depth, data, view, format)
-            made = await finished(_submit(request, model, work))
+            return await finished(_submit(request, model, partial(_depth, data, view, format)))
         except ModelMissing as error:
             if model is None:
                 raise
             raise Refusal(409, "not_running", str(error)) from None
+
+    with UPLOADS.reserve() as take:
+        uploads = await _uploads(request, take)
+        if len(uploads) > 1:
+            with ANSWERS.reserve() as room:
+                return await send_depths(request, uploads, make, room, _ending(format))
+        made = await make(uploads[0].data)
     return await send_picture(request, made, format, f"depth-{view}")
 
 
@@ -93,20 +102,35 @@ def known_model(name: Any) -> str | None:
     return name
 
 
-async def _image(request: web.Request, take: Callable[[int], None]) -> bytearray:
+async def _uploads(request: web.Request, take: Callable[[int], None]) -> list[Upload]:
     check_length(request, MAX_PICTURE_BYTES + MAX_FORM_BYTES)
     if request.content_type == "multipart/form-data":
+        uploads: list[Upload] = []
         try:
-            async with body_timeout():  # what is before the picture may not go on for ever either
-                async for part in await request.multipart():
-                    if getattr(part, "name", None) == "image":
-                        return await limited(cast(Any, part).read_chunk, MAX_PICTURE_BYTES, take)
+            async with body_timeout():  # of all parts together, pictures or not
+                await _read_parts(request, uploads, take)
         except (ValueError, HttpProcessingError):
-            raise Refusal(400, "bad_request", "the body is not valid multipart/form-data: see RFC 7578") from None
-        raise Refusal(422, "bad_value", "the form has no field called image")
+            if not uploads:  # of a form that is cut short, or ends oddly, the pictures that came are tried
+                raise Refusal(400, "bad_request", "the body is not valid multipart/form-data: see RFC 7578") from None
+        if not uploads:
+            raise Refusal(422, "bad_value", "the form has no field called image")
+        return uploads
     if not request.content_type.startswith("image/") and request.content_type not in UNSPECIFIED:
         raise Refusal(415, "wrong_type", f"send a picture (image/...), not {shortened(request.content_type)}")
-    return await limited(lambda: request.content.read(65536), MAX_PICTURE_BYTES, take)
+    return [Upload(None, await limited(lambda: request.content.read(65536), MAX_PICTURE_BYTES, take))]
+
+
+async def _read_parts(request: web.Request, uploads: list[Upload], take: Callable[[int], None]) -> None:
+    """Adds the fields called image. All together may be as large as one alone."""
+    left = MAX_PICTURE_BYTES
+    async for part in await request.multipart():
+        if getattr(part, "name", None) != "image":
+            continue
+        if len(uploads) == MAX_PICTURES:
+            raise Refusal(413, "too_large", f"more than {MAX_PICTURES} pictures")
+        field = cast(Any, part)
+        uploads.append(Upload(field.filename, await limited(field.read_chunk, left, take)))
+        left -= len(uploads[-1].data)
 
 
 async def finished(future: Future[T]) -> T:
@@ -117,10 +141,8 @@ async def finished(future: Future[T]) -> T:
 
 
 async def send_picture(request: web.Request, data: memoryview, format: PictureFormat, stem: str) -> web.StreamResponse:
-    """Piece by piece: at once, a large picture would be copied on the event loop, and buffered for its reader.
-    A client that does not read is cut off."""
-    extension = "png" if format == "png16" else format
-    headers = {"Content-Disposition": f'inline; filename="{stem}.{extension}"', "Cache-Control": "no-store"}
+    """A client that does not read is cut off."""
+    headers = {"Content-Disposition": f'inline; filename="{stem}.{_ending(format)}"', "Cache-Control": "no-store"}
     response = web.StreamResponse(headers=headers)
     response.content_type, response.content_length = CONTENT_TYPES[format], len(data)
     with ANSWERS.reserve() as take:
@@ -131,6 +153,10 @@ async def send_picture(request: web.Request, data: memoryview, format: PictureFo
                 if not await send(request, response, data[start : start + PIECE_BYTES]):
                     break
     return response
+
+
+def _ending(format: PictureFormat) -> str:
+    return "png" if format == "png16" else format
 
 
 ROUTES = (
@@ -148,15 +174,15 @@ ROUTES = (
         "/api/v1/depth",
         depth,
         Scope.VIEW,
-        "A picture in, its depth out",
-        {200: PICTURES},
+        "A picture in, its depth out; several in a form: a zip, where errors.txt names those that cannot be read",
+        {200: {**PICTURES, "application/zip": {}}},
         errors=(409, 503),
         parameters=(VIEW, FORMAT, MODEL),
         body=Body(
             {
                 "image/*": {},
                 "application/octet-stream": {},
-                "multipart/form-data": record({"image": {"type": "string", "contentMediaType": "image/*"}}),
+                "multipart/form-data": record({"image": {"anyOf": [_IMAGE, listing(_IMAGE)]}}),
             },
             BODY_ERRORS,
         ),

@@ -11,6 +11,8 @@ STALLED_S = 15.0
 """A client that takes nothing for this long is cut off."""
 CHECK_S = 1.0
 """How often to check that the client is still there, while there is nothing to send."""
+PIECE_BYTES = 256 * 1024
+"""Of a large answer: at once, it would be copied on the event loop, and buffered for its reader."""
 UNSENT_BYTES = 128 * 1024
 """What may wait in the system for one connection: the rest would be old when it arrives."""
 

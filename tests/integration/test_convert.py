@@ -299,7 +299,7 @@ def test_progress_on_no_terminal_is_plain_lines(
     capsys: pytest.CaptureFixture[str],
     known: bool,
 ) -> None:
-    monkeypatch.setattr(module, "PLAIN_PROGRESS_S", 0.0)
+    monkeypatch.setattr("streamd.jobs.progress.PLAIN_EVERY_S", 0.0)
     source = write_clip(tmp_path / ("in.mp4" if known else "in.h264"), 4)
     convert(str(source), tmp_path / "out.mp4", shared_service)
     lines = capsys.readouterr().err.splitlines()

@@ -23,7 +23,7 @@ from tests.support.checkpoints import random_state
 from tests.support.small_networks import SHARES, depth_of, write_ir, write_manifest
 
 onnx = pytest.importorskip("onnx", reason='pip install "streamd[onnx]"')
-onnxruntime = pytest.importorskip("onnxruntime", reason='pip install "streamd[onnx]"')
+onnxruntime = pytest.importorskip("streamd.depth.ort", reason='pip install "streamd[onnx]"').onnxruntime
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 

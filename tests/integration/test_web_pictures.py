@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 import threading
+import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
+import aiohttp
 import cv2
 import numpy as np
 import pytest
 
 from streamd.config.sections import FORMATS, VIEWS
+from streamd.errors import ModelMissing
 from streamd.sources.v4l2 import Camera
 from streamd.streams import stills
 from streamd.web import pictures, streaming
-from streamd.web.pictures import DEVICES, PIECE_BYTES
+from streamd.web.pictures import DEVICES
 from streamd.web.requests import ByteBudget
-from tests.integration.web_site import Site, served
+from streamd.web.streaming import PIECE_BYTES
+from tests.integration.web_site import Reply, Site, served
 from tests.support.mutated_stills import mutants
 
 pytestmark = pytest.mark.timeout(30)
@@ -169,3 +174,98 @@ async def test_a_picture_that_is_not_read_is_named(site: Site) -> None:
     reply = await site.ask("POST", DEPTH, b"\0\0\0\x18ftypheic" + bytes(99))
     assert reply.error == (422, "bad_picture")
     assert "is a HEIC picture: convert it to JPEG or PNG; streamd reads JPEG, PNG, " in str(reply.json)
+
+
+# -- several at once --------------------------------------------------------------------------
+
+
+def _named(name: str | None) -> dict[str, str]:
+    return {} if name is None else {"filename": name}
+
+
+async def send_form(site: Site, *pictures: tuple[str | None, bytes], query: str = "", other: bytes = b"") -> Reply:
+    with aiohttp.MultipartWriter("form-data") as form:
+        for name, data in pictures:
+            part = form.append(data, {"Content-Type": "image/png"})
+            part.set_content_disposition("form-data", True, "utf-8", name="image", **_named(name))
+        if other:
+            form.append(other).set_content_disposition("form-data", name="comment")
+        async with site.http.post(site.url + DEPTH + query, data=form) as response:
+            return Reply(response.status, response.headers, await response.read())
+
+
+def unpacked(reply: Reply) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(reply.body)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+async def test_several_pictures_come_back_as_a_zip(site: Site) -> None:
+    reply = await send_form(site, ("a.jpg", PHOTO), ("b.png", PHOTO), other=b"for the album", query="?format=npz")
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "application/zip")
+    assert reply.headers["Content-Disposition"] == 'attachment; filename="depth.zip"'
+    files = unpacked(reply)
+    assert [*files] == ["a.npz", "b.npz"]
+    alone = await send_form(site, ("a.jpg", PHOTO), query="?format=npz")
+    assert alone.headers["Content-Type"] == "application/octet-stream"
+    for data in (*files.values(), alone.body):
+        with np.load(io.BytesIO(data)) as npz:
+            assert npz["inverse_depth"].shape == (48, 64)
+
+
+async def test_what_cannot_be_read_of_several_is_named(site: Site) -> None:
+    reply = await send_form(site, ("bad.jpg", b"hello"), ("good.jpg", PHOTO), (None, b""), ("good.png", PHOTO))
+    files = unpacked(reply)
+    assert [*files] == ["good.png", "good-2.png", "errors.txt"]
+    lines = files["errors.txt"].decode().splitlines()
+    assert lines[0].startswith("bad.jpg: is ")
+    assert lines[1].startswith("picture-3.png: is ")
+
+
+async def test_when_none_of_several_can_be_read(site: Site) -> None:
+    reply = await send_form(site, ("a.jpg", b"hello"), ("b.jpg", b"hello"))
+    assert reply.error == (422, "bad_picture")
+    assert "a.jpg: is " in reply.json["error"]["message"]
+    assert "; b.jpg: is " in reply.json["error"]["message"]
+
+
+async def test_several_may_be_as_large_as_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MAX_PICTURE_BYTES", 2 * len(PHOTO) + 10)
+    assert (await send_form(site, ("a", PHOTO), ("b", PHOTO))).status == 200
+    assert (await send_form(site, ("a", PHOTO), ("b", PHOTO), ("c", PHOTO))).error == (413, "too_large")
+    monkeypatch.setattr(pictures, "MAX_PICTURES", 1)
+    assert (await send_form(site, ("a", PHOTO), ("b", PHOTO))).error == (413, "too_large")
+
+
+async def test_several_take_turns_with_others(site: Site, blocked: Blocked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends several waits for room with each, and keeps none for the next."""
+    monkeypatch.setattr(pictures, "depth_of_picture", blocked)
+    others = [asyncio.create_task(site.ask("POST", DEPTH, PHOTO)) for _ in range(8)]
+    await site.until(blocked.began.is_set)
+    several = asyncio.create_task(send_form(site, *[(f"{number}", PHOTO) for number in range(12)]))
+    await asyncio.sleep(0.05)
+    blocked.go_on.set()
+    assert {(await task).status for task in others} <= {200, 503}
+    assert unpacked(await several) == {f"{number}.png": b"made" for number in range(12)}
+
+
+async def test_a_network_that_is_not_there_fails_several_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise ModelMissing("embedded", "none")
+
+    monkeypatch.setattr(pictures, "depth_of_picture", missing)
+    assert (await send_form(site, ("a", PHOTO), ("b", PHOTO))).error == (503, "not_ready")
+
+
+async def test_what_is_being_sent_has_bounds_for_several_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = iter([memoryview(b"small"), memoryview(bytes(100)), memoryview(b"tiny")])
+    monkeypatch.setattr(pictures, "depth_of_picture", lambda *_: next(made))
+    room = ByteBudget(50)
+    monkeypatch.setattr(pictures, "ANSWERS", room)
+    files = unpacked(await send_form(site, ("a", PHOTO), ("b", PHOTO), ("c", PHOTO)))
+    assert files == {
+        "a.png": b"small",
+        "c.png": b"tiny",
+        "errors.txt": b"b: too many pictures at once; try again\n",
+    }
+    assert room._left == 50

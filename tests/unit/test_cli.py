@@ -446,3 +446,35 @@ class TestDepth:
         assert outcome("depth", "pipe", "--output", "-", "--format", "png") == 0
         writer.join()
         assert capfdbinary.readouterr().out == b"PICTURE"
+
+    def test_several_into_a_folder(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setattr("streamd.jobs.pictures.depth_of_picture", lambda data, *_: data.upper())
+        Path("other.jpg").write_bytes(b"other")
+        assert outcome("depth", "in.jpg", "other.jpg", "--output", "out") == 0
+        assert {file.name: file.read_bytes() for file in Path("out").iterdir()} == {
+            "in.png": b"PICTURE",
+            "other.png": b"OTHER",
+        }
+        assert outcome("depth", "in.jpg", "--output", "out", "--format", "npz") == 0, "a folder, so one goes there too"
+        assert outcome("depth", "in.jpg", "--output", "new/", "--format", "npz") == 0
+        assert Path("out/in.npz").read_bytes() == Path("new/in.npz").read_bytes() == b"PICTURE"
+        assert capfd.readouterr().err == ""
+
+    def test_of_several_those_that_fail_are_told(self, capfd: pytest.CaptureFixture[str]) -> None:
+        assert outcome("depth", "gone.jpg", "none.jpg", "--output", "out") == 1
+        assert sorted(capfd.readouterr().err.splitlines()) == [
+            "streamd: 2 of 2 pictures failed",
+            "streamd: gone.jpg: no such file or directory",
+            "streamd: none.jpg: no such file or directory",
+        ]
+
+    @pytest.mark.parametrize(
+        ("output", "line"),
+        [
+            ("in.jpg", "streamd: in.jpg: is no folder, and there are 2 pictures\n"),
+            ("-", "streamd: /dev/stdout: is no folder, and there are 2 pictures\n"),
+        ],
+    )
+    def test_several_need_a_folder(self, output: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert outcome("depth", "in.jpg", "other.jpg", "--output", output) == 2
+        assert capsys.readouterr().err == line

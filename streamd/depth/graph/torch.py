@@ -164,7 +164,7 @@ class TorchOps(Ops[Tensor]):
         before, after = x.shape[2:], like.shape[2:]
         if before == after:
             return x
-        scales = tuple((new + offset) / old for new, old in zip(after, before, strict=True))
+        scales = tuple((int(new) + offset) / int(old) for new, old in zip(after, before, strict=True))
         return functional.interpolate(x, scale_factor=scales, mode="bicubic")
 
     def concat(self, values: Sequence[Tensor], axis: int) -> Tensor:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 import streamd
 from streamd.depth.files import locked, one_line
 from streamd.depth.graph.onnx import build_onnx
 from streamd.depth.graph.signature import Shape, Signature
 from streamd.depth.models import ModelSpec, find_model
+from streamd.depth.ort import onnxruntime
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.worker import Done
 from streamd.errors import DepthError, WeightsRejected
