@@ -69,7 +69,7 @@ def test_the_model_that_the_api_chose_survives_a_restart_until_the_file_says_oth
     running.arguments = ("--config", str(settings))
     body = json.dumps({"name": "embedded", "precision": "fp32"}).encode()
     assert running.request("PUT", "/api/v1/model", body, {"Content-Type": "application/json"}).status in (200, 202)
-    until("it runs", lambda: model(running) == ("embedded", "fp32", 256))
+    until("it runs", lambda: model(running) == ("embedded", "fp32", 256), within_s=30)
     shown = running.metrics()
     assert shown.value("streamd_model_info", model="embedded", runtime="openvino", precision="fp32") == 1
     assert shown.value("streamd_input_size_pixels") == 256
@@ -81,7 +81,7 @@ def test_the_model_that_the_api_chose_survives_a_restart_until_the_file_says_oth
     changed = {"name": "midas_small", "precision": "fp32", "input_size": 128}
     write_settings(settings, {"porch": {"source": BARS}}, model=changed)
     os.kill(running.pid, signal.SIGHUP)
-    until("the file wins", lambda: model(running) == ("midas_small", "fp32", 128))
+    until("the file wins", lambda: model(running) == ("midas_small", "fp32", 128), within_s=30)
     assert running.state("porch") == "running"
     assert not (running.home / "model.json").exists()
     assert running.metrics().value("streamd_input_size_pixels") == 128
