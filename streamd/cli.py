@@ -7,7 +7,6 @@ import asyncio
 import logging
 import os
 import re
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +34,7 @@ from streamd.config.sections import (
 )
 from streamd.errors import ConfigError, SourceUnsupported, StreamdError, UsageError, doing
 from streamd.host import allocator, standard_streams
+from streamd.host.interruption import end_in_order
 from streamd.host.standard_streams import OutputLost
 from streamd.host.whole_file import writing
 from streamd.telemetry import logs
@@ -289,7 +289,7 @@ def _convert(options: argparse.Namespace) -> None:
     from streamd.jobs.convert import Conversion
     from streamd.jobs.inputs import spooled
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_in_order()
     with (
         doing(f"converting {options.input} to {options.output}"),
         spooled(_file_named(options.input)) as input,
@@ -304,14 +304,9 @@ def _convert(options: argparse.Namespace) -> None:
     _tell(f"{what}: {done.frames} frames in {done.seconds:.1f} s, {done.fps:.1f} fps, model {done.model}")
 
 
-def _interrupt(*_: object) -> None:
-    """What is half made is put away, as at Ctrl-C."""
-    raise KeyboardInterrupt
-
-
 def _depth(options: argparse.Namespace) -> None:
     output = Path("/dev/stdout" if options.output == "-" else options.output)
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_in_order()
     if len(options.image) > 1 or options.output.endswith("/") or output.is_dir():
         _depth_of_many([_file_named(image) for image in options.image], output, options)
         return
@@ -457,7 +452,7 @@ def _bench(options: argparse.Namespace) -> None:
 
     if options.plot:
         bench_report.check_plot(options.plot)
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_in_order()
     store = _store()
     runtimes = tuple(dict.fromkeys(options.runtime or bench.RUNTIMES))
     models = tuple(dict.fromkeys(options.model or bench.installed(store)))
