@@ -32,6 +32,7 @@ from streamd.sources.media_directories import NO_MEDIA, MediaDirectories
 from streamd.sources.regular import require_regular
 from streamd.sources.steady import steadied
 from streamd.sources.timeline import Timeline
+from streamd.sources.unreadable import why_unreadable
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ LATE_S = 1.0
 """Behind by more than this, play on from now instead of catching up."""
 WITHIN = 0.75
 """Of a file its video reaches further than this, unless it goes on in another stream."""
+_UNREADABLE = (av.error.InvalidDataError, av.error.ArgumentError)
+"""The second is what FFmpeg gives for formats that are not MEDIA_FORMATS."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class FileSource(Source):
     def explain(self, error: Exception, *, opening: bool, elapsed_s: float) -> SourceError:
         if isinstance(error, av.error.FFmpegError) and error.errno == errno.EPERM:  # FFmpeg's -1, for anything
             return SourceUnsupported(self.name, "is not a video that can be decoded")
+        if opening and isinstance(error, _UNREADABLE):
+            return SourceUnsupported(self.name, why_unreadable(self.path))
         return super().explain(error, opening=opening, elapsed_s=elapsed_s)
 
     @property
@@ -146,6 +151,8 @@ class FileSource(Source):
         end = 0
         for packet in Timeline(container).placed(self._demuxed(container, stream)):
             if packet.stream.index == stream.index:
+                if packet.has_sidedata("encryption_info"):  # without its key FFmpeg makes noise of it
+                    raise SourceUnsupported(self.name, "is encrypted: only who has its key can play it")
                 end = max(end, packet.pos or 0)
                 yield packet
             elif packet.size:

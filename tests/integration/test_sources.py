@@ -231,6 +231,8 @@ def make(folder: Path, kind: str) -> Path:
     elif kind == "headless":
         whole = write_clip(folder / "whole.mp4", 20).read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
+    elif kind == "playlist":
+        path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n")
     elif kind == "secret":
         write_clip(path, 3).chmod(0)
     return path
@@ -240,8 +242,13 @@ def make(folder: Path, kind: str) -> Path:
     ("kind", "error", "reason"),
     [
         ("text", SourceUnsupported, "is not a video that can be decoded"),
-        ("empty", SourceUnsupported, "is not a video that can be decoded"),
-        ("headless", SourceUnsupported, "is not a video that can be decoded"),
+        ("empty", SourceUnsupported, "is empty"),
+        (
+            "headless",
+            SourceUnsupported,
+            "has no index that can be read: its recording or download was cut short",
+        ),
+        ("playlist", SourceUnsupported, "is a playlist: name the video that it names"),
         ("picture-less", SourceUnsupported, "has no pictures that can be decoded"),
         ("folder", SourceUnsupported, "is a directory, not a video"),
         ("audio", SourceUnsupported, "has no video"),
