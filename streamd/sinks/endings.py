@@ -42,7 +42,7 @@ def check_ending(output: Path) -> None:
     """Raises SinkError unless its ending names a format of one file that holds H.264 and the times of pictures."""
     ending = output.suffix or "(none)"
     try:
-        with av.open(_Nowhere(output.name), "w") as container:
+        with av.open(_Nowhere(f"x{output.suffix}"), "w") as container:
             format = container.format
             if format.no_file or (
                 format.flags & cast(int, Flags.no_timestamps.value) and container.default_video_codec != "h264"

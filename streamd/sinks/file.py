@@ -76,13 +76,15 @@ class FileWriter:
         self._last_pts = -(1 << 62)
         self._step = 1
         """Between pictures, at least, in units of the encoder: some formats take no two in one unit of theirs."""
+        self._sound_step = 0
+        """Between packets of sound, in units of the output."""
         self._end_s = 0.0
 
     def sound(self, packet: Packet[Any]) -> None:
         """A packet of one of ``sounds``, by the clock of the pictures. Any thread."""
         if packet.dts is None:
             return
-        if packet.is_discard and packet.dts + PRIMING_PACKETS * (packet.duration or 0) < 0:
+        if packet.is_discard and not -PRIMING_PACKETS * (packet.duration or 0) <= packet.dts < 0:
             return
         with self._lock:
             if self._size is None and self._waiting_bytes > MAX_WAITING_BYTES:
@@ -118,9 +120,13 @@ class FileWriter:
         self._size = picture.width, picture.height
         try:
             self._container.start_encoding()
+        except av.error.ExternalError as error:
+            size = f"{picture.width}x{picture.height}"
+            raise SinkError(f"{self._output}: the encoder of H.264 takes no pictures of {size}") from error
         except (av.error.FFmpegError, OSError) as error:
             raise SinkError(f"{self._output}: {_reason(error)}") from error
         if not self._container.format.flags & cast(int, Format.ts_nonstrict.value):
+            self._sound_step = 1
             self._step = math.ceil((self._video.time_base or 0) / context.time_base)
 
     def _fitted(self, picture: Picture) -> Picture:
@@ -156,10 +162,15 @@ class FileWriter:
                 return
             self._waiting.popleft()
             self._waiting_bytes -= packet.size
-            dts = packet.dts = max(packet.dts, self._sound_dts.get(packet.stream_index, packet.dts - 1) + 1)
-            self._sound_dts[packet.stream_index] = dts
-            packet.pts = dts if packet.pts is None else max(packet.pts, dts)
-            packet.stream = self._sounds[packet.stream_index]
+            number, stream = packet.stream_index, self._sounds[packet.stream_index]
+            # In the output's units: where its own are coarse, packets may be shorter (TrueHD in Matroska).
+            in_units = packet.time_base / (stream.time_base or packet.time_base)
+            shown = packet.dts if packet.pts is None else packet.pts
+            dts = round(packet.dts * in_units)
+            dts = self._sound_dts[number] = max(dts, self._sound_dts.get(number, dts - 1) + self._sound_step)
+            packet.duration = round((packet.duration or 0) * in_units)
+            packet.dts, packet.pts = dts, max(round(shown * in_units), dts)
+            packet.stream, packet.time_base = stream, stream.time_base or packet.time_base
             self._sound_count += 1
             self._mux([packet])
 
@@ -198,4 +209,4 @@ class FileWriter:
 
 
 def _reason(error: Exception) -> str:
-    return phrase(error) if isinstance(error, OSError) else str(error)
+    return phrase(error) if isinstance(error, OSError) else getattr(error, "strerror", None) or str(error)

@@ -42,6 +42,12 @@ class Timeline:
         for packet in packets:
             track = self._track(packet)
             held, track.held = track.held, None
+            if packet.is_discard:  # beyond what an edit list shows: its time is also that of another
+                if held is not None:
+                    yield self._place(track, held, None)
+                _shift(packet, track.base, self._offset_s or 0.0)
+                yield packet
+                continue
             stamp = packet.dts if packet.dts is not None else packet.pts
             raw_s = None if stamp is None else float(stamp * track.base)
             if self._offset_s is None and raw_s is not None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import pytest
 
 from streamd.depth.service import DepthService
-from streamd.errors import SinkError
+from streamd.errors import SinkError, SourceUnsupported
 from streamd.jobs.convert import Conversion, Converted, convert
-from tests.support.clips import frames_of, number_in, write_clip
+from tests.support.clips import frames_of, number_in, times_of, write_clip
+from tests.support.edit_lists import edited
 from tests.support.ffmpeg import H264, PATTERN, TONE, Track, make, tracks, video_of
 
 pytestmark = pytest.mark.timeout(60, func_only=True)
@@ -56,6 +59,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         "flac.mkv": f"{PATTERN} {TONE} {H264} -c:a flac",
         "alac.mov": f"{PATTERN} {TONE} {H264} -c:a alac",
         "mp3.flv": f"{PATTERN} {TONE} -c:v flv1 -ar 44100 -c:a mp3",
+        "encrypted.mp4": "-i plain.mp4 -c copy -encryption_scheme cenc-aes-ctr"
+        f" -encryption_key {'76' * 16} -encryption_kid {'a7' * 16}",
+        "edits.mp4": f"{PATTERN} {TONE} {H264} -bf 2 -g 5 -c:a aac -movie_timescale 1000",
         "late.mp4": "-i plain.mp4 -itsoffset 1 -i plain.mp4 -map 0:v -map 1:a -c copy",
         "languages.mkv": "-i plain.mp4 -map 0:v -map 0:a -map 0:a -c copy -metadata:s:a:0 language=ger"
         " -metadata:s:a:1 language=fra -disposition:a:0 0 -disposition:a:1 default",
@@ -165,6 +171,20 @@ def test_what_an_edit_list_cuts_off_is_neither_seen_nor_heard(
     assert video.count == shown
     assert video.start < FRAME_S
     assert abs(sound.start - video.start) < FRAME_S
+
+
+@pytest.mark.parametrize("second_s", [1.0, 0.5, 0.0])
+def test_parts_of_an_edit_list_follow_each_other(
+    run: Convert, clips: Callable[[str], Path], tmp_path: Path, second_s: float
+) -> None:
+    """Half a second from the beginning, then half a second from elsewhere, of picture and sound."""
+    source = tmp_path / "in.mp4"
+    source.write_bytes(edited(clips("edits.mp4").read_bytes(), (0.0, 0.5), (second_s, 0.5)))
+    run(source, tmp_path / "out.mp4")
+    video, sound = tracks(tmp_path / "out.mp4")
+    assert video.end == pytest.approx(1, abs=FRAME_S)
+    assert sound.end == pytest.approx(1, abs=FRAME_S)
+    assert max(b - a for a, b in pairwise(times_of(tmp_path / "out.mp4"))) < 1.5 * FRAME_S
 
 
 def test_streams_that_move_to_other_pids_are_followed(
@@ -334,6 +354,48 @@ def test_faulty_sound_costs_nothing_else(
     assert video.count > (15 if fault == "garbage" else 19)
     assert video.end == pytest.approx(2, abs=FRAME_S)
     assert sound.end == pytest.approx(2, abs=FRAME_S)
+
+
+@pytest.mark.parametrize("ending", [".mkv", ".mov"])
+def test_sound_in_packets_shorter_than_the_unit_of_their_stamps_stays_in_time(
+    run: Convert, clips: Callable[[str], Path], tmp_path: Path, ending: str
+) -> None:
+    """As TrueHD in Matroska: 40 samples of 48 kHz, stamped in milliseconds, so each fifth like the one before."""
+    source = tmp_path / "in.mkv"
+    with av.open(str(clips("plain.mp4"))) as pictures, av.open(str(source), "w") as container:
+        video = container.add_stream_from_template(pictures.streams.video[0])
+        sound = container.add_stream("pcm_s16le", rate=48_000)
+        sound.layout = "mono"
+        for packet in pictures.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                container.mux(packet)
+        for start in range(0, 96_000, 40):
+            short = av.Packet(bytes(80))
+            short.pts = short.dts = start
+            short.duration, short.time_base, short.stream = 40, Fraction(1, 48_000), sound
+            container.mux(short)
+    run(source, tmp_path / f"out{ending}")
+    video_of_output, sound_of_output = tracks(tmp_path / f"out{ending}")
+    assert sound_of_output.end - video_of_output.end == pytest.approx(0, abs=FRAME_S)
+
+
+def test_an_encrypted_video_is_named_as_such(run: Convert, clips: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(SourceUnsupported, match=r"encrypted\.mp4: is encrypted: only who has its key can play it$"):
+        run(clips("encrypted.mp4"), tmp_path / "out.mp4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_beyond_the_encoder_are_said_to_be(run: Convert, tmp_path: Path) -> None:
+    make(tmp_path, "-f lavfi -i color=s=17000x16:r=10:d=0.1 -c:v ffv1 in.mkv")
+    with pytest.raises(SinkError, match=r"out\.mp4: the encoder of H\.264 takes no pictures of 17000x16$"):
+        run(tmp_path / "in.mkv", tmp_path / "out.mp4")
+
+
+def test_a_name_that_is_only_an_ending_has_none(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "in.mp4", 2)
+    with pytest.raises(SinkError, match=r"\.mp4: the ending \(none\) names no video format: use \.mp4 or \.mkv$"):
+        Conversion(str(source), tmp_path / ".mp4").__enter__()
 
 
 def _turn_back_sound(path: Path) -> None:

@@ -27,6 +27,7 @@ class Sent:
     duration: int = 100
     is_keyframe: bool = True
     size: int = 1
+    is_discard: bool = False
     time_base: Fraction = BASE
     stream: Any = field(init=False)
 
@@ -139,3 +140,9 @@ def test_sound_that_goes_astray_does_not_move_the_picture() -> None:
     assert [packet.dts for packet in packets if packet.kind == "video"] == [0, 100, 200]
     assert placed(packets, broadcast=False)[1] == 0
     assert [packet.dts for packet in packets if packet.kind == "video"] == [0, 100, 200]
+
+
+def test_what_an_edit_list_hides_tells_no_time() -> None:
+    """MP4: pictures behind the end of one part, and those before the next that it needs, have times of others."""
+    shown, hidden = video(0, 100, 200), video(300, 400, 500, is_discard=True)
+    assert placed(shown + hidden + video(300, 400), broadcast=False) == [0, 100, 200, 300, 400, 500, 300, 400]
