@@ -164,7 +164,7 @@ def _pass_on(target: Path, data: Data) -> None:
 
 def _target(output: str | Path) -> Path:
     """Where the links lead, whether something is there or not; a descriptor's entry in /proc is no link to follow."""
-    path = Path(os.getcwd(), output)
+    path = Path(output).absolute()  # whose folder may be gone when it is not needed
     for _ in range(_MAX_LINKS):
         path = Path(os.path.realpath(path.parent)) / path.name
         if _DESCRIPTOR.fullmatch(str(path)) or not path.is_symlink():

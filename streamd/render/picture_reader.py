@@ -25,7 +25,9 @@ _BAND_PIXELS = 1 << 20
 """Worked on at a time: a second copy of a large picture would be too much."""
 _NARROW_BITS = 14
 """Samples of sensors have 10, 12 or 14 bits; a picture that needs 15 of 16 is only dark."""
-_END_OF_JPEG = b"\xff\xd9"
+_ENDS: dict[Kind, bytes] = {"JPEG": b"\xff\xd9", "PNM": b"\n"}
+"""Without these OpenCV gives nothing of what is there: a JPEG cut short, of which browsers show the rest gray, and
+numbers as text up to the end of the file."""
 
 
 def read_picture(data: bytes | bytearray) -> ByteImage:
@@ -51,8 +53,8 @@ def read_picture(data: bytes | bytearray) -> ByteImage:
 def _decode(kind: Kind, data: bytes | bytearray, header: Header) -> Pixels:
     gray_alpha = header.gray_alpha
     pixels = _imdecode(gray_alpha.as_gray(data) if gray_alpha else data)
-    if pixels is None and kind == "JPEG":
-        pixels = _imdecode(bytes(data) + _END_OF_JPEG)  # cut short: what is there, and gray, as browsers show it
+    if pixels is None and kind in _ENDS:
+        pixels = _imdecode(bytes(data) + _ENDS[kind])
     if pixels is not None and gray_alpha:
         pixels = gray_alpha.separated(pixels)
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16) or not pixels.size:

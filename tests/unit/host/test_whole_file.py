@@ -159,3 +159,11 @@ def test_an_open_descriptor_is_written_to_and_not_replaced() -> None:
         write_whole(place, b"data")
         assert os.path.samestat(os.fstat(file.fileno()), os.stat("out"))
     assert Path("out").read_bytes() == b"data"
+
+
+def test_the_folder_that_one_is_in_may_be_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    write_whole(tmp_path / "a.txt", b"new")
+    assert (tmp_path / "a.txt").read_bytes() == b"new"

@@ -54,6 +54,8 @@ def test_bigtiff() -> None:
         (b"#?RADIANCE\n", "a Radiance HDR picture"),
         (b"8BPS\0\1", "a Photoshop picture"),
         (saved(bombs.photo(16, 16), "ICO"), "an icon"),
+        (b"\0\0\2\0\1\0\x20\x20", "an icon"),
+        (b"\0\0\2\0\0\0\0\0\0\0\0\0\x20\0\x20\0\x18\0", "a Targa picture"),
         (b"%PDF-1.7\n", "a PDF document"),
         (bombs.SVG, "an SVG drawing"),
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),

@@ -290,6 +290,10 @@ def test_reads_colour_and_gray(kind: str, mode: str) -> None:
     assert np.abs(read_picture(saved(flat, kind, mode)).astype(int) - expected).max() < 30
 
 
+def test_numbers_as_text_may_end_with_the_file() -> None:
+    assert read_picture(b"P3 2 1 255 1 2 3 4 5 6").tolist() == [[[1, 2, 3], [4, 5, 6]]]
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_of_moving_pictures_the_first(kind: str) -> None:
     still = bombs.photo().astype(int)
