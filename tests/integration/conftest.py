@@ -76,6 +76,12 @@ class Installed:
         return lambda planes: model(planes[None])[0][0].copy()
 
 
+@pytest.fixture(autouse=True)
+def no_profiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its child would come in the middle of some test."""
+    monkeypatch.setattr("streamd.depth.profiling.AFTER_S", 3600.0)
+
+
 @pytest.fixture(scope="session")
 def embedded(kept: Path) -> Installed:
     weights, sha256 = ModelStore(kept / "none", kept).weights("embedded")
