@@ -63,11 +63,12 @@ class Profile:
     """Runtimes beside OpenVINO that agree with it: in float32."""
 
     def best(self, runtime: str, precision: str) -> tuple[str, str]:
-        """The fastest runtime and precision of those that were measured; "auto" takes any."""
+        """The fastest runtime and precision of those that were measured; "auto" takes any. One other than OpenVINO has
+        to be faster by a tenth: what is measured on a busy box varies."""
         own = self.chosen if precision == "auto" else precision
         times = {("openvino", name): measured.ms for name, measured in self.precisions.items() if name == own}
         if runtime == "auto" and precision in ("auto", "fp32"):
-            times |= {(name, "fp32"): measured.ms for name, measured in self.others.items()}
+            times |= {(name, "fp32"): 1.1 * measured.ms for name, measured in self.others.items()}
         return min(times, key=times.__getitem__, default=("openvino", own))
 
     def to_json(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from streamd.depth.graph.torch import load_network
 from streamd.depth.models import MODELS, Download
 from streamd.depth.ov import openvino
 from streamd.depth.process import WorkerProcess
+from streamd.depth.profile import find_profile, profile_path
 from streamd.depth.profiler import calibration_inputs
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.runtimes import openvino as openvino_runtime
@@ -187,6 +188,21 @@ class TestAnswers:
         inputs, outputs = calibration
         spread = np.subtract(*np.percentile(outputs[0], (98, 2)))
         assert np.abs(infer(service, inputs[0]) - outputs[0]).mean() < 0.01 * spread
+
+
+def test_a_model_is_measured_behind_the_first_pictures(
+    make_service: MakeService, embedded: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamd.depth.profiling.AFTER_S", 0.0)
+    store = ModelStore(tmp_path / "models", tmp_path / "cache")
+    service = make_service(precision="auto", runtime="openvino", service={"store": store})
+    infer(service, noise(256, 128))
+    path = profile_path(store.cache, embedded.spec, embedded.sha256)
+    until(lambda: find_profile(path) is not None, 60)
+    profile = find_profile(path)
+    assert profile is not None
+    until(lambda: service.info is not None and service.info.precision == profile.chosen, 30)
+    infer(service, noise(256, 128))
 
 
 class TestSizes:
