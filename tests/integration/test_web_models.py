@@ -17,6 +17,7 @@ from streamd.depth.store import ModelStore
 from streamd.errors import ModelMissing
 from tests.integration.conftest import Installed, MakeService
 from tests.integration.web_site import CONTROL_TOKEN, VIEW_TOKEN, served
+from tests.support.small_networks import write_ir, write_manifest
 from tests.support.waiting import timeout
 
 pytestmark = pytest.mark.timeout(90, func_only=True)
@@ -62,6 +63,25 @@ async def test_the_list_says_what_there_is(live: DepthService, here: ModelStore)
     assert midas["size_bytes"] > 1e6
     assert not midas["can_fetch"], "it is here"
     assert midas["fetch"] is None
+    assert midas["note"].startswith("not the official file, from ")
+    assert "/" not in midas["note"], "where files are on this machine is nobody's business"
+
+
+async def test_the_list_tells_no_folders_of_damaged_files(live: DepthService, here: ModelStore) -> None:
+    here.weights("midas_small")[0].write_bytes(b"cut short")
+    async with served(service=live, store=here) as site:
+        note = by_name((await site.get("/api/v1/models")).json)["midas_small"]["note"]
+    assert note.startswith("damaged: midas_small/")
+    assert str(here.data) not in note
+
+
+async def test_the_precision_of_a_manifests_network_may_be_changed(make_service: MakeService, tmp_path: Path) -> None:
+    manifest = write_manifest(write_ir(tmp_path / "small.xml", (1, 3, 64, 64)))
+    service = await ready(make_service(name=str(manifest)))
+    async with served(service=service) as site:
+        reply = await site.put("/api/v1/model", precision="fp32")
+    assert (reply.status, reply.json["precision"]) == (200, "fp32")
+    assert (reply.json["name"], reply.json["wanted"]) == ("small", "small"), "and no path"
 
 
 async def test_put_changes_over_and_tells_everyone_at_once(live: DepthService, here: ModelStore) -> None:
