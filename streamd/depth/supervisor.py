@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TypeVar
 
 from streamd.concurrency import threads
@@ -19,7 +20,7 @@ from streamd.depth.demand import Demand
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.fetcher import ModelFetcher
 from streamd.depth.launcher import Launcher, Serving
-from streamd.depth.models import ModelSpec, check_input_size, find_model
+from streamd.depth.models import MODELS, ModelSpec, check_input_size, find_model
 from streamd.depth.profiling import Profiling
 from streamd.depth.runtimes import check_runtime
 from streamd.depth.store import ModelStore
@@ -181,29 +182,32 @@ class WorkerSupervisor:
 
     def _apply(self, change: Change) -> None:
         """Makes it so, or leaves all as it is; or waits for its weights, which are fetched."""
-        before, spec = self.in_force, find_model(change.config.name)
+        before = self.in_force
         self._launcher.config = change.config
         try:
             if not self._runs(change.config, before):
-                self._change_over(spec)
+                self._change_over(find_model(change.config.name))
         except StreamdError as error:
             self._launcher.config = before
-            self._put_off(change, spec, error)
+            self._put_off(change, error)
         else:
             self._changes.end(change)
             self._current.tell(None)
             self._current.notify()
             change.finish()
 
-    def _put_off(self, change: Change, spec: ModelSpec, error: StreamdError) -> None:
+    def _put_off(self, change: Change, error: StreamdError) -> None:
+        name = change.config.name
         if self._downloads(change.config, error):
+            spec = find_model(name)
             log.info("%s is not here yet: fetching it, on the %s model meanwhile", spec.title, self._running)
             self.fetcher.start(spec)
             return
         self._changes.end(change)
         if not self._stop.is_set():
             log.error("%s; staying on the %s model", error, self._running)
-            self._current.tell(f"{spec.title} was not taken: {error}")
+            title = MODELS[name].title if name in MODELS else Path(name).stem
+            self._current.tell(f"{title} was not taken: {error}")
         change.refuse(error)
 
     def _runs(self, config: ModelConfig, before: ModelConfig) -> bool:
@@ -303,8 +307,8 @@ class WorkerSupervisor:
         self._current.tell(f"{wanted.title} is not running: {error}")
 
     def _downloads(self, config: ModelConfig, error: StreamdError) -> bool:
-        can = config.download and find_model(config.name).download is not None and config.weights is None
-        return can and isinstance(error, ModelMissing) and not self._strict
+        missing = isinstance(error, ModelMissing) and config.weights is None
+        return missing and config.download and not self._strict and find_model(config.name).download is not None
 
     def _serve(self, serving: Serving) -> None:
         info = serving.info

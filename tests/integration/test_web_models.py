@@ -15,6 +15,8 @@ import pytest
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
 from streamd.errors import ModelMissing
+from streamd.host.memory import Step
+from streamd.web.context import CONTEXT
 from tests.integration.conftest import Installed, MakeService
 from tests.integration.web_site import CONTROL_TOKEN, VIEW_TOKEN, served
 from tests.support.small_networks import write_ir, write_manifest
@@ -188,3 +190,14 @@ async def test_a_picture_may_not_ask_for_what_is_not_here(make_service: MakeServ
     assert reply.error == (409, "not_running")
     with pytest.raises(ModelMissing):
         store.weights("midas_small")
+
+
+async def test_a_picture_may_not_ask_for_another_model_while_memory_is_short(
+    live: DepthService, here: ModelStore
+) -> None:
+    async with served(service=live, store=here) as site:
+        site.app[CONTEXT].memory.update(Step.SHED_VIEWS)
+        refused = await site.ask("POST", "/api/v1/depth?model=midas_small", PICTURE, Content_Type="image/png")
+        live_one = await site.ask("POST", "/api/v1/depth?model=embedded", PICTURE, Content_Type="image/png")
+    assert refused.error == (503, "memory_short")
+    assert live_one.status == 200
