@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from streamd.config.sections import ModelConfig
+from streamd.depth.guest import Guest
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
 from streamd.errors import ModelMissing
@@ -20,7 +23,7 @@ from streamd.web.context import CONTEXT
 from tests.integration.conftest import Installed, MakeService
 from tests.integration.web_site import CONTROL_TOKEN, VIEW_TOKEN, served
 from tests.support.small_networks import write_ir, write_manifest
-from tests.support.waiting import timeout
+from tests.support.waiting import timeout, until
 
 pytestmark = pytest.mark.timeout(90, func_only=True)
 
@@ -201,3 +204,24 @@ async def test_a_picture_may_not_ask_for_another_model_while_memory_is_short(
         live_one = await site.ask("POST", "/api/v1/depth?model=embedded", PICTURE, Content_Type="image/png")
     assert refused.error == (503, "memory_short")
     assert live_one.status == 200
+
+
+def test_the_memory_of_another_model_is_given_back_without_a_wait(
+    here: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = Guest(lambda: ModelConfig(name="embedded"), here)
+    released = threading.Event()
+    try:
+        with guest.service("midas_small") as service:
+            service.wait_ready(60)
+            assert guest.worker_memory() > 1e6
+        close = service.close
+        monkeypatch.setattr(service, "close", lambda: released.wait(30) and close())
+        guest.recycle()
+        assert service.worker_pid, "it is not over yet"
+        released.set()
+        until("its worker has gone", lambda: service.worker_pid is None)
+    finally:
+        released.set()
+        guest.close()
+    assert guest.worker_memory() == 0
