@@ -7,6 +7,7 @@ import json
 import math
 import mmap
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -221,6 +222,17 @@ class _Unpickler(pickle.Unpickler):
         return self._storages.setdefault(key, _Storage(kind, key, count))
 
 
+def _unpickled(file: IO[bytes], storages: dict[str, _Storage]) -> Any:
+    """The next pickle. The unpickler makes room for as many memos as the largest number of one: none is larger than
+    the pickle is long so far."""
+    start = file.tell()
+    for opcode, argument, position in pickletools.genops(file):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > (position or 0) - start:
+            raise _Unreadable("not a checkpoint: a pickle that would take all memory")
+    file.seek(start)
+    return _Unpickler(file, storages).load()
+
+
 def _read_zip(file: IO[bytes], content: Array) -> Any:
     """What torch.save has written since 1.6: a pickle and one entry for each storage."""
     with zipfile.ZipFile(file) as archive:
@@ -235,7 +247,7 @@ def _read_zip(file: IO[bytes], content: Array) -> Any:
                     raise _Unreadable("not plain weights: they are big-endian")
         storages: dict[str, _Storage] = {}
         with archive.open(entries["data.pkl"]) as pickled:
-            state = _Unpickler(pickled, storages).load()
+            state = _unpickled(pickled, storages)
         if sum(storage.count * _DTYPES[storage.kind].itemsize for storage in storages.values()) > content.size:
             raise _Unreadable(_OVERLAP)
         for storage in storages.values():
@@ -252,12 +264,12 @@ def _read_zip(file: IO[bytes], content: Array) -> Any:
 def _read_legacy(file: IO[bytes], content: Array) -> Any:
     """What torch.save wrote before 1.6: pickles, then the storages one after the other."""
     storages: dict[str, _Storage] = {}
-    magic, protocol = (_Unpickler(file, {}).load() for _ in range(2))
+    magic, protocol = (_unpickled(file, {}) for _ in range(2))
     if (magic, protocol) != (_LEGACY_MAGIC, _LEGACY_PROTOCOL):
         raise _Unreadable("not a checkpoint: no named tensors in it")
-    _Unpickler(file, {}).load()  # about the machine that wrote it
-    state = _Unpickler(file, storages).load()
-    keys = _Unpickler(file, {}).load()
+    _unpickled(file, {})  # about the machine that wrote it
+    state = _unpickled(file, storages)
+    keys = _unpickled(file, {})
     start = file.tell()
     for key in keys:
         storage = storages[key]

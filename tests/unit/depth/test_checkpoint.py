@@ -51,3 +51,10 @@ def test_only_the_first_bytes_of_the_byte_order_are_unpacked(tmp_path: Path, mon
         archive.writestr("order/byteorder", b"little" + bytes(1 << 20), zipfile.ZIP_DEFLATED)
     monkeypatch.delattr(zipfile.ZipFile, "read")
     assert read_state(path)["a"].tolist() == [1.0, 1.0]
+
+
+def test_a_pickle_takes_no_more_memory_than_it_is_long(tmp_path: Path) -> None:
+    path = tmp_path / "memo.pt"
+    path.write_bytes(b"\x80\x02Nr" + (1 << 30).to_bytes(4, "little") + b".")  # memo 2^30: 16 GB of them
+    with pytest.raises(WeightsRejected, match="all memory"):
+        read_state(path)
