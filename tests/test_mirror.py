@@ -35,7 +35,7 @@ ELSEWHERE = {
     "integration/test_leres.py": "depth/models/leres",
     "integration/test_manifests.py": "depth/graph/file",
     "integration/test_midas_small.py": """
-        depth/checkpoint depth/graph/openvino depth/graph/ops depth/graph/parameters depth/graph/torch
+        depth/graph/openvino depth/graph/ops depth/graph/parameters depth/graph/torch
         depth/models/blocks depth/models/midas_small
     """,
     "integration/test_model_changes.py": "depth/catalogue depth/changes depth/fetcher depth/governing",

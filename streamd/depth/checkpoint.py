@@ -7,6 +7,7 @@ import json
 import math
 import mmap
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ _SAFETENSORS = {
 }
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
+_OVERLAP = "not a checkpoint: its tensors share their place in the file"
 
 
 class _Unreadable(Exception):
@@ -131,15 +133,17 @@ def _read_safetensors(content: Array) -> dict[str, Array]:
         raise _Unreadable("not a readable checkpoint, or cut short: its header is longer than the file")
     header: dict[str, Any] = json.loads(bytes(content[8:start]))
     header.pop("__metadata__", None)
-    state = {}
+    state, total = {}, 0
     for key, about in header.items():
         begin, end = about["data_offsets"]
         kind, shape = _SAFETENSORS[about["dtype"]], about["shape"]
         count = math.prod(shape)
         if not 0 <= begin <= end <= content.size - start or end - begin != count * _DTYPES[kind].itemsize:
             raise _Unreadable("not a readable checkpoint, or cut short: a tensor lies outside the file")
-        numbers = _numbers(content[start + begin : start + end], kind, count).reshape(shape)
-        state[key] = _from_bfloat16(numbers) if kind == _BFLOAT16 else numbers
+        total += end - begin
+        if total > content.size:
+            raise _Unreadable(_OVERLAP)
+        state[key] = _numbers(content[start + begin : start + end], kind, count).reshape(shape)
     return state
 
 
@@ -218,6 +222,17 @@ class _Unpickler(pickle.Unpickler):
         return self._storages.setdefault(key, _Storage(kind, key, count))
 
 
+def _unpickled(file: IO[bytes], storages: dict[str, _Storage]) -> Any:
+    """The next pickle. The unpickler makes room for as many memos as the largest number of one: none is larger than
+    the pickle is long so far."""
+    start = file.tell()
+    for opcode, argument, position in pickletools.genops(file):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > (position or 0) - start:
+            raise _Unreadable("not a checkpoint: a pickle that would take all memory")
+    file.seek(start)
+    return _Unpickler(file, storages).load()
+
+
 def _read_zip(file: IO[bytes], content: Array) -> Any:
     """What torch.save has written since 1.6: a pickle and one entry for each storage."""
     with zipfile.ZipFile(file) as archive:
@@ -226,11 +241,15 @@ def _read_zip(file: IO[bytes], content: Array) -> Any:
             raise _Unreadable("not a checkpoint: a zip file of something else")
         if entries["data.pkl"].file_size > MAX_PICKLE_BYTES:
             raise _Unreadable("not a checkpoint: its pickle is too large")
-        if "byteorder" in entries and archive.read(entries["byteorder"])[:6] != b"little":
-            raise _Unreadable("not plain weights: they are big-endian")
+        if "byteorder" in entries:
+            with archive.open(entries["byteorder"]) as order:
+                if order.read(6) != b"little":
+                    raise _Unreadable("not plain weights: they are big-endian")
         storages: dict[str, _Storage] = {}
         with archive.open(entries["data.pkl"]) as pickled:
-            state = _Unpickler(pickled, storages).load()
+            state = _unpickled(pickled, storages)
+        if sum(storage.count * _DTYPES[storage.kind].itemsize for storage in storages.values()) > content.size:
+            raise _Unreadable(_OVERLAP)
         for storage in storages.values():
             info = entries.get(f"data/{storage.key}")
             if info is None or info.compress_type != zipfile.ZIP_STORED:
@@ -245,12 +264,12 @@ def _read_zip(file: IO[bytes], content: Array) -> Any:
 def _read_legacy(file: IO[bytes], content: Array) -> Any:
     """What torch.save wrote before 1.6: pickles, then the storages one after the other."""
     storages: dict[str, _Storage] = {}
-    magic, protocol = (_Unpickler(file, {}).load() for _ in range(2))
+    magic, protocol = (_unpickled(file, {}) for _ in range(2))
     if (magic, protocol) != (_LEGACY_MAGIC, _LEGACY_PROTOCOL):
         raise _Unreadable("not a checkpoint: no named tensors in it")
-    _Unpickler(file, {}).load()  # about the machine that wrote it
-    state = _Unpickler(file, storages).load()
-    keys = _Unpickler(file, {}).load()
+    _unpickled(file, {})  # about the machine that wrote it
+    state = _unpickled(file, storages)
+    keys = _unpickled(file, {})
     start = file.tell()
     for key in keys:
         storage = storages[key]
@@ -262,18 +281,19 @@ def _read_legacy(file: IO[bytes], content: Array) -> Any:
 
 
 def _numbers(content: Array, kind: str, count: int) -> Array:
-    """The first ``count`` of them. Of bytes at any place: a copy where they do not lie as NumPy needs it."""
+    """The first ``count`` of them, float32 for bfloat16: before tensors share or repeat them, so that the file's size
+    bounds the memory."""
     dtype = _DTYPES[kind]
     if count < 0 or count * dtype.itemsize > content.size:
         raise _Unreadable("not a readable checkpoint, or cut short: fewer numbers than it says")
-    return np.frombuffer(content, dtype, count)
+    numbers = np.frombuffer(content, dtype, count)
+    return _from_bfloat16(numbers) if kind == _BFLOAT16 else numbers
 
 
 def _arrays(value: Any) -> Any:
     """The same with arrays for tensors, in what may hold the weights: dictionaries in dictionaries."""
     if isinstance(value, _Tensor):
-        array = value.array()
-        return _from_bfloat16(array) if value.storage.kind == _BFLOAT16 else array
+        return value.array()
     if isinstance(value, Mapping):
         return {key: _arrays(each) for key, each in value.items()}
     return value

@@ -98,6 +98,12 @@ class Current:
         self.notify()
         return news
 
+    def recover(self) -> None:
+        """A worker would start now: nothing has failed any more."""
+        with self._changed:
+            self.failure = None
+        self.notify()
+
     def close(self) -> None:
         """Ends all waits."""
         with self._changed:

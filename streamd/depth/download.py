@@ -23,6 +23,7 @@ Progress = Callable[[int, int | None], None]
 _TIMEOUT_S = 30.0
 _ATTEMPTS = 4
 _BLOCK_BYTES = 1 << 18
+MAX_WEIGHTS_BYTES = 1 << 33
 
 
 class _Cut(Exception):
@@ -71,6 +72,7 @@ def _transfer(url: str, part: Path, progress: Progress) -> None:
             raise _Cut("the server sent another part of the file than it was asked for")
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
+        _check_size(url, part, total or 0)
         _require_space(part.parent, (total or 0) - done)
         write_json(_notes(part), {"url": url, "validator": _validator(response.headers), "total": total})
         with part.open("ab") as file:
@@ -78,6 +80,7 @@ def _transfer(url: str, part: Path, progress: Progress) -> None:
             while block := _read(response):
                 file.write(block)
                 done += len(block)
+                _check_size(url, part, done)
                 progress(done, total)
             file.flush()
             os.fsync(file.fileno())
@@ -125,6 +128,12 @@ def _validator(headers: http.client.HTTPMessage) -> str:
     """What If-Range takes: a strong ETag, else the date."""
     etag: str = headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
+
+
+def _check_size(url: str, part: Path, size: int) -> None:
+    if size > MAX_WEIGHTS_BYTES:
+        discard(part)
+        raise DepthError(f"{redact(url)}: is larger than {MAX_WEIGHTS_BYTES >> 30} GB: no network has so much")
 
 
 def _require_space(directory: Path, needed: int) -> None:

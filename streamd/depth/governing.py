@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 
-from streamd.depth.estimator import ModelInfo
 from streamd.depth.governor import Governor, Load, ladder
+from streamd.depth.launcher import Serving
 from streamd.depth.preprocess import network_size
 from streamd.depth.supervisor import WorkerSupervisor
 
@@ -47,13 +47,14 @@ class Governing:
         """It has chosen a size that is not in use yet."""
         self.meter = Meter()
 
-    def step(self, now_s: float, fps: float | None, info: ModelInfo | None) -> None:
+    def step(self, now_s: float, fps: float | None, serving: Serving | None) -> None:
         """``fps``: of the slowest stream that is watched and whose source gives enough; None: there is none."""
         demand = self._supervisor.demand
         load = Load(fps, self.meter.read(now_s, demand.lanes)) if fps is not None else None
-        if info is None:
+        if serving is None:
             return
-        governor = self._for(info)
+        info, full = serving.info, serving.full
+        governor = self._for(serving)
         if governor is None:
             return
         in_use = info.spec.preprocessing.input_size
@@ -63,7 +64,6 @@ class Governing:
         if self._awaited:
             self._awaited = False
             governor.settle(now_s)
-        full = self._supervisor.full_size(info.spec.reference)
         pictures = demand.sizes or [(full.input_size, full.input_size)]
 
         def cost(size: int) -> float:
@@ -75,10 +75,10 @@ class Governing:
             log.info("%.1f fps: model %s sees pictures of %d px now, not %d", fps or 0.0, info.spec.name, size, in_use)
             self._supervisor.lower(info.spec.reference, size)
 
-    def _for(self, info: ModelInfo) -> Governor | None:
+    def _for(self, serving: Serving) -> Governor | None:
         """None while nothing is to be governed: then it has its full size."""
         min_fps = self._supervisor.in_force.min_fps
-        full = self._supervisor.full_size(info.spec.reference)
+        info, full = serving.info, serving.full
         of = (info.spec.reference, full.input_size, min_fps)
         if of != self._of:
             self._of, self._governor = of, Governor(ladder(full), min_fps) if min_fps else None

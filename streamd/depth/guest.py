@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -86,7 +86,11 @@ class Guest:
         return service.worker_memory() if service else 0
 
     def recycle(self) -> None:
-        """Gives its memory back, when nobody uses it."""
+        """Gives its memory back soon, when nobody uses it. Does not wait for that."""
+        with suppress(Busy):  # then somebody does
+            self._calls.submit(self._release)
+
+    def _release(self) -> None:
         with self._lock:
             service = self._service if not self._users else None
             if service is not None:

@@ -42,6 +42,9 @@ class Serving:
 
     worker: WorkerProcess
     info: ModelInfo
+    full: Preprocessing
+    """Of its model when it is not lowered."""
+    memory_limit_bytes: int
 
     def warm(self, pictures: Iterable[tuple[int, int]], stop: threading.Event) -> None:
         """Compiles what pictures of these sizes, (width, height) px, need of it. Raises InferenceFailed."""
@@ -88,17 +91,13 @@ class Launcher:
 
     def launch(self, spec: ModelSpec, on_exit: Callable[[InferenceFailed], None]) -> Serving:
         """Returns when the worker is ready. Raises DepthError."""
-        full = self.full_size(spec)
+        full = self._full_size(spec)
         lowered = min(self.lowered.get(spec.reference, full.input_size), full.input_size)
         spec = replace(spec, preprocessing=full.sized(lowered))
         weights, sha256 = self._weights(spec)
         job = self._job(spec, weights, sha256)
-        worker = WorkerProcess(
-            job,
-            deadline_s=timeout_s(self.config, spec),
-            memory_limit_bytes=memory_limit_bytes(self.config, spec),
-            on_exit=on_exit,
-        )
+        deadline_s, limit = timeout_s(self.config, spec), memory_limit_bytes(self.config, spec)
+        worker = WorkerProcess(job, deadline_s=deadline_s, memory_limit_bytes=limit, on_exit=on_exit)
         try:
             self._wait_ready(worker)
         except InferenceFailed:
@@ -106,9 +105,9 @@ class Launcher:
             if worker.refusal is not None:
                 raise WeightsRejected(job.weights, worker.refusal) from None
             raise
-        return Serving(worker, ModelInfo(spec, sha256, job.runtime, worker.precision))
+        return Serving(worker, ModelInfo(spec, sha256, job.runtime, worker.precision), full, limit)
 
-    def full_size(self, spec: ModelSpec) -> Preprocessing:
+    def _full_size(self, spec: ModelSpec) -> Preprocessing:
         """As configured, unless it is lowered."""
         own = spec.reference == self.config.name  # another keeps its own size
         return spec.preprocessing.sized(self.config.input_size if own else "auto")

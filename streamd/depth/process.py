@@ -53,7 +53,7 @@ _SECRET = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL", re.IGNORECASE)
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a worker or a converter needs of ours, and no more: passwords and tokens may have any name (env:NAME)."""
+    """What a child of ours needs of it, and no more: passwords and tokens may have any name (env:NAME)."""
     return {name: value for name, value in environment.items() if _KEPT.fullmatch(name) and not _SECRET.search(name)}
 
 

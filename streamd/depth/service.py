@@ -14,7 +14,7 @@ from streamd.depth.catalogue import Entry, catalogue
 from streamd.depth.current import Current, ServiceStatus
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.governing import Governing
-from streamd.depth.models import find_model, memory_limit_bytes
+from streamd.depth.models import MODELS, find_model, memory_limit_bytes
 from streamd.depth.store import ModelStore
 from streamd.depth.supervisor import RESTART_BACKOFF, ServiceEvents, WorkerSupervisor
 from streamd.errors import InferenceFailed, StreamdError, UsageError
@@ -138,7 +138,7 @@ class DepthService:
         state = ModelState.READY if serving else ModelState.FAILED if failure else waiting
         message = self._current.message or (str(failure) if failure else None)
         info = serving.info if serving else None
-        full = self._supervisor.full_size(info.spec.reference).input_size if info else None
+        full = serving.full.input_size if serving else None
         return ServiceStatus(state, info, self._supervisor.wanted.name, message, full)
 
     @property
@@ -149,8 +149,11 @@ class DepthService:
     @property
     def memory_limit(self) -> int:
         """What the worker may take, bytes."""
-        info = self.info
-        return memory_limit_bytes(self.config, find_model(info.spec.reference if info else self.config.name))
+        serving = self._current.serving
+        if serving is not None:
+            return serving.memory_limit_bytes
+        spec = MODELS.get(self.config.name)  # of a manifest nothing is known before it is read
+        return memory_limit_bytes(self.config, spec) if spec else 1_000_000 * self.config.memory_limit_mb
 
     def worker_memory(self) -> int:
         """Resident bytes of the worker; 0 without one."""
@@ -178,7 +181,7 @@ class DepthService:
     def govern(self, fps: float | None) -> None:
         """To be called each second, with the rate of the slowest stream that is watched and whose source gives enough;
         None: there is none. Keeps ``min_fps``."""
-        self._governing.step(time.monotonic(), fps, self.info)
+        self._governing.step(time.monotonic(), fps, self._current.serving)
 
     def recycle(self) -> None:
         """Replaces a worker that has grown. Callers see a short pause."""

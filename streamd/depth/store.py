@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import streamd
 from streamd.config.redact import redact
-from streamd.depth.download import Progress, discard, download
+from streamd.depth.download import MAX_WEIGHTS_BYTES, Progress, discard, download
 from streamd.depth.files import locked, one_line, sha256_of, write_json
 from streamd.depth.models import MODELS, ModelSpec, find_model
 from streamd.depth.models.manifest import network_files
@@ -31,7 +31,6 @@ from streamd.host.whole_file import sync
 Check = Callable[[ModelSpec, Path], None]
 """Raises WeightsRejected unless the file holds the network's weights."""
 
-MAX_WEIGHTS_BYTES = 1 << 33
 _LOCK_WAIT_S = 2.0
 _PART = "download.part"
 

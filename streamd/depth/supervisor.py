@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TypeVar
 
 from streamd.concurrency import threads
@@ -19,7 +20,7 @@ from streamd.depth.demand import Demand
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.fetcher import ModelFetcher
 from streamd.depth.launcher import Launcher, Serving
-from streamd.depth.models import ModelSpec, Preprocessing, check_input_size, find_model
+from streamd.depth.models import MODELS, ModelSpec, check_input_size, find_model
 from streamd.depth.profiling import Profiling
 from streamd.depth.runtimes import check_runtime
 from streamd.depth.store import ModelStore
@@ -113,10 +114,6 @@ class WorkerSupervisor:
         self._relaunch_wanted.set()
         self._wake.set()
 
-    def full_size(self, model: str) -> Preprocessing:
-        """Of a model when it is not lowered."""
-        return self._launcher.full_size(find_model(model))
-
     @property
     def started(self) -> bool:
         return self._thread is not None
@@ -178,36 +175,39 @@ class WorkerSupervisor:
             self._serve(self._with_fallback(self._launch))
             return True
         elif self._wanted_due.is_set():
-            self._replace(find_model(self.in_force.name))
+            self._replace(self.in_force.name)
         elif self._relaunch_wanted.is_set() or self.demand.resize_in_s(self._launcher.parallel) == 0.0:
-            self._replace(find_model(self._current.serving.info.spec.reference))
+            self._replace(self._current.serving.info.spec.reference)
         return False
 
     def _apply(self, change: Change) -> None:
         """Makes it so, or leaves all as it is; or waits for its weights, which are fetched."""
-        before, spec = self.in_force, find_model(change.config.name)
+        before = self.in_force
         self._launcher.config = change.config
         try:
             if not self._runs(change.config, before):
-                self._change_over(spec)
+                self._change_over(find_model(change.config.name))
         except StreamdError as error:
             self._launcher.config = before
-            self._put_off(change, spec, error)
+            self._put_off(change, error)
         else:
             self._changes.end(change)
             self._current.tell(None)
             self._current.notify()
             change.finish()
 
-    def _put_off(self, change: Change, spec: ModelSpec, error: StreamdError) -> None:
+    def _put_off(self, change: Change, error: StreamdError) -> None:
+        name = change.config.name
         if self._downloads(change.config, error):
+            spec = find_model(name)
             log.info("%s is not here yet: fetching it, on the %s model meanwhile", spec.title, self._running)
             self.fetcher.start(spec)
             return
         self._changes.end(change)
         if not self._stop.is_set():
             log.error("%s; staying on the %s model", error, self._running)
-            self._current.tell(f"{spec.title} was not taken: {error}")
+            title = MODELS[name].title if name in MODELS else Path(name).stem
+            self._current.tell(f"{title} was not taken: {error}")
         change.refuse(error)
 
     def _runs(self, config: ModelConfig, before: ModelConfig) -> bool:
@@ -228,7 +228,7 @@ class WorkerSupervisor:
         self._relaunch_wanted.clear()
         if self._current.serving is None and not self.demand.any:
             self._launcher.rehearse(spec)
-            self.prepared = True
+            self._rehearsed()
             return
         new = self._launch(spec)
         try:
@@ -241,14 +241,15 @@ class WorkerSupervisor:
         if old is not None:
             old.drain(self._stop)
 
-    def _replace(self, spec: ModelSpec) -> None:
+    def _replace(self, model: str) -> None:
         """Changes over to a model that is in force already. Stays on the one that runs when it cannot."""
         self._wanted_due.clear()
+        self._relaunch_wanted.clear()
         try:
-            self._change_over(spec)
+            self._change_over(find_model(model))
         except StreamdError as error:
             log.error("%s; staying on the %s model", error, self._running)
-            self._current.tell(f"{spec.name}: {error}")
+            self._current.tell(f"{model}: {error}")
 
     def _patience_s(self) -> float | None:
         """How long the thread may sleep when nothing happens."""
@@ -267,7 +268,11 @@ class WorkerSupervisor:
         if self._wanted_due.is_set() or not self.prepared:
             self._wanted_due.clear()
             self._with_fallback(self._launcher.rehearse)
-            self.prepared = True
+            self._rehearsed()
+
+    def _rehearsed(self) -> None:
+        self.prepared = True
+        self._current.recover()
 
     def _launch(self, spec: ModelSpec) -> Serving:
         self._launcher.parallel = max(self._min_parallel, self.demand.parallel)
@@ -302,8 +307,8 @@ class WorkerSupervisor:
         self._current.tell(f"{wanted.title} is not running: {error}")
 
     def _downloads(self, config: ModelConfig, error: StreamdError) -> bool:
-        can = config.download and find_model(config.name).download is not None and config.weights is None
-        return can and isinstance(error, ModelMissing) and not self._strict
+        missing = isinstance(error, ModelMissing) and config.weights is None
+        return missing and config.download and not self._strict and find_model(config.name).download is not None
 
     def _serve(self, serving: Serving) -> None:
         info = serving.info

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from streamd.config.redact import redact_source
-from streamd.config.sections import VIEWS, StreamConfig
+from streamd.config.sections import VIEWS, StreamConfig, is_manifest
 from streamd.depth.catalogue import Entry
 from streamd.depth.fetcher import Fetch
 from streamd.depth.profile import Profile
@@ -45,7 +46,7 @@ def describe_stream(status: StreamStatus) -> dict[str, Any]:
 def describe_model(status: ServiceStatus) -> dict[str, Any]:
     """The one that answers, and which is wanted. ``message`` is why these differ, or what failed last."""
     info = status.info
-    json: dict[str, Any] = {"state": status.state, "wanted": status.wanted, "message": status.message}
+    json: dict[str, Any] = {"state": status.state, "wanted": _wanted(status), "message": status.message}
     if info is None:
         return json | {"name": None, "title": None, "coarse": None}
     return json | {
@@ -59,6 +60,13 @@ def describe_model(status: ServiceStatus) -> dict[str, Any]:
         "input_size": info.spec.preprocessing.input_size,
         "full_input_size": status.full_input_size,
     }
+
+
+def _wanted(status: ServiceStatus) -> str:
+    """Its name; before a manifest has been read, that of its file."""
+    if status.info is not None and status.info.spec.reference == status.wanted:
+        return status.info.spec.name
+    return Path(status.wanted).stem if is_manifest(status.wanted) else status.wanted
 
 
 def describe_entry(entry: Entry, status: ServiceStatus) -> dict[str, Any]:
@@ -78,7 +86,7 @@ def describe_entry(entry: Entry, status: ServiceStatus) -> dict[str, Any]:
         "size_bytes": manifest.size if manifest else None,
         "download_bytes": spec.download.size if spec.download else None,
         "notice": spec.notice or None,
-        "note": entry.status.note,
+        "note": entry.note,
         "running": running,
         "wanted": status.wanted == spec.reference,
         "can_fetch": spec.download is not None and entry.status.path is None,

@@ -68,7 +68,8 @@ def _wanted(body: dict[str, Any], context: WebContext) -> ModelConfig:
     if not body:
         raise Refusal(422, "bad_value", "send name, precision, or both")
     choice = {"name": context.service.wanted.name, **body}
-    known_model(choice["name"])
+    if choice["name"] not in (context.service.wanted.name, context.configured_model().name):  # these may be manifests
+        known_model(choice["name"])
     return chosen(context.configured_model(), choice)
 
 

@@ -92,6 +92,7 @@ def _submit(request: web.Request, model: str | None, work: Callable[[DepthServic
     if model in (None, status.info.spec.reference if status.info else status.wanted):
         return context.uploads.submit(partial(work, context.service), owner=request.remote)
     assert model is not None
+    context.memory.admit()  # its worker takes as much as that of the streams, or more
     return context.guest.submit(model, work, owner=request.remote)
 
 

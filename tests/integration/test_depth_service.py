@@ -613,3 +613,16 @@ class TestLeases:
         service = make_service(lazy=True, name="midas_small", fallback="", weights=tmp_path / "bad.pt")
         until(lambda: service.status.state == "failed", 30)
         assert "bad.pt" in str(service.status.message)
+
+    def test_what_has_failed_is_forgotten_once_it_would_start(
+        self, make_service: MakeService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("streamd.depth.demand.REST_AFTER_S", 0.05)
+        (tmp_path / "bad.pt").write_bytes(b"nothing")
+        service = make_service(lazy=True, name="midas_small", fallback="", weights=tmp_path / "bad.pt")
+        until(lambda: service.status.state == "failed", 30)
+        change = service.config.model_copy(update={"name": "embedded", "weights": None})
+        service.change(change).result(30)
+        assert (service.status.state, service.failure) == ("idle", None)
+        with service.leased():
+            assert service.wait_ready(30).spec.name == "embedded"

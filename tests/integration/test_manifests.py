@@ -121,6 +121,17 @@ def test_a_picture_goes_through_it(make_service: MakeService, tmp_path: Path) ->
     assert np.corrcoef(found["inverse_depth"].ravel(), rgb.mean(axis=2).ravel())[0, 1] < -0.2, "turned round"
 
 
+def test_one_that_is_deleted_while_it_runs_takes_nothing_down(make_service: MakeService, tmp_path: Path) -> None:
+    manifest = write_manifest(write_ir(tmp_path / "small.xml", (1, 3, 64, 64)))
+    service = make_service(name=str(manifest))
+    service.wait_ready(60)
+    manifest.unlink()
+    assert (service.status.state, service.status.full_input_size) == ("ready", 64)
+    assert service.memory_limit == 1_000_000 * service.config.memory_limit_mb
+    service.govern(None)
+    assert answer(service, np.zeros((64, 64, 3), np.uint8))["network_output"].shape == (64, 64)
+
+
 def test_what_is_wrong_with_a_file_is_reported_as_that(make_service: MakeService, tmp_path: Path) -> None:
     manifest = write_manifest(write_ir(tmp_path / "small.xml", (1, 3, 64, 64), outputs=2))
     with pytest.raises(WeightsRejected, match="2 outputs"):

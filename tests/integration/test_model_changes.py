@@ -287,9 +287,9 @@ def test_the_governor_lowers_the_input_under_a_viewer_and_raises_it_again(
 
     def second(fps: float | None) -> int:
         clock[0] += 1.0
-        info = service.info
-        governing.step(clock[0], fps, info)
-        return info.spec.preprocessing.input_size if info else 0
+        serving = service._current.serving
+        governing.step(clock[0], fps, serving)
+        return serving.info.spec.preprocessing.input_size if serving else 0
 
     def until_size(fps: float, done: Callable[[int], bool]) -> None:
         give_up_at = time.monotonic() + scaled(20)
@@ -331,3 +331,15 @@ def test_the_meter_tells_how_busy_the_network_is() -> None:
     assert meter.read(12.0, 2) == pytest.approx(0.75)
     meter.add(9.0)
     assert meter.read(13.0, 1) == 1.0
+
+
+def test_a_manifest_that_goes_before_its_turn_is_refused(
+    make_service: MakeService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    service = make_service()
+    service.wait_ready(30)
+    monkeypatch.setattr("streamd.depth.supervisor.check_input_size", lambda config: None)
+    monkeypatch.setattr("streamd.depth.supervisor.check_runtime", lambda config: None)
+    gone = service.config.model_copy(update={"name": str(tmp_path / "gone.toml")})
+    assert isinstance(outcome(service.change(gone)), ConfigError)
+    assert (running(service), service.wanted.name) == ("embedded", "embedded")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ import cv2
 import numpy as np
 import pytest
 
+from streamd.config.sections import ModelConfig
+from streamd.depth.guest import Guest
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
 from streamd.errors import ModelMissing
+from streamd.host.memory import Step
+from streamd.web.context import CONTEXT
 from tests.integration.conftest import Installed, MakeService
 from tests.integration.web_site import CONTROL_TOKEN, VIEW_TOKEN, served
-from tests.support.waiting import timeout
+from tests.support.small_networks import write_ir, write_manifest
+from tests.support.waiting import timeout, until
 
 pytestmark = pytest.mark.timeout(90, func_only=True)
 
@@ -62,6 +68,25 @@ async def test_the_list_says_what_there_is(live: DepthService, here: ModelStore)
     assert midas["size_bytes"] > 1e6
     assert not midas["can_fetch"], "it is here"
     assert midas["fetch"] is None
+    assert midas["note"].startswith("not the official file, from ")
+    assert "/" not in midas["note"], "where files are on this machine is nobody's business"
+
+
+async def test_the_list_tells_no_folders_of_damaged_files(live: DepthService, here: ModelStore) -> None:
+    here.weights("midas_small")[0].write_bytes(b"cut short")
+    async with served(service=live, store=here) as site:
+        note = by_name((await site.get("/api/v1/models")).json)["midas_small"]["note"]
+    assert note.startswith("damaged: midas_small/")
+    assert str(here.data) not in note
+
+
+async def test_the_precision_of_a_manifests_network_may_be_changed(make_service: MakeService, tmp_path: Path) -> None:
+    manifest = write_manifest(write_ir(tmp_path / "small.xml", (1, 3, 64, 64)))
+    service = await ready(make_service(name=str(manifest)))
+    async with served(service=service) as site:
+        reply = await site.put("/api/v1/model", precision="fp32")
+    assert (reply.status, reply.json["precision"]) == (200, "fp32")
+    assert (reply.json["name"], reply.json["wanted"]) == ("small", "small"), "and no path"
 
 
 async def test_put_changes_over_and_tells_everyone_at_once(live: DepthService, here: ModelStore) -> None:
@@ -168,3 +193,35 @@ async def test_a_picture_may_not_ask_for_what_is_not_here(make_service: MakeServ
     assert reply.error == (409, "not_running")
     with pytest.raises(ModelMissing):
         store.weights("midas_small")
+
+
+async def test_a_picture_may_not_ask_for_another_model_while_memory_is_short(
+    live: DepthService, here: ModelStore
+) -> None:
+    async with served(service=live, store=here) as site:
+        site.app[CONTEXT].memory.update(Step.SHED_VIEWS)
+        refused = await site.ask("POST", "/api/v1/depth?model=midas_small", PICTURE, Content_Type="image/png")
+        live_one = await site.ask("POST", "/api/v1/depth?model=embedded", PICTURE, Content_Type="image/png")
+    assert refused.error == (503, "memory_short")
+    assert live_one.status == 200
+
+
+def test_the_memory_of_another_model_is_given_back_without_a_wait(
+    here: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = Guest(lambda: ModelConfig(name="embedded"), here)
+    released = threading.Event()
+    try:
+        with guest.service("midas_small") as service:
+            service.wait_ready(60)
+            assert guest.worker_memory() > 1e6
+        close = service.close
+        monkeypatch.setattr(service, "close", lambda: released.wait(30) and close())
+        guest.recycle()
+        assert service.worker_pid, "it is not over yet"
+        released.set()
+        until("its worker has gone", lambda: service.worker_pid is None)
+    finally:
+        released.set()
+        guest.close()
+    assert guest.worker_memory() == 0

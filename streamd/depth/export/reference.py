@@ -50,6 +50,9 @@ class Source:
             "input_size": str(how.input_size),
             "fit": how.fit,
             "multiple_of": str(how.multiple_of),
+            "interpolation": how.interpolation,
+            "resized_as": how.resized_as,
+            "enlargement": how.enlargement,
         }
 
 

@@ -125,6 +125,12 @@ class TestFetch:
         box.fetch()
         assert path.read_bytes() == OFFICIAL
 
+    def test_does_not_fill_the_disk(self, box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("streamd.depth.download.MAX_WEIGHTS_BYTES", len(OFFICIAL) - 1)
+        with pytest.raises(DepthError, match="no network has so much"):
+            box.fetch()
+        assert box.files() == set()
+
     def test_carries_on_by_itself_after_a_cut(self, box: Box, server: FileServer) -> None:
         server.cut_after = [300_000, 200_000]
         box.fetch()
