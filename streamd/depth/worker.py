@@ -75,7 +75,7 @@ def serve(channel: socket.socket, slots: Slots, runtime: Runtime) -> None:
                 live=live,
             )
         except RuntimeError as error:
-            finish(slot, str(error).strip().splitlines()[-1])
+            finish(slot, (str(error).strip() or type(error).__name__).splitlines()[-1])
 
 
 def _next(channel: socket.socket) -> bytes:
