@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from streamd.depth.models import find_model
+from streamd.depth.profile import measure
+from streamd.depth.store import ModelStore
 from tests.e2e.pictures import make_clip, make_still
 from tests.e2e.processes import Daemon, streamd
 from tests.support.camera import StartCamera, cameras
@@ -50,6 +53,10 @@ class Shared:
     def checkpoint(self) -> Path:
         return self.root / "midas_small.pt"
 
+    def measure(self, model: str) -> None:
+        """Which precision is best here: else a daemon would do so in the middle of a test."""
+        measure(find_model(model), *ModelStore(self.models, self.cache).weights(model), self.cache)
+
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
@@ -60,6 +67,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     still = make_still(root / "warm-up.png")
     done = streamd(root, "depth", still, "--output", root / "warm-up.npz", "--model", "embedded")
     assert done.code == 0, done.stderr
+    shared.measure("embedded")
     return shared
 
 
@@ -75,6 +83,7 @@ def midas_small(shared: Shared) -> Shared:
     still, result = shared.root / "warm-up.png", shared.root / "warm-up.npz"
     done = streamd(shared.root, "depth", still, "--output", result, "--model", "midas_small", within_s=110)
     assert done.code == 0, done.stderr
+    shared.measure("midas_small")
     return shared
 
 
