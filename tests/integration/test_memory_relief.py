@@ -16,6 +16,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 from streamd import upkeep as module
 from streamd.config.load import parse
 from streamd.daemon import Daemon
+from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
 from streamd.host import memory
 from streamd.sinks.webrtc.ice import prepare
@@ -87,6 +88,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What the process takes: change it at any time."""
     used = [100]
     monkeypatch.setattr(module, "resident_bytes", lambda pid: used[0])
+    monkeypatch.setattr(DepthService, "worker_memory", lambda self: 0)
     monkeypatch.setattr(module, "limit_bytes", lambda: LIMIT)
     monkeypatch.setattr(module, "CHECK_EVERY_S", 0.02)
     monkeypatch.setattr(memory, "LASTS_S", 0.0)

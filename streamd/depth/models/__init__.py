@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from streamd.config.sections import ModelConfig, is_manifest
 from streamd.depth.models import (
     depth_anything_v2_small,
     dpt_hybrid,
@@ -17,8 +17,10 @@ from streamd.depth.models import (
     zipdepth,
 )
 from streamd.depth.models.base import Download, ModelSpec, Preprocessing
-from streamd.depth.models.manifest import read_manifest
 from streamd.errors import ConfigError, Problem, UsageError
+
+if TYPE_CHECKING:  # a worker of one of these networks does without pydantic
+    from streamd.config.sections import ModelConfig
 
 MODELS = {
     spec.name: spec
@@ -40,12 +42,14 @@ MODELS = {
 def find_model(name: str) -> ModelSpec:
     """By its name, or by the path of its manifest. Raises UsageError with the names that exist, ConfigError when the
     manifest is at fault."""
+    if (known := MODELS.get(name)) is not None:
+        return known
+    from streamd.config.sections import is_manifest
+    from streamd.depth.models.manifest import read_manifest
+
     if is_manifest(name):
         return read_manifest(Path(name))
-    try:
-        return MODELS[name]
-    except KeyError:
-        raise UsageError(f"model {name}: unknown; there are: {', '.join(MODELS)}") from None
+    raise UsageError(f"model {name}: unknown; there are: {', '.join(MODELS)}")
 
 
 def timeout_s(config: ModelConfig, spec: ModelSpec) -> float:
@@ -60,7 +64,7 @@ def memory_limit_bytes(config: ModelConfig, spec: ModelSpec) -> int:
 
 def check_input_size(config: ModelConfig) -> None:
     """Raises ConfigError when the model of ``config`` does not take its input size, or no weights."""
-    if config.weights is not None and is_manifest(config.name):
+    if config.weights is not None and config.name not in MODELS:
         raise ConfigError([Problem("model.weights", str(config.weights), "the manifest names the file")])
     try:
         find_model(config.name).preprocessing.sized(config.input_size)

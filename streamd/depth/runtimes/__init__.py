@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import TYPE_CHECKING
 
-from streamd.config.sections import ModelConfig
 from streamd.depth.models import ModelSpec, find_model
 from streamd.errors import ConfigError, Problem
+
+if TYPE_CHECKING:  # the worker does without pydantic
+    from streamd.config.sections import ModelConfig
 
 _NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
 """Packages that the core does not bring."""
