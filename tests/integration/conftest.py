@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -93,7 +94,7 @@ def midas_weights(kept: Path) -> Path:
     """The official layout, random numbers."""
     path = kept / "midas_small.pt"
     if not path.exists():
-        write_midas_small(kept / "midas_small.new").replace(path)
+        write_midas_small(kept / f"midas_small-{os.getpid()}.new").replace(path)
     return path
 
 
