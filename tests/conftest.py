@@ -77,9 +77,9 @@ def leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         pytest.fail(f"leaked: {leaked}", pytrace=False)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def logging_restored() -> Iterator[None]:
-    """For tests that set logging up."""
+    """Whatever a test sets up, such as by running a command."""
 
     def loggers() -> list[logging.Logger]:
         root = logging.getLogger()

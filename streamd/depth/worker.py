@@ -74,7 +74,7 @@ def serve(channel: socket.socket, slots: Slots, runtime: Runtime) -> None:
                 lambda problem, slot=slot: finish(slot, problem),  # type: ignore[misc]
                 live=live,
             )
-        except RuntimeError as error:
+        except (RuntimeError, DepthError) as error:
             finish(slot, (str(error).strip() or type(error).__name__).splitlines()[-1])
 
 

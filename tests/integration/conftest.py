@@ -151,7 +151,7 @@ def make_service(store: ModelStore) -> Iterator[MakeService]:
 def shared_service(embedded: Installed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DepthService]:
     """The embedded network for tests that harm it no more than by killing its worker."""
     store = ModelStore(tmp_path_factory.mktemp("models"), embedded.cache)
-    config = ModelConfig(name="embedded", precision="fp32", download=False)
+    config = ModelConfig(name="embedded", runtime="openvino", precision="fp32", download=False)
     service = DepthService(config, store, parallel=2, slots=8, restart_backoff=Backoff(0.05, cap_s=0.2))
     service.start()
     service.wait_ready(60)
