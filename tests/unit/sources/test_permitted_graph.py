@@ -138,8 +138,11 @@ def test_usual_rates_are(rate: str) -> None:
 
 @pytest.mark.parametrize(
     "graph",
-    [*(f"{name}[a];[a]null" for name in _PATTERNS if name != "nullsrc"), *(f"testsrc2=s={size}" for size in _SIZES)]
-    + [f"testsrc2=s=64x64,{name}" for name in _CHANGES if name not in ("eq", "fps")],
+    [
+        *(f"{name}[a];[a]null" for name in sorted(_PATTERNS) if name != "nullsrc"),
+        *(f"testsrc2=s={size}" for size in sorted(_SIZES)),
+    ]
+    + [f"testsrc2=s=64x64,{name}" for name in sorted(_CHANGES) if name not in ("eq", "fps")],
 )
 def test_what_is_permitted_gives_a_picture_of_bounded_size(graph: str) -> None:
     """Not ``eq``, which PyAV's FFmpeg lacks."""
