@@ -32,7 +32,7 @@ def attention(ops: Ops[Any], x: Any) -> Any:
 OPERATIONS: dict[str, Function] = {
     "attention": attention,
     "average_pool": lambda ops, x: ops.average_pool(x, 2),
-    "nearest": lambda ops, x: ops.resize(x, scale=2, nearest=True),
+    "nearest": lambda ops, x: ops.resize(x, "nearest", scale=2),
     "positions": positions,
     "reshape_like": lambda ops, x: ops.reshape_like(ops.reshape(x, (0, 3, -1)), x),
 }

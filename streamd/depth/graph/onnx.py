@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from streamd.depth.checkpoint import Array, read_state
-from streamd.depth.graph.ops import Activation, Network, Ops, Padding, both_sides
+from streamd.depth.graph.ops import PLACES, Activation, Network, Ops, Padding, Resizing, both_sides
 from streamd.depth.graph.parameters import Parameters
 from streamd.depth.models.base import ModelSpec
 
@@ -163,34 +163,23 @@ class OnnxOps(Ops[Value]):
         sides = [kernel] * 2
         return self._node("AveragePool", (*x.shape[:2], None, None), x, kernel_shape=sides, strides=sides)
 
-    def resize(
-        self,
-        x: Value,
-        *,
-        scale: int = 0,
-        like: Value | None = None,
-        nearest: bool = False,
-        cubic: bool = False,
-        align_corners: bool = False,
-    ) -> Value:
+    def resize(self, x: Value, how: Resizing, *, scale: int = 0, like: Value | None = None) -> Value:
         if like is None:
             sizes = [self.constant(np.array([1, 1, scale, scale], np.float32))]
         else:
             sizes = [_NOTHING, self.concat([self.slice(self._shape(x), 0, 0, 2), self._sides(like)], 0)]
-        mode = "nearest" if nearest else "cubic" if cubic else "linear"
-        place = "align_corners" if align_corners else "asymmetric" if nearest else "half_pixel"
-        return self._resized(x, mode, place, *sizes)
+        return self._resized(x, how, *sizes)
 
     def resize_positions(self, x: Value, like: Value, offset: float) -> Value:
-        return self._resized(x, "cubic", "half_pixel", self._scales(x, like, offset))
+        return self._resized(x, "cubic", self._scales(x, like, offset))
 
-    def _resized(self, x: Value, mode: str, place: str, *sizes: Value) -> Value:
+    def _resized(self, x: Value, how: Resizing, *sizes: Value) -> Value:
         return self._node(
             "Resize",
             (*x.shape[:2], None, None),
             *[x, _NOTHING, *sizes],
-            mode=mode,
-            coordinate_transformation_mode=place,
+            mode=how if how in ("nearest", "cubic") else "linear",
+            coordinate_transformation_mode=PLACES[how],
             nearest_mode="floor",
             cubic_coeff_a=-0.75,
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamd.depth.checkpoint import Array, read_state
 from streamd.depth.graph.file import read_model
-from streamd.depth.graph.ops import Activation, Network, Ops, Padding, both_sides
+from streamd.depth.graph.ops import PLACES, Activation, Network, Ops, Padding, Resizing, both_sides
 from streamd.depth.graph.parameters import Parameters
 from streamd.depth.models.base import ModelSpec
 from streamd.depth.ov import openvino as ov
@@ -107,28 +107,18 @@ class OpenVinoOps(Ops[Value]):
     def average_pool(self, x: Value, kernel: int) -> Value:
         return opset.avg_pool(x, [kernel] * 2, [0, 0], [0, 0], [kernel] * 2, True).output(0)
 
-    def resize(
-        self,
-        x: Value,
-        *,
-        scale: int = 0,
-        like: Value | None = None,
-        nearest: bool = False,
-        cubic: bool = False,
-        align_corners: bool = False,
-    ) -> Value:
+    def resize(self, x: Value, how: Resizing, *, scale: int = 0, like: Value | None = None) -> Value:
         if like is None:
-            how, sizes = "scales", opset.constant(np.array([scale, scale], np.float32)).output(0)
+            by, sizes = "scales", opset.constant(np.array([scale, scale], np.float32)).output(0)
         else:
-            how, sizes = "sizes", _sides(like)
-        place = "align_corners" if align_corners else "asymmetric" if nearest else "half_pixel"
+            by, sizes = "sizes", _sides(like)
         return opset.interpolate(
             x,
             sizes,
-            "nearest" if nearest else "cubic" if cubic else "linear_onnx",
-            how,
+            how if how in ("nearest", "cubic") else "linear_onnx",
+            by,
             axes=_axes([2, 3]),
-            coordinate_transformation_mode=place,
+            coordinate_transformation_mode=PLACES[how],
             nearest_mode="floor",
             cube_coeff=-0.75,
         ).output(0)

@@ -7,7 +7,7 @@ graph is built; channels and widths are known.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -20,6 +20,15 @@ T = TypeVar("T")
 Padding = int | tuple[int, int]
 """Before and after, of height and width alike; or one number for both."""
 Weights = Callable[[], tuple[FloatImage, FloatImage | None]]
+Resizing = Literal["bilinear", "corners", "nearest", "cubic"]
+"""``corners`` is bilinear with the corners in place (``align_corners``); ``cubic`` has a = -0.75."""
+PLACES: Mapping[Resizing, str] = {
+    "bilinear": "half_pixel",
+    "corners": "align_corners",
+    "nearest": "asymmetric",
+    "cubic": "half_pixel",
+}
+"""Where new pixels lie among the old ones, as ONNX and OpenVINO call it."""
 Activation = Literal["relu", "relu6", "gelu", "sigmoid", "hard_swish", "silu"]
 
 
@@ -228,17 +237,8 @@ class Ops(ABC, Generic[T]):
         """Of squares side by side."""
 
     @abstractmethod
-    def resize(
-        self,
-        x: T,
-        *,
-        scale: int = 0,
-        like: T | None = None,
-        nearest: bool = False,
-        cubic: bool = False,
-        align_corners: bool = False,
-    ) -> T:
-        """(n, c, h, w) ``scale`` times as large, or as large as ``like``. Bilinear, nearest, or cubic (a = -0.75)."""
+    def resize(self, x: T, how: Resizing, *, scale: int = 0, like: T | None = None) -> T:
+        """(n, c, h, w) ``scale`` times as large, or as large as ``like``."""
 
     @abstractmethod
     def resize_positions(self, x: T, like: T, offset: float) -> T:
@@ -276,7 +276,7 @@ class Ops(ABC, Generic[T]):
 
     def double(self, x: T, *, align_corners: bool) -> T:
         """(n, c, h, w) to (n, c, 2h, 2w), bilinear."""
-        return self.resize(x, scale=2, align_corners=align_corners)
+        return self.resize(x, "corners" if align_corners else "bilinear", scale=2)
 
 
 class Network(Protocol):

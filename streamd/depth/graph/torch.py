@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from streamd.depth.checkpoint import Array, read_state
-from streamd.depth.graph.ops import Activation, Network, Ops, Padding, Weights, both_sides
+from streamd.depth.graph.ops import Activation, Network, Ops, Padding, Resizing, Weights, both_sides
 from streamd.depth.graph.parameters import Parameters
 from streamd.depth.models.base import ModelSpec
 
@@ -144,18 +144,9 @@ class TorchOps(Ops[Tensor]):
     def average_pool(self, x: Tensor, kernel: int) -> Tensor:
         return functional.avg_pool2d(x, kernel)
 
-    def resize(
-        self,
-        x: Tensor,
-        *,
-        scale: int = 0,
-        like: Tensor | None = None,
-        nearest: bool = False,
-        cubic: bool = False,
-        align_corners: bool = False,
-    ) -> Tensor:
-        mode = "nearest" if nearest else "bicubic" if cubic else "bilinear"
-        corners = None if nearest else align_corners
+    def resize(self, x: Tensor, how: Resizing, *, scale: int = 0, like: Tensor | None = None) -> Tensor:
+        mode = {"corners": "bilinear", "cubic": "bicubic"}.get(how, how)
+        corners = None if how == "nearest" else how == "corners"
         if like is None:
             return functional.interpolate(x, scale_factor=float(scale), mode=mode, align_corners=corners)
         return functional.interpolate(x, size=like.shape[2:], mode=mode, align_corners=corners)

@@ -31,7 +31,7 @@ def fusion(ops: Ops[T], level: T, below: T | None, key: str, out_width: int, *, 
     narrowed = ops.convolution(refined, f"{key}.out_conv", out_width)
     if like is None:
         return ops.double(narrowed, align_corners=True)
-    return ops.resize(narrowed, like=like, align_corners=True)
+    return ops.resize(narrowed, "corners", like=like)
 
 
 def head(ops: Ops[T], x: T, hidden: int, *, align_corners: bool) -> T:

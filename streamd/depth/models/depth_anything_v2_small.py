@@ -89,7 +89,7 @@ def _decoder(ops: Ops[T], levels: list[T], planes: T) -> T:
         path = _fusion(ops, rows[number - 1], path, finer, f"{key}.refinenet{number}")
     assert path is not None
     x = ops.convolution(path, f"{key}.output_conv1", _FEATURES // 2, 3)
-    x = ops.resize(x, like=planes, align_corners=True)
+    x = ops.resize(x, "corners", like=planes)
     x = ops.relu(ops.convolution(x, f"{key}.output_conv2.0", 32, 3))
     return ops.squeeze(ops.relu(ops.convolution(x, f"{key}.output_conv2.2", 1)), 1)
 
@@ -110,7 +110,7 @@ def _fusion(ops: Ops[T], level: T, below: T | None, finer: T | None, key: str) -
     refined = ops.convolution(residual_unit(ops, joined, f"{key}.resConfUnit2", names), f"{key}.out_conv", _FEATURES)
     if finer is None:
         return ops.double(refined, align_corners=True)
-    return ops.resize(refined, like=finer, align_corners=True)
+    return ops.resize(refined, "corners", like=finer)
 
 
 SPEC = ModelSpec(

@@ -33,7 +33,7 @@ def _tokens(ops: Ops[T], patches: T) -> T:
     width = ops.channels(patches)
     positions = ops.parameter("pretrained.model.pos_embed", 1, 1 + _GRID * _GRID, width)
     grid = ops.reshape(ops.slice(positions, 1, 1), (1, _GRID, _GRID, width))
-    grid = ops.resize(ops.transpose(grid, (0, 3, 1, 2)), like=patches)
+    grid = ops.resize(ops.transpose(grid, (0, 3, 1, 2)), "bilinear", like=patches)
     tokens = ops.transpose(ops.reshape(ops.add(patches, grid), (0, width, -1)), (0, 2, 1))
     first = ops.add(ops.parameter("pretrained.model.cls_token", 1, 1, width), ops.slice(positions, 1, 0, 1))
     nothing = ops.multiply(ops.slice(tokens, 1, 0, 1), ops.constant(np.array(0, np.float32)))

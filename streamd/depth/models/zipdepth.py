@@ -147,7 +147,7 @@ def _exchange(ops: Ops[T], fine: T, coarse: T, key: str) -> tuple[T, T]:
     """Each of two levels gets a share of the other."""
     raised = _mixed(ops, coarse, f"{key}.low_to_high", ops.channels(fine))
     lowered = _mixed(ops, ops.average_pool(fine, 2), f"{key}.high_to_low", ops.channels(coarse))
-    return ops.add(fine, ops.resize(raised, scale=2, nearest=True)), ops.add(coarse, lowered)
+    return ops.add(fine, ops.resize(raised, "nearest", scale=2)), ops.add(coarse, lowered)
 
 
 def _mixed(ops: Ops[T], x: T, key: str, width: int) -> T:
@@ -202,7 +202,7 @@ def _doubled(ops: Ops[T], x: T, key: str) -> T:
     choice = ops.convolution(y, f"{key}.6", 1, bias=False)
     doubled = ops.double(ops.concat([choice, depth], 1), align_corners=False)
     share, smooth = ops.activation(ops.slice(doubled, 1, 0, 1), "sigmoid"), ops.slice(doubled, 1, 1)
-    sharp = ops.resize(depth, scale=2, nearest=True)
+    sharp = ops.resize(depth, "nearest", scale=2)
     minus = ops.constant(np.array(-1, np.float32))
     return ops.relu(ops.add(smooth, ops.multiply(share, ops.add(sharp, ops.multiply(smooth, minus)))))
 
