@@ -474,14 +474,12 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from streamd.depth.models import check_input_size
-    from streamd.depth.runtimes import check_runtime
+    from streamd.depth.runtimes import check_model
     from streamd.doctor.files import missing
     from streamd.doctor.inputs import unsupported
 
     config = load(options.file)
-    check_input_size(config.model)
-    check_runtime(config.model)
+    check_model(config.model)
     found = list(missing(config))
     if problems := [each.problem for each in found if not each.only_here] + list(unsupported(config)):
         raise ConfigError(problems)

@@ -21,8 +21,8 @@ from streamd.config.sections import Config, ModelConfig, StreamConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.guest import Guest
 from streamd.depth.kept_choice import KeptChoice
-from streamd.depth.models import check_input_size, find_model, timeout_s
-from streamd.depth.runtimes import check_runtime
+from streamd.depth.models import find_model, timeout_s
+from streamd.depth.runtimes import check_model
 from streamd.depth.service import DepthService, ServiceEvents
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, StreamdError
@@ -278,8 +278,6 @@ class Daemon:
             return
         try:
             config = await self._read()
-            check_input_size(config.model)
-            check_runtime(config.model)
             if self._server is not None:
                 await self._server.reload()
         except StreamdError as error:
@@ -309,8 +307,13 @@ class Daemon:
 
     async def _read(self) -> Config:
         """In a thread: the disk may hang. Raises ConfigError."""
+        return await threads.call("reload", self._read_blocking)
+
+    def _read_blocking(self) -> Config:
         assert self._reload is not None
-        return await threads.call("reload", self._reload)
+        config = self._reload()
+        check_model(config.model)
+        return config
 
     def _status(self) -> DaemonStatus:
         """What systemd is shown."""

@@ -41,7 +41,7 @@ ELSEWHERE = {
     "integration/test_model_changes.py": "depth/catalogue depth/changes depth/fetcher depth/governing",
     "integration/test_onnx.py": "depth/graph/onnx depth/runtimes/onnxruntime",
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
-    "integration/test_profile.py": "depth/profile depth/profiler",
+    "integration/test_profile.py": "depth/child depth/ov depth/profile depth/profiler",
     "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi",
     "integration/test_sources_hostile_rtsp.py": "sources/rtsp_dialler sources/rtsp_relay",
     "integration/test_sources_live.py": "sources/hardware",

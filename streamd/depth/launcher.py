@@ -16,12 +16,12 @@ import numpy as np
 from streamd.config.sections import ModelConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.files import one_line, sha256_of, writable
-from streamd.depth.models import ModelSpec, Preprocessing, check_input_size, memory_limit_bytes, timeout_s
+from streamd.depth.models import ModelSpec, Preprocessing, memory_limit_bytes, timeout_s
 from streamd.depth.preprocess import network_size
 from streamd.depth.process import WorkerProcess
 from streamd.depth.profile import Profile, find_profile, measure, other_runtimes, profile_path
 from streamd.depth.protocol import WorkerJob
-from streamd.depth.runtimes import check_runtime
+from streamd.depth.runtimes import check_model
 from streamd.depth.store import ModelStore
 from streamd.errors import InferenceFailed, ModelMissing, WeightsRejected
 from streamd.states import WorkerEnd
@@ -73,8 +73,7 @@ class Launcher:
         """``stop`` ends a download or a start under way. ``slots``: how many inferences a worker may hold.
 
         Raises ConfigError when the wanted model does not take the input size, or the runtime is not installed."""
-        check_input_size(config)
-        check_runtime(config)
+        check_model(config)
         self.config = config
         """Of the next worker."""
         self.lowered: dict[str, int] = {}

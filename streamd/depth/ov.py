@@ -14,4 +14,10 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # 
 import openvino  # noqa: E402
 from openvino import opset15 as opset  # noqa: E402
 
-__all__ = ["openvino", "opset"]
+
+def has_bf16() -> bool:
+    """Whether this CPU computes in it."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+__all__ = ["has_bf16", "openvino", "opset"]

@@ -11,27 +11,22 @@ import json
 import logging
 import os
 import platform
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache as cached
 from pathlib import Path
 from typing import Any
 
+from streamd.depth import child
 from streamd.depth.files import locked, one_line
 from streamd.depth.models import ModelSpec
-from streamd.depth.process import child_environment
 from streamd.depth.runtimes import missing_package, runs
 from streamd.errors import DepthError, WeightsRejected
 
 REFUSED = 65
 """What the child exits with when the weights are at fault: EX_DATAERR of sysexits.h."""
 TIMEOUT_S = 600.0
-_POLL_S = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -171,41 +166,20 @@ def _run_child(
 ) -> None:
     """Runs ``streamd.depth.profiler`` to its end. It inherits the lock: should we be killed, the next
     process waits for it instead of doing the same again."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "streamd.depth.profiler", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=child_environment(os.environ),
-        text=True,
-        errors="replace",
-        start_new_session=True,  # a Ctrl-C is ours to handle
-        pass_fds=() if lock is None else (lock,),
-    )
     try:
-        output = _listen(child, spec, timeout_s, stop)
-    finally:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
-    _log.debug("profiler of %s ended with %s:\n%s", spec.name, child.returncode, output)
-    if child.returncode == 0:
-        return
-    reason = output.strip().splitlines()[-1] if output.strip() else "it gave no reason"
-    if child.returncode == REFUSED:
-        raise WeightsRejected(arguments[2], reason)
-    if child.returncode < 0:
-        reason = f"killed by {signal.Signals(-child.returncode).name} (is there enough memory?)"
-    raise DepthError(f"model {spec.name}: cannot be tried: {reason}")
-
-
-def _listen(child: subprocess.Popen[str], spec: ModelSpec, timeout_s: float, stop: threading.Event | None) -> str:
-    give_up_at = time.monotonic() + timeout_s
-    while True:
-        try:
-            return child.communicate(timeout=_POLL_S)[1]
-        except subprocess.TimeoutExpired:
-            if stop is not None and stop.is_set():
-                raise DepthError(f"model {spec.name}: interrupted") from None
-            if time.monotonic() > give_up_at:
-                raise DepthError(f"model {spec.name}: trying it took more than {timeout_s:.0f} s") from None
+        ended = child.run(
+            "streamd.depth.profiler",
+            arguments,
+            timeout_s=timeout_s,
+            stop=stop,
+            pass_fds=() if lock is None else (lock,),
+        )
+    except InterruptedError:
+        raise DepthError(f"model {spec.name}: interrupted") from None
+    except TimeoutError:
+        raise DepthError(f"model {spec.name}: trying it took more than {timeout_s:.0f} s") from None
+    _log.debug("profiler of %s ended with %s:\n%s", spec.name, ended.code, ended.problems)
+    if ended.code == REFUSED:
+        raise WeightsRejected(arguments[2], ended.reason)
+    if ended.code:
+        raise DepthError(f"model {spec.name}: cannot be tried: {ended.reason}")

@@ -23,7 +23,7 @@ from streamd.depth.files import sha256_of, write_json
 from streamd.depth.graph.openvino import load_model
 from streamd.depth.models import ModelSpec, Preprocessing, find_model
 from streamd.depth.models.manifest import network_files
-from streamd.depth.ov import openvino
+from streamd.depth.ov import has_bf16, openvino
 from streamd.depth.preprocess import VideoPreprocessor, network_size
 from streamd.depth.profile import Measured, Profile
 from streamd.errors import WeightsRejected
@@ -138,8 +138,7 @@ def error_share(depth: FloatImage, expected: FloatImage) -> float:
 
 
 def _precisions() -> list[str]:
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return ["fp32", "bf16"] if "BF16" in capabilities else ["fp32"]
+    return ["fp32", "bf16"] if has_bf16() else ["fp32"]
 
 
 def _compile(model: openvino.Model, precision: str) -> openvino.CompiledModel:

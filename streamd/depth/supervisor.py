@@ -20,9 +20,9 @@ from streamd.depth.demand import Demand
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.fetcher import ModelFetcher
 from streamd.depth.launcher import Launcher, Serving
-from streamd.depth.models import MODELS, ModelSpec, check_input_size, find_model
+from streamd.depth.models import MODELS, ModelSpec, find_model
 from streamd.depth.profiling import Profiling
-from streamd.depth.runtimes import check_runtime
+from streamd.depth.runtimes import check_model
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
 from streamd.states import WorkerEnd
@@ -101,8 +101,7 @@ class WorkerSupervisor:
     def change(self, config: ModelConfig) -> Future[None]:
         """Any thread. The outcome: the model runs, or would; StreamdError when all stays as it was. Raises ConfigError
         when the model does not take its input size, or the runtime is not installed."""
-        check_input_size(config)
-        check_runtime(config)
+        check_model(config)
         outcome = self._changes.ask(config).outcome
         self._current.notify()
         self._wake.set()

@@ -6,7 +6,6 @@ stderr is the reason of a failure.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import statistics
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from streamd.depth.protocol import WorkerJob
-from streamd.depth.worker import Runtime
+from streamd.depth.worker import Runtime, open_runtime
 from streamd.errors import StreamdError, WeightsRejected
 from streamd.media.frames import FloatImage
 from streamd.telemetry.metrics import resident_bytes
@@ -56,9 +55,7 @@ def main(arguments: list[str]) -> int:
 
 def network(job: WorkerJob, inputs: Path, outputs: Path, seconds: float) -> dict[str, Any]:
     """``seconds`` for each of the inputs."""
-    runtime: Runtime = importlib.import_module(f"streamd.depth.runtimes.{job.runtime.partition(':')[0]}").open_runtime(
-        job
-    )
+    runtime = open_runtime(job)
     made, rows = {}, {}
     with np.load(inputs) as given:
         for name, planes in given.items():
@@ -119,21 +116,17 @@ def work(model: str, weights: Path, inputs: Path) -> dict[str, Any]:
 def peak() -> dict[str, Any]:
     """GFLOP/s of one core, by precision: the best of many, for a busy box only ever takes away."""
     from streamd.depth.graph.work import peak_gflop, peak_model
+    from streamd.depth.ov import has_bf16
     from streamd.depth.ov import openvino as ov
 
     core = ov.Core()
-    hints = {"fp32": "f32"} | ({"bf16": "bf16"} if "BF16" in _capabilities(core) else {})
+    hints = {"fp32": "f32"} | ({"bf16": "bf16"} if has_bf16() else {})
     found = {}
     for precision, hint in hints.items():
         settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1}
         request = core.compile_model(peak_model(), "CPU", settings).create_infer_request()
         found[precision] = round(peak_gflop() / _best(request.infer, _PEAK_S), 1)
     return found
-
-
-def _capabilities(core: Any) -> list[str]:
-    capabilities: list[str] = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return capabilities
 
 
 def _best(work: Callable[[], object], seconds: float) -> float:

@@ -50,6 +50,12 @@ class Runtime(Protocol):
         ...
 
 
+def open_runtime(job: WorkerJob) -> Runtime:
+    """Raises WeightsRejected, DepthError; ModuleNotFoundError when its extra is not installed."""
+    runtime: Runtime = importlib.import_module(f"streamd.depth.runtimes.{module_of(job.runtime)}").open_runtime(job)
+    return runtime
+
+
 def serve(channel: socket.socket, slots: Slots, runtime: Runtime) -> None:
     """Until the other side hangs up."""
 
@@ -93,7 +99,7 @@ def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[2]))
     slots = Slots(int(sys.argv[3]), job.slots, job.max_pixels)
     try:
-        runtime: Runtime = importlib.import_module(f"streamd.depth.runtimes.{module_of(job.runtime)}").open_runtime(job)
+        runtime = open_runtime(job)
     except WeightsRejected as error:
         channel.send(Reply(REFUSED, 0, error.reason).pack())
         sys.exit(1)

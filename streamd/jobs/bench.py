@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,10 +14,10 @@ import cv2
 import numpy as np
 
 import streamd
+from streamd.depth import child
 from streamd.depth.files import writable
 from streamd.depth.models import ModelSpec, Preprocessing, find_model
 from streamd.depth.preprocess import network_size
-from streamd.depth.process import child_environment
 from streamd.depth.profile import core_count, cpu, openvino_version
 from streamd.depth.profiler import calibration_inputs, error_share
 from streamd.depth.protocol import WorkerJob
@@ -228,27 +225,12 @@ def _peak() -> Mapping[str, float]:
 
 def _child(*arguments: str) -> dict[str, Any]:
     """What streamd.depth.trial answers. Raises StreamdError with the reason when it does not."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "streamd.depth.trial", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=child_environment(os.environ) | {"OMP_NUM_THREADS": str(core_count())},
-        text=True,
-        errors="replace",
-        start_new_session=True,  # a Ctrl-C is ours to handle
-    )
+    threads = {"OMP_NUM_THREADS": str(core_count())}
     try:
-        output, problems = child.communicate(timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
+        ended = child.run("streamd.depth.trial", arguments, timeout_s=TIMEOUT_S, environment=threads)
+    except TimeoutError:
         raise StreamdError(f"took more than {TIMEOUT_S:.0f} s") from None
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.communicate()
-    if child.returncode < 0:
-        raise StreamdError(f"killed by {signal.Signals(-child.returncode).name} (is there enough memory?)")
-    if child.returncode:
-        raise StreamdError((problems.strip().splitlines() or ["it gave no reason"])[-1])
-    answer: dict[str, Any] = json.loads(output.splitlines()[-1])
+    if ended.code:
+        raise StreamdError(ended.reason)
+    answer: dict[str, Any] = json.loads(ended.output.splitlines()[-1])
     return answer

@@ -86,7 +86,7 @@ def test_a_child_that_ends(program: str, line: str, monkeypatch: pytest.MonkeyPa
     child = tmp_path / "child"
     child.write_text(f"#!{sys.executable}\n{program}\n")
     child.chmod(0o755)
-    monkeypatch.setattr(bench.sys, "executable", str(child))  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys, "executable", str(child))
     with pytest.raises(Exception, match=rf"^{line}$"):
         bench._child("peak")
 

@@ -338,8 +338,7 @@ def test_a_manifest_that_goes_before_its_turn_is_refused(
 ) -> None:
     service = make_service()
     service.wait_ready(30)
-    monkeypatch.setattr("streamd.depth.supervisor.check_input_size", lambda config: None)
-    monkeypatch.setattr("streamd.depth.supervisor.check_runtime", lambda config: None)
+    monkeypatch.setattr("streamd.depth.supervisor.check_model", lambda config: None)
     gone = service.config.model_copy(update={"name": str(tmp_path / "gone.toml")})
     assert isinstance(outcome(service.change(gone)), ConfigError)
     assert (running(service), service.wanted.name) == ("embedded", "embedded")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from streamd.depth.models import ModelSpec, find_model
+from streamd.depth.models import ModelSpec, check_input_size, find_model
 from streamd.errors import ConfigError, Problem
 
 if TYPE_CHECKING:  # the worker does without pydantic
@@ -32,6 +32,12 @@ def not_installed(runtime: str, package: str) -> Problem:
     name = module_of(runtime)
     advice = f': pip install "streamd[{_EXTRAS[name]}]"' if name in _EXTRAS else ""
     return Problem(f"runtime {name}", "", f"{package} is not installed{advice}")
+
+
+def check_model(config: ModelConfig) -> None:
+    """Raises ConfigError when it asks for what cannot be done here. Reads a manifest, when one is named."""
+    check_input_size(config)
+    check_runtime(config)
 
 
 def check_runtime(config: ModelConfig) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from streamd.depth.graph.openvino import load_model
 from streamd.depth.models import find_model
+from streamd.depth.ov import has_bf16
 from streamd.depth.ov import openvino as ov
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.worker import Done
@@ -43,10 +44,9 @@ class OpenVinoRuntime:
 
     def _precision(self, wanted: str) -> str:
         """Until it has been measured, what the CPU was made for. Raises DepthError."""
-        has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if wanted == "auto":
-            return "bf16" if has_bf16 else "fp32"
-        if wanted == "bf16" and not has_bf16:
+            return "bf16" if has_bf16() else "fp32"
+        if wanted == "bf16" and not has_bf16():
             raise DepthError("precision bf16: this CPU does not have it")
         return wanted
 
