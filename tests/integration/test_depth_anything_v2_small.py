@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import timm
 import torch
@@ -13,49 +12,31 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamd.depth.graph.openvino import load_model
-from streamd.depth.graph.torch import load_network
 from streamd.depth.models import find_model
-from streamd.depth.ov import openvino as ov
 from streamd.errors import WeightsRejected
-from tests.support.checkpoints import State, random_state, write_checkpoint
+from tests.support.checkpoints import State, write_checkpoint
+from tests.support.networks import Generated, generate
 
 SPEC = find_model("depth_anything_v2_small")
 
 
 @pytest.fixture(scope="module")
-def state() -> State:
-    return random_state("depth_anything_v2_small", seed=1)
-
-
-@pytest.fixture(scope="module")
-def file(state: State, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint("depth_anything_v2_small", tmp_path_factory.mktemp("weights") / "random.pth", state)
-
-
-@pytest.fixture(scope="module")
-def compiled(file: Path) -> ov.CompiledModel:
-    return ov.Core().compile_model(load_model(SPEC, file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+def made(tmp_path_factory: pytest.TempPathFactory) -> Generated:
+    return generate("depth_anything_v2_small", tmp_path_factory.mktemp("weights"))
 
 
 @pytest.mark.parametrize(("width", "height", "count"), [(98, 70, 2), (126, 518, 1), (518, 518, 1)])
-def test_equals_the_reference(
-    state: State, file: Path, compiled: ov.CompiledModel, width: int, height: int, count: int
-) -> None:
+def test_equals_the_reference(made: Generated, width: int, height: int, count: int) -> None:
     """518x518 is the size of the positions in the file, which are then taken as they are; not so if one side is."""
     planes = torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(width))
-    with torch.inference_mode():
-        expected, depth = reference(state, planes).numpy(), load_network(SPEC, file)(planes).numpy()
-    assert depth.shape == (count, height, width)
-    assert expected.min() > 0
-    assert expected.std() > 0.05 * expected.mean()
-    spread = expected.max() - expected.min()
-    np.testing.assert_allclose(depth, expected, atol=1e-5 * spread)
-    np.testing.assert_allclose(compiled(planes.numpy())[0], expected, atol=1e-5 * spread)
+    made.equals(reference, planes)
 
 
-def test_a_larger_sibling_is_refused(state: State, tmp_path: Path) -> None:
+def test_a_larger_sibling_is_refused(made: Generated, tmp_path: Path) -> None:
     key = "pretrained.patch_embed.proj.weight"
-    base = write_checkpoint("depth_anything_v2_small", tmp_path / "b.pth", {**state, key: torch.zeros(768, 3, 14, 14)})
+    base = write_checkpoint(
+        "depth_anything_v2_small", tmp_path / "b.pth", {**made.state, key: torch.zeros(768, 3, 14, 14)}
+    )
     with pytest.raises(WeightsRejected, match=rf"\({key}: 768x3x14x14 for 384x3x14x14\)"):
         load_model(SPEC, base)
 

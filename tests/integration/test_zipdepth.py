@@ -15,55 +15,36 @@ from torch.nn import functional
 from streamd.depth.graph.openvino import load_model
 from streamd.depth.graph.torch import load_network
 from streamd.depth.models import find_model
-from streamd.depth.ov import openvino as ov
 from streamd.errors import WeightsRejected
 from streamd.jobs.picture import depth_of_picture
 from tests.integration.conftest import MakeService
-from tests.support.checkpoints import State, random_state, write_checkpoint
+from tests.support.checkpoints import State, write_checkpoint
+from tests.support.networks import Generated, generate
 
 SPEC = find_model("zipdepth")
 
 
 @pytest.fixture(scope="module")
-def state() -> State:
-    return random_state("zipdepth", seed=1)
-
-
-@pytest.fixture(scope="module")
-def file(state: State, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint("zipdepth", tmp_path_factory.mktemp("weights") / "random.pth", state)
-
-
-@pytest.fixture(scope="module")
-def compiled(file: Path) -> ov.CompiledModel:
-    return ov.Core().compile_model(load_model(SPEC, file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+def made(tmp_path_factory: pytest.TempPathFactory) -> Generated:
+    return generate("zipdepth", tmp_path_factory.mktemp("weights"))
 
 
 @pytest.mark.parametrize(("width", "height", "count"), [(96, 64, 2), (224, 128, 1), (32, 32, 1)])
-def test_equals_the_reference(
-    state: State, file: Path, compiled: ov.CompiledModel, width: int, height: int, count: int
-) -> None:
+def test_equals_the_reference(made: Generated, width: int, height: int, count: int) -> None:
     planes = torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(width))
-    with torch.inference_mode():
-        expected, depth = reference(state, planes).numpy(), load_network(SPEC, file)(planes).numpy()
-    assert depth.shape == (count, height, width)
-    assert expected.min() > 0
-    assert expected.std() > 0.05 * expected.mean()
-    spread = expected.max() - expected.min()
-    np.testing.assert_allclose(depth, expected, atol=1e-5 * spread)
-    np.testing.assert_allclose(compiled(planes.numpy())[0], expected, atol=1e-5 * spread)
+    made.equals(reference, planes)
 
 
-def test_a_picture_is_fed_and_enlarged_as_by_its_authors(make_service: MakeService, state: State, file: Path) -> None:
+def test_a_picture_is_fed_and_enlarged_as_by_its_authors(make_service: MakeService, made: Generated) -> None:
     """451x300 enters as 192x128 here: the shorter side is given, bilinear on bytes, corners in place at the end."""
     coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     bgr = np.asarray(cv2.resize(coarse, (451, 300), interpolation=cv2.INTER_CUBIC))
     small = np.asarray(cv2.resize(bgr, (192, 128), interpolation=cv2.INTER_LINEAR))
     with torch.inference_mode():
         planes = torch.from_numpy(small[..., ::-1].transpose(2, 0, 1)[None] / np.float32(255))
-        output = reference(state, planes)
+        output = reference(made.state, planes)
         enlarged = functional.interpolate(output[None], (300, 451), mode="bilinear", align_corners=True)[0, 0].numpy()
-    service = make_service(name="zipdepth", weights=file, input_size=128, service={"strict": True})
+    service = make_service(name="zipdepth", weights=made.file, input_size=128, service={"strict": True})
     data = depth_of_picture(cv2.imencode(".png", bgr)[1].tobytes(), service, "depth", "npz")
     with np.load(io.BytesIO(data)) as npz:
         spread = enlarged.max() - enlarged.min()
@@ -71,25 +52,25 @@ def test_a_picture_is_fed_and_enlarged_as_by_its_authors(make_service: MakeServi
         np.testing.assert_allclose(npz["inverse_depth"], enlarged, atol=1e-4 * spread)
 
 
-def test_its_own_tables_may_be_missing(state: State, file: Path, tmp_path: Path) -> None:
-    bare = {key: value for key, value in state.items() if key not in ("mean", "std")}
+def test_its_own_tables_may_be_missing(made: Generated, tmp_path: Path) -> None:
+    bare = {key: value for key, value in made.state.items() if key not in ("mean", "std")}
     planes = torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
         found = load_network(SPEC, write_checkpoint("zipdepth", tmp_path / "bare.pth", bare))(planes)
-        torch.testing.assert_close(found, load_network(SPEC, file)(planes))
+        torch.testing.assert_close(found, load_network(SPEC, made.file)(planes))
 
 
-def test_the_file_with_the_other_upsampler_is_refused(state: State, tmp_path: Path) -> None:
+def test_the_file_with_the_other_upsampler_is_refused(made: Generated, tmp_path: Path) -> None:
     """zipdepth_base.pth; the reference would run it with random numbers in the upsampler."""
-    sibling = {key: value for key, value in state.items() if "where_conv" not in key}
+    sibling = {key: value for key, value in made.state.items() if "where_conv" not in key}
     sibling |= {"decoder.convex_up.mask_pred.0.weight": torch.zeros(8, 32, 3, 3)}
     with pytest.raises(WeightsRejected) as caught:
         load_model(SPEC, write_checkpoint("zipdepth", tmp_path / "zipdepth_base.pth", sibling))
     assert caught.value.reason == "this is zipdepth_base.pth, which has another upsampler: take zipdepth_base_npu.pth"
 
 
-def test_a_missing_key_is_named(state: State, tmp_path: Path) -> None:
-    cut = {key: value for key, value in state.items() if key != "encoder.stage2.2.branch2.weight"}
+def test_a_missing_key_is_named(made: Generated, tmp_path: Path) -> None:
+    cut = {key: value for key, value in made.state.items() if key != "encoder.stage2.2.branch2.weight"}
     with pytest.raises(WeightsRejected, match=r"1 key missing \(encoder.stage2.2.branch2.weight\) of 283"):
         load_model(SPEC, write_checkpoint("zipdepth", tmp_path / "cut.pth", cut))
 
