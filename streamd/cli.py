@@ -385,11 +385,8 @@ def _list(store: ModelStore, options: argparse.Namespace) -> None:
 def _fetch(store: ModelStore, options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from streamd.depth.models import find_model
-
     name, printed = _name(options), [0]
-    if notice := find_model(name).notice:
-        print(f"{name}: {notice}", file=sys.stderr, flush=True)
+    _tell_notice(name)
     with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
 
         def progress(done: int, total: int | None) -> None:
@@ -403,14 +400,19 @@ def _fetch(store: ModelStore, options: argparse.Namespace) -> None:
     print(f"{name}: {manifest.size / 1e6:.1f} MB, sha256 {manifest.sha256}")
 
 
-def _import(store: ModelStore, options: argparse.Namespace) -> None:
-    name = _name(options)
-    if options.file is None:
-        raise UsageError("models import: name a FILE too")
+def _tell_notice(name: str) -> None:
+    """What its licence asks to be told."""
     from streamd.depth.models import find_model
 
     if notice := find_model(name).notice:
         print(f"{name}: {notice}", file=sys.stderr, flush=True)
+
+
+def _import(store: ModelStore, options: argparse.Namespace) -> None:
+    name = _name(options)
+    if options.file is None:
+        raise UsageError("models import: name a FILE too")
+    _tell_notice(name)
     manifest = store.import_file(name, options.file)
     note = {True: " (the official file)", False: " (not the official file)", None: ""}[manifest.official]
     print(f"{name}: {manifest.size / 1e6:.1f} MB, sha256 {manifest.sha256}{note}")

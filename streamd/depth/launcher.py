@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -19,7 +18,7 @@ from streamd.depth.files import one_line, sha256_of, writable
 from streamd.depth.models import ModelSpec, Preprocessing, memory_limit_bytes, timeout_s
 from streamd.depth.preprocess import network_size
 from streamd.depth.process import WorkerProcess
-from streamd.depth.profile import Profile, find_profile, measure, other_runtimes, profile_path
+from streamd.depth.profile import Profile, core_count, find_profile, measure, other_runtimes, profile_path
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.runtimes import check_model
 from streamd.depth.store import ModelStore
@@ -34,6 +33,36 @@ DRAIN_S = 2.0
 """A worker that is changed for another has this long to answer what it holds."""
 DRAIN_POLL_S = 0.1
 """Longer than anyone takes from choosing a worker to asking it."""
+
+
+def make_job(
+    spec: ModelSpec,
+    weights: Path,
+    sha256: str,
+    cache: Path,
+    chosen: tuple[str, str],
+    *,
+    threads: int,
+    parallel: int = 1,
+    slots: int = 1,
+) -> WorkerJob:
+    """For the network of ``spec``. ``chosen``: (runtime, precision)."""
+    runtime, precision = chosen
+    how = spec.preprocessing
+    return WorkerJob(
+        model=spec.reference,
+        runtime=runtime,
+        precision=precision,
+        weights=str(weights),
+        sha256=sha256,
+        cache=str(cache),
+        threads=threads,
+        parallel=parallel,
+        slots=slots,
+        min_side=how.min_side,
+        max_side=how.max_side,
+        max_pixels=how.max_pixels,
+    )
 
 
 @dataclass(frozen=True)
@@ -132,22 +161,16 @@ class Launcher:
         return writable(self._store.cache)
 
     def _job(self, spec: ModelSpec, weights: Path, sha256: str) -> WorkerJob:
-        config = self.config
-        cores = len(os.sched_getaffinity(0))
-        runtime, precision = self.choose(spec, sha256)
-        return WorkerJob(
-            model=spec.reference,
-            runtime=runtime,
-            precision=precision,
-            weights=str(weights),
-            sha256=sha256,
-            cache=str(self._cache),
-            threads=cores if config.threads == "auto" else config.threads,
+        threads = self.config.threads
+        return make_job(
+            spec,
+            weights,
+            sha256,
+            self._cache,
+            self.choose(spec, sha256),
+            threads=core_count() if threads == "auto" else threads,
             parallel=self.parallel,
             slots=self._slots,
-            min_side=spec.preprocessing.min_side,
-            max_side=spec.preprocessing.max_side,
-            max_pixels=spec.preprocessing.max_pixels,
         )
 
     def choose(self, spec: ModelSpec, sha256: str) -> tuple[str, str]:

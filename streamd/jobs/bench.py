@@ -16,11 +16,11 @@ import numpy as np
 import streamd
 from streamd.depth import child
 from streamd.depth.files import writable
+from streamd.depth.launcher import make_job
 from streamd.depth.models import ModelSpec, Preprocessing, find_model
 from streamd.depth.preprocess import network_size
 from streamd.depth.profile import core_count, cpu, openvino_version
 from streamd.depth.profiler import calibration_inputs, error_share
-from streamd.depth.protocol import WorkerJob
 from streamd.depth.runtimes import missing_package, not_installed, runs
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
@@ -140,7 +140,8 @@ class _Network:
         row = Row(self._spec.name, runtime, precision)
         try:
             self._check(runtime)
-            job = self._job(runtime, precision).to_json()
+            chosen = runtime, precision
+            job = make_job(self._spec, self._weights, self._sha256, self._cache, chosen, threads=core_count()).to_json()
             answer = _child("network", job, str(self._inputs), str(self._outputs), str(seconds))
         except StreamdError as error:
             return [Row(**{**asdict(row), "problem": str(error)})]
@@ -164,23 +165,6 @@ class _Network:
             raise StreamdError(str(not_installed(runtime, package).reason))
         if not runs(runtime, self._spec):
             raise StreamdError(f"does not run {self._spec.file}")
-
-    def _job(self, runtime: str, precision: str) -> WorkerJob:
-        how = self._spec.preprocessing
-        return WorkerJob(
-            model=self._spec.reference,
-            runtime=runtime,
-            precision=precision,
-            weights=str(self._weights),
-            sha256=self._sha256,
-            cache=str(self._cache),
-            threads=core_count(),
-            parallel=1,
-            slots=1,
-            min_side=how.min_side,
-            max_side=how.max_side,
-            max_pixels=how.max_pixels,
-        )
 
 
 def make_inputs(how: Preprocessing) -> dict[str, FloatImage]:

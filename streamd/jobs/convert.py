@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from streamd.concurrency import threads
 from streamd.concurrency.mailbox import Closed, Mailbox
+from streamd.config.redact import printable
 from streamd.config.sections import StreamConfig, View
 from streamd.depth.range import DepthRange
 from streamd.depth.service import DepthService
@@ -131,7 +132,7 @@ class Conversion:
             for worker in (self._reader, infer):
                 worker.finished.result()
         except KeyboardInterrupt:
-            print(f"stopped: {self._output} has the first {job.count} frames", file=sys.stderr)
+            print(printable(f"stopped: {self._output} has the first {job.count} frames"), file=sys.stderr)
             raise
         finally:
             self._stop.set()

@@ -16,7 +16,7 @@ from streamd.sources.body import Body
 from streamd.sources.budget import MIB, OverBudget
 from streamd.sources.connection import Interrupted
 from streamd.sources.fetch import HttpClient
-from streamd.sources.hls_key import Decrypted
+from streamd.sources.hls_key import ClosableFile, Decrypted
 from streamd.sources.playlist import (
     END,
     MAX_TEXT_BYTES,
@@ -31,7 +31,7 @@ from streamd.sources.playlist import (
     sections,
     variants,
 )
-from streamd.sources.segment import ClosableFile, Undisguised, is_picture, skip
+from streamd.sources.segment import Undisguised, is_picture, skip
 
 OPTIONS = {
     # FFmpeg asserts that connections to be used again are its own.

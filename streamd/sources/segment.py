@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Protocol
 
 from streamd.sources.budget import MIB
+from streamd.sources.hls_key import ClosableFile
 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 _MAX_DISGUISE_BYTES = MIB // 4
 _PACKET_BYTES = 188
 _TRANSPORT_STREAM = re.compile(rb"G.{187}G.{187}G.{187}G", re.DOTALL)
-
-
-class ClosableFile(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-    def close(self) -> None: ...
 
 
 class Undisguised:
