@@ -9,7 +9,6 @@ from pathlib import Path
 from streamd.depth.fetcher import Fetch, ModelFetcher
 from streamd.depth.profile import Profile, find_profile, profile_path
 from streamd.depth.store import ModelStatus, ModelStore
-from streamd.errors import StreamdError
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,4 @@ def _note(store: ModelStore, status: ModelStatus) -> str:
 
 
 def _profile(store: ModelStore, status: ModelStatus) -> Profile | None:
-    if status.path is None:
-        return None
-    try:
-        _, sha256 = store.weights(status.spec.name)
-    except StreamdError:  # it was replaced just now
-        return None
-    return find_profile(profile_path(store.cache, status.spec, sha256))
+    return find_profile(profile_path(store.cache, status.spec, status.sha256)) if status.sha256 else None

@@ -59,6 +59,8 @@ class ModelStatus:
     """None when there are no usable weights."""
     manifest: Manifest | None
     note: str
+    sha256: str | None = None
+    """Of the weights at ``path``."""
 
 
 @dataclass(frozen=True)
@@ -178,12 +180,12 @@ class ModelStore:
         manifest = None
         try:
             manifest = self._manifest(spec.name)
-            path, _ = self.weights(spec.name)
+            path, sha256 = self.weights(spec.name)
         except ModelMissing as error:
             return ModelStatus(spec, None, None, f"missing: {error.hint}{_whence(spec)}")
         except DepthError as error:
             return ModelStatus(spec, None, manifest, f"damaged: {error}")
-        return ModelStatus(spec, path, manifest, _origin_note(manifest))
+        return ModelStatus(spec, path, manifest, _origin_note(manifest), sha256)
 
     def _verification(self, spec: ModelSpec) -> Verification:
         try:
