@@ -59,8 +59,14 @@ class Pipeline:
             observe=lambda stage, seconds: metrics.stages[stage].observe(seconds),
             on_error=lambda _: metrics.skipped(SkipReason.ERROR),
         )
-        self.publisher = Publisher(name, config, depths, hubs, metrics, clock, self._published)
-        self._on_first_frame = on_first_frame
+        frames = self.frames
+
+        def published() -> None:
+            """From the publish thread. Ignores a thread that was abandoned."""
+            if not frames.closed:
+                on_first_frame()
+
+        self.publisher = Publisher(name, config, depths, hubs, metrics, clock, published)
         self._parts: dict[asyncio.Future[None], threads.Worker] = {}
         self.abandoned: list[threads.Worker] = []
         """Those that did not end in time."""
@@ -73,11 +79,6 @@ class Pipeline:
             part.add_done_callback(lambda part: part.exception())  # of one that is abandoned nobody asks
             part.add_done_callback(lambda _: on_end())
             self._parts[part] = thread
-
-    def _published(self) -> None:
-        """From the publish thread. Ignores a thread that was abandoned."""
-        if not self.frames.closed:
-            self._on_first_frame()
 
     @property
     def ended(self) -> bool:

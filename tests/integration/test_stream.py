@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import groupby, pairwise, product
 from pathlib import Path
@@ -138,6 +140,16 @@ async def playing(
     finally:
         bench.stream.stop()
         await wait_for(running, 5)
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @pytest.fixture
@@ -770,6 +782,24 @@ class TestOnDemand:
         assert second.is_keyframe
         assert second.pts > first.pts
         assert [state for state, _ in bench.states if state != "starting"][:4] == ["idle", "running", "idle", "running"]
+
+    async def test_what_has_run_goes_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its scalers have threads of their own, and it has frames: neither waits for the garbage collector."""
+        made: list[weakref.ref[pipeline.Pipeline]] = []
+        start = pipeline.Pipeline.start
+
+        def noted(self: pipeline.Pipeline, on_end: Callable[[], None]) -> None:
+            made.append(weakref.ref(self))
+            start(self, on_end)
+
+        monkeypatch.setattr(pipeline.Pipeline, "start", noted)
+        with without_collector():
+            async with playing(mode="on_demand", linger_s=0.01) as bench:
+                seat = await watch(bench)
+                await bench.film_until(lambda: bench.stream.state == "running")
+                seat.close()
+                await bench.state("idle")
+                await bench.until(lambda: [each() for each in made] == [None])
 
     async def test_it_lingers_for_who_comes_back(self) -> None:
         async with playing(mode="on_demand", linger_s=60) as bench:

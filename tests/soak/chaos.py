@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +98,11 @@ class Chaos:
 
     def _held(self) -> Held:
         pid = self.daemon.pid
-        return Held(open_files(pid), len(os.listdir(f"/proc/{pid}/task")), len(self.daemon.children()))
+        threads, children = (
+            Path(f"/proc/{pid}/task").iterdir(),
+            [Path(f"/proc/{child}") for child in self.daemon.children()],
+        )
+        return Held(open_files(pid), _names(threads), _names(children))
 
     # -- what goes wrong --------------------------------------------------------------------------
 
@@ -172,7 +176,7 @@ class Chaos:
             daemon_mb=round(resident_mb(self.daemon.pid), 1),
             worker_mb=round(metrics.value("streamd_worker_resident_memory_bytes") / 1e6, 1),
             files=sum(held.files.values()),
-            threads=held.threads,
+            threads=sum(held.threads.values()),
             restarts=_restarts(metrics),
             worker_restarts=round(metrics.value("streamd_worker_restarts_total")),
             viewers=round(metrics.value("streamd_viewers")),
@@ -194,6 +198,15 @@ def open_files(pid: int) -> dict[str, int]:
             name = os.readlink(f"/proc/{pid}/fd/{entry}")
             kinds["recording" if name.endswith(".mp4") else name.partition(":[")[0]] += 1
     return dict(kinds)
+
+
+def _names(tasks: Iterable[Path]) -> dict[str, int]:
+    """How many threads or processes have each name."""
+    names: Counter[str] = Counter()
+    for task in tasks:
+        with suppress(OSError):  # ended meanwhile
+            names[(task / "comm").read_text().strip()] += 1
+    return dict(names)
 
 
 async def soak(plan: Plan, folder: Path, on_sample: Callable[[Sample], None] = lambda sample: None) -> Report:

@@ -19,8 +19,10 @@ class Held:
 
     files: dict[str, int]
     """By kind."""
-    threads: int
-    children: int
+    threads: dict[str, int]
+    """By name."""
+    children: dict[str, int]
+    """By name."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,12 @@ class Report:
         """Before the chaos and after it; what there is in between goes up and down with the viewers."""
         assert self.before is not None
         assert self.after is not None
-        files = [sum(held.files.values()) for held in (self.before, self.after)]
-        gained = {kind: n for kind, n in self.after.files.items() if n > self.before.files.get(kind, 0)}
-        yield Verdict("files as before", files[1] <= files[0], f"{files[0]} before, {files[1]} after; more: {gained}")
-        for what in ("threads", "children"):
+        for what in ("files", "threads", "children"):
             before, after = getattr(self.before, what), getattr(self.after, what)
-            yield Verdict(f"{what} as before", after <= before, f"{before} before, {after} after")
+            counts = [sum(held.values()) for held in (before, after)]
+            gained = {kind: n for kind, n in after.items() if n > before.get(kind, 0)}
+            figures = f"{counts[0]} before, {counts[1]} after; more: {gained}"
+            yield Verdict(f"{what} as before", counts[1] <= counts[0], figures)
 
     def _viewers(self) -> Iterator[Verdict]:
         lost = [visit for visit in self.visits if not visit.survived]

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +22,27 @@ pytestmark = pytest.mark.timeout(10)
 
 def test_a_worker_is_named_and_keeps_the_process_alive() -> None:
     seen: list[threading.Thread] = []
-    worker = threads.start("capture-porch", lambda: seen.append(threading.current_thread()))
+    told: list[str] = []
+
+    def look() -> None:
+        seen.append(threading.current_thread())
+        told.append(Path("/proc/thread-self/comm").read_text().strip())
+
+    worker = threads.start("capture-the-porch", look)
     worker.finished.result(scaled(5))
-    assert [(thread.name, thread.daemon) for thread in seen] == [("capture-porch", False)]
+    assert [(thread.name, thread.daemon) for thread in seen] == [("capture-the-porch", False)]
+    assert told == ["capture-the-por"]
+
+
+def test_a_worker_that_has_ended_holds_nothing() -> None:
+    class Body:
+        def run(self) -> None: ...
+
+    body = Body()
+    worker, gone = threads.start("ends", body.run), weakref.ref(body)
+    worker.join(scaled(5))
+    del body
+    assert gone() is None
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), SystemExit(3)])
