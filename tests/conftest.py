@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import logging
 import os
@@ -46,6 +47,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             names = item.fixturenames
             names.insert(names.index("leaves_nothing_behind") + 1, "leaves_the_loop_alone")
+
+
+def pytest_collection_finish() -> None:
+    """What is there now lives to the end: the garbage collector would look at it each time, 0.4 s on a quiet box."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -57,8 +57,10 @@ class KeptFile:
         """Holds the lock against other processes; without it nothing is written."""
 
     def read(self) -> Content:
-        """Takes the lock, and logs what cannot be read. Raises InUse and OSError."""
+        """Takes the lock, and logs what cannot be read. Nothing once it is released. Raises InUse and OSError."""
         with self._working():
+            if self._released:
+                return Content()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._take_lock()
             try:

@@ -334,6 +334,8 @@ class Interleaving:
         await self.kept.close(scaled(5))
         alive = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(("stream-", "source-"))]
         assert not alive
+        while any(thread.name == "kept-streams" for thread in threading.enumerate()):  # the disk lets go later  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
     def _what_is_wanted_is_kept(self) -> None:
         """And what was not understood, or came too late to be started and has not been changed."""

@@ -29,6 +29,15 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "home" / "streams.json"
 
 
+def test_a_file_that_was_released_is_left_to_others(file: Path) -> None:
+    """Also by a thread that a slow disk has held."""
+    late, other = KeptFile(file), KeptFile(file)
+    late.release()
+    assert late.read().entries == {}
+    other.read()  # raises InUse when the lock is taken
+    other.release()
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
