@@ -47,6 +47,15 @@ class Origin(StrEnum):
     API = "api"
 
 
+class Change(StrEnum):
+    """What a picture is to the one that was inferred before."""
+
+    CHANGED = "changed"
+    DUE = "due"
+    """Nothing has changed, but it is time to infer again."""
+    NONE = "none"
+
+
 class SkipReason(StrEnum):
     """Why a frame was left out."""
 

@@ -50,6 +50,17 @@ class Mailbox(Generic[T]):
         if skipped is not None:
             self._on_skip(skipped)
 
+    def put_back(self, item: T) -> None:
+        """What ``get`` gave, in front of all: unless newer ones have come that leave no room. Then it is skipped."""
+        with self._changed:
+            if self._closed and self._discarded:
+                return
+            has_room = len(self._items) < self._capacity
+            if has_room:
+                self._items.appendleft(item)
+        if not has_room:
+            self._on_skip(item)
+
     def offer(self, item: T) -> bool:
         """Never waits, and replaces nothing: False when there is no room, or it is closed."""
         with self._changed:

@@ -27,6 +27,11 @@ class Turns:
             grown, self._count = count - self._count, count
         self._give(grown)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether one could be had now."""
+        return self._free > 0
+
     @contextmanager
     def one(self, unwanted: Callable[[], bool]) -> Iterator[None]:
         """A turn, for as long as the block lasts. Waits; raises Closed once it is ``unwanted``."""

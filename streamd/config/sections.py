@@ -312,6 +312,12 @@ class StreamConfig(Section):
     """Of each view; unset: by picture size, 1500 for 720p."""
     record: Annotated[tuple[View, ...], FailFast()] = Field(default=("depth",), max_length=len(VIEWS))
     """Views to record when recording.directory is set."""
+    inference: Literal["changes", "every"] = "changes"
+    """changes: live frames in which nothing has changed take the last depth; every: the network sees each."""
+    refresh_s: float = Field(default=2.0, ge=0.1, le=3600)
+    """How long depth may be reused."""
+    smoothing: float = Field(default=0.5, ge=0, le=0.95)
+    """Share of the last depth in what is shown where the picture stands still: less flicker; 0: none."""
     range: Range = "smooth"
     """smooth: colours that do not flicker; frame: each frame by itself; [near, far]: fixed, in inverse depth."""
     compress: Literal["linear", "log"] = "linear"

@@ -12,6 +12,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from streamd.states import Change
+
 CLOCK_RATE = 90_000
 TIME_BASE = Fraction(1, CLOCK_RATE)
 
@@ -102,6 +104,8 @@ class DepthFrame:
     network_output: FloatImage
     """The same as the network gave it, in its own polarity."""
     provenance: Provenance
+    change: Change = Change.CHANGED
+    """NONE: the depth, and the luma, are those of an earlier picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +135,9 @@ class EncodedPacket:
     codec: Codec = "h264"
 
 
+_LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21", "gray")
+
+
 class Scaler:
     """Changes size and pixel format in one swscale pass. One per thread and purpose, kept for good:
     PyAV 17 and later hold about 15 MB per fresh one (PyAV#2320)."""
@@ -149,6 +156,14 @@ class Scaler:
     def gray(self, picture: Picture) -> ByteImage:
         """(h, w): 8 bits of a gray picture, in its own range."""
         return np.asarray(self._reformatter.reformat(picture, format="gray").to_ndarray())
+
+    def luma(self, picture: Picture) -> ByteImage:
+        """(h, w): 8 bits, in the picture's own range; on its memory where it has such a plane."""
+        if picture.format.name not in _LUMA_FIRST:
+            picture = self._reformatter.reformat(picture, format="gray")
+        plane = picture.planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        return rows[: plane.height, : plane.width]
 
     def shrink(self, picture: Picture, width: int, height: int) -> Picture:
         """yuv444p by the mean over each area; colours stay as they are coded."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 
 from streamd.concurrency.mailbox import Closed, Mailbox
 from streamd.depth.estimator import ModelInfo, as_inverse_depth
+from streamd.depth.gate import ChangeGate
 from streamd.depth.preprocess import VideoPreprocessor
 from streamd.depth.service import DepthService
 from streamd.errors import InferenceFailed, StreamdError
 from streamd.media.frames import ByteImage, CapturedFrame, DepthFrame, FloatImage, Picture
+from streamd.states import Change
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,8 @@ class Inference:
     Live, one frame is in flight at a time and a frame that fails is skipped. Streams take turns, and
     the frame is chosen when the turn has come: the newest, not one that grew old in a queue. With
     ``every``, ``in_flight`` frames are, and one that fails (its worker was replaced) is tried again.
-    ``mask`` blackens the masked areas; everything behind this thread gets the masked picture only.
+    With ``gate``, frames in which nothing has changed are not inferred. ``mask`` blackens the masked areas; everything
+    behind this thread gets the masked picture only.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class Inference:
         mask: Callable[[Picture], Picture] = lambda picture: picture,
         observe: Observe = lambda stage, seconds: None,
         on_error: Callable[[CapturedFrame], None] = lambda frame: None,
+        on_depth: Callable[[Change], None] = lambda change: None,
+        gate: ChangeGate | None = None,
     ) -> None:
         self._service = service
         self._inbox = inbox
@@ -64,6 +69,12 @@ class Inference:
         self._mask = mask
         self._observe = observe
         self._on_error = on_error
+        self._on_depth = on_depth
+        self._gate = gate
+        self._change = Change.CHANGED
+        """Why the next frame is inferred."""
+        self._last: tuple[ModelInfo, DepthFrame] | None = None
+        """What was inferred last, and by which network."""
         self._preprocess = VideoPreprocessor()
         self._requests: deque[_Request] = deque()
 
@@ -74,8 +85,7 @@ class Inference:
                 self._wait_for_network()  # live, the frame that waits is replaced by newer ones meanwhile
                 if self._every:
                     self._take(self._inbox.get())
-                else:
-                    self._inbox.wait()
+                elif not self._reuse():
                     with self._service.turns.one(lambda: self._inbox.discarded):
                         self._take(self._inbox.get(0.0))
         except Closed:
@@ -91,6 +101,36 @@ class Inference:
                 self._finish(self._requests.popleft())
         except Closed:
             pass
+
+    def _reuse(self) -> bool:
+        """Waits for a frame. One in which nothing has changed takes the last depth and no turn of the network; any
+        other stays in the inbox, where newer ones may replace it: False."""
+        if self._gate is None or self._last is None:
+            self._inbox.wait()
+            return False
+        frame = self._inbox.get()
+        if frame is None:
+            return True
+        info, last = self._last
+        picture = self._mask(frame.picture)
+        self._change = self._gate.test(picture, frame.stamp.captured_at)
+        if (
+            self._change is Change.DUE
+            and not self._service.turns.is_free
+            and not self._gate.is_overdue(frame.stamp.captured_at)
+        ):
+            self._change = Change.NONE  # those that move go first
+        if last.stamp.epoch != frame.stamp.epoch or info != self._service.info:
+            self._change = Change.CHANGED
+        if self._change is not Change.NONE:
+            self._inbox.put_back(frame)
+            return False
+        self._put(replace(last, stamp=frame.stamp, picture=picture, change=Change.NONE))
+        return True
+
+    def _put(self, frame: DepthFrame) -> None:
+        self._on_depth(frame.change)
+        self._outbox.put(frame)
 
     def _take(self, frame: CapturedFrame | None) -> None:
         if frame is None:
@@ -149,9 +189,12 @@ class Inference:
             output = self._inbox.result(item.future)
         self._observe("infer", time.monotonic() - item.started)
         depth = as_inverse_depth(output, item.info.spec)
-        self._outbox.put(
-            DepthFrame(item.frame.stamp, item.frame.picture, depth, item.luma, output, item.info.provenance)
-        )
+        frame, origin = item.frame, item.info.provenance
+        inferred = DepthFrame(frame.stamp, frame.picture, depth, item.luma, output, origin, self._change)
+        if self._gate is not None:
+            self._gate.inferred(frame.picture, frame.stamp.captured_at)
+            self._last = item.info, inferred
+        self._put(inferred)
 
     def _again(self, frame: CapturedFrame) -> _Request:
         """After the worker was replaced. A second loss of the same frame is given up on."""

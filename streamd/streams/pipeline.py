@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from streamd.concurrency import threads
 from streamd.concurrency.mailbox import Mailbox
 from streamd.config.sections import StreamConfig
+from streamd.depth.gate import ChangeGate
 from streamd.depth.service import DepthService
 from streamd.media.frames import CapturedFrame, DepthFrame, StampClock
 from streamd.media.hub import PacketHub, Rendition
@@ -58,6 +59,8 @@ class Pipeline:
             mask=Masks(config.masks),
             observe=lambda stage, seconds: metrics.stages[stage].observe(seconds),
             on_error=lambda _: metrics.skipped(SkipReason.ERROR),
+            on_depth=metrics.depth,
+            gate=ChangeGate(config.refresh_s) if config.inference == "changes" and not every else None,
         )
         frames = self.frames
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+import numpy as np
+
 from streamd.concurrency.mailbox import Closed, Mailbox
 from streamd.config.sections import StreamConfig
 from streamd.depth.range import DepthRange, FlickerMeter
-from streamd.media.frames import DepthFrame, NormalisedFrame, Stamp, StampClock
+from streamd.depth.steady import SteadyDepth
+from streamd.media.frames import DepthFrame, FloatImage, NormalisedFrame, Stamp, StampClock
 from streamd.media.hub import PacketHub, Rendition
 from streamd.render.notice import Notice
 from streamd.render.views import Renderer
-from streamd.states import KeyframeReason
+from streamd.states import Change, KeyframeReason
 from streamd.streams.notices import Notices
 from streamd.streams.renditions import RenditionOutput
 from streamd.telemetry.metrics import StreamMetrics
@@ -25,6 +28,8 @@ from streamd.telemetry.statistics import Latencies, Rate
 STALE_S = 0.1
 """With no new frame for this long, a viewer who joins gets the last picture again."""
 MIN_WAIT_S = 0.01
+REPEAT_S = 1.0
+"""How often viewers and recordings get a picture in which nothing has changed."""
 
 
 class Publisher:
@@ -52,7 +57,10 @@ class Publisher:
         self._clock = clock
         self._on_first_frame = on_first_frame
         self._range = DepthRange(config.range, config.compress)
+        self._steady = SteadyDepth(config.smoothing)
         self._flicker = FlickerMeter()
+        self._shown: FloatImage = np.zeros((1, 1), np.float32)
+        """The depth of the newest frame, steadied."""
         self._renderer = Renderer(config.overlay_alpha)
         self._notices = Notices(config.height)
         self._outputs = {
@@ -109,11 +117,18 @@ class Publisher:
         return max(MIN_WAIT_S, self._notices.due_in_s) if self._notices.current is not None else None
 
     def _publish_frame(self, frame: DepthFrame) -> None:
-        """Draws and encodes every watched rendition."""
-        began = time.monotonic()
-        self._take(frame)
+        """Draws and encodes every watched rendition; of a picture in which nothing has changed, where one is due."""
+        began, outputs = time.monotonic(), list(self._watched())
+        newest = self.newest
+        is_new = newest is None or frame.inverse_depth is not newest.frame.inverse_depth
+        if newest is not None and not is_new:
+            outputs = [output for output in outputs if output.keyframe_wanted or output.silent_s >= REPEAT_S]
+            if not outputs:
+                self._pass_on(frame, newest.normalised)
+                return
+        self._take(frame, is_new=is_new)
         begin_s = time.monotonic() - began
-        for output in self._watched():
+        for output in outputs:
             started = time.monotonic()
             picture = self._renderer.draw(output.rendition.view, light=output.rendition.light)
             drawn = time.monotonic()
@@ -121,22 +136,32 @@ class Publisher:
                 self._metrics.stages["render"].observe(drawn - started + begin_s)
                 self._metrics.stages["encode"].observe(time.monotonic() - drawn)
                 self._metrics.published(output.rendition.view)
-        age_s = frame.stamp.age_s()
-        self._metrics.capture_to_publish.observe(age_s)
-        self.latencies.add(age_s)
-        self.fps.tick()
-        self._notices.published()
+        if is_new:  # else it would look quicker than it is
+            age_s = frame.stamp.age_s()
+            self._metrics.capture_to_publish.observe(age_s)
+            self.latencies.add(age_s)
 
-    def _take(self, frame: DepthFrame) -> None:
-        normalised = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.provenance.model)
+    def _take(self, frame: DepthFrame, *, is_new: bool) -> None:
+        model = frame.provenance.model
+        if is_new:
+            refreshed = frame.change is Change.DUE
+            self._shown = self._steady.blend(frame.inverse_depth, frame.luma, model, refreshed=refreshed)
+        normalised = self._range.normalise(self._shown, frame.stamp.captured_at, model)
         self._metrics.flicker.set(self._flicker.update(normalised, frame.luma))
         self._renderer.begin(normalised, frame.picture, self._max_height)
-        before, self.newest = self.newest, NormalisedFrame(frame, normalised)
+        before = self.newest
+        self._pass_on(frame, normalised)
         if before is None:
             self._on_first_frame()
         elif before.frame.stamp.epoch != frame.stamp.epoch:
             for output in self._watched():
                 output.keyframe_wanted = True  # a recording of the new epoch begins at once
+
+    def _pass_on(self, frame: DepthFrame, normalised: FloatImage) -> None:
+        """To stills and Motion JPEG."""
+        self.newest = NormalisedFrame(frame, normalised)
+        self.fps.tick()
+        self._notices.published()
 
     def _watched(self) -> Iterator[RenditionOutput]:
         for output in self._outputs.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 
 from streamd.errors import EncodeError
@@ -39,12 +40,18 @@ class RenditionOutput:
         self._has_encoded = False
         """Whether this encoder has: one that fails later is replaced at once."""
         self._last_pts = -1
+        self._published_at = -math.inf
         self._refused_size: tuple[int, int] | None = None
         self._retry_at = 0.0
 
     @property
     def watched(self) -> bool:
         return self._hub.watched and not self.abandoned
+
+    @property
+    def silent_s(self) -> float:
+        """How long nothing was published."""
+        return time.monotonic() - self._published_at
 
     def release(self) -> None:
         """Closes the encoder while nobody watches."""
@@ -63,6 +70,7 @@ class RenditionOutput:
             self._fail(size, error)
             return False
         if packets and not self.abandoned:
+            self._published_at = time.monotonic()
             self._hub.publish_threadsafe(packets)
         return bool(packets)
 

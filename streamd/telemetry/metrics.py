@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
 from streamd.config.sections import VIEWS
-from streamd.states import KeyframeReason, LossReason, SkipReason, StreamState, WorkerEnd
+from streamd.states import Change, KeyframeReason, LossReason, SkipReason, StreamState, WorkerEnd
 from streamd.telemetry.statistics import Rate
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter, of no use here
@@ -32,6 +32,13 @@ class Metrics:
         self.captured = Counter("streamd_frames_captured", "Frames decoded from the source.", stream, registry=reg)
         self.skipped = Counter(
             "streamd_frames_skipped", "Frames left out, by reason.", ["stream", "reason"], registry=reg
+        )
+        self.inferences = Counter("streamd_inferences", "Frames that the network saw.", stream, registry=reg)
+        self.unchanged = Counter(
+            "streamd_frames_unchanged",
+            "Frames in which nothing had changed: they took the last depth.",
+            stream,
+            registry=reg,
         )
         self.published = Counter(
             "streamd_frames_published", "Pictures encoded and handed to the hub.", ["stream", "view"], registry=reg
@@ -138,6 +145,8 @@ class StreamMetrics:
         self.skips: dict[SkipReason, int] = {}
         """Frames left out since the stream was made, by reason."""
         self.capture_rate = Rate()
+        self.inference_rate = Rate()
+        self.unchanged_rate = Rate()
         self.captured = metrics.captured.labels(name)
         self.capture_to_publish = metrics.capture_to_publish.labels(name)
         self.source_up = metrics.source_up.labels(name)
@@ -147,6 +156,8 @@ class StreamMetrics:
         # All of them now: a counter that is born with its first event shows no increase, and one that is looked up
         # when a viewer leaves a stream that has been removed would be born again.
         self._skipped = {reason: metrics.skipped.labels(name, reason) for reason in SkipReason}
+        self._inferences = metrics.inferences.labels(name)
+        self._unchanged = metrics.unchanged.labels(name)
         self._published: dict[str, Counter] = {view: metrics.published.labels(name, view) for view in VIEWS}
         self._restarts = {reason: metrics.source_restarts.labels(name, reason) for reason in LossReason}
         self._keyframe_requests = {reason: metrics.keyframe_requests.labels(name, reason) for reason in KeyframeReason}
@@ -168,6 +179,18 @@ class StreamMetrics:
     def skipped(self, reason: SkipReason) -> None:
         self.skips[reason] = self.skips.get(reason, 0) + 1
         self._skipped[reason].inc()
+
+    def depth(self, change: Change) -> None:
+        """Of one frame."""
+        is_inferred = change is not Change.NONE
+        (self._inferences if is_inferred else self._unchanged).inc()
+        (self.inference_rate if is_inferred else self.unchanged_rate).tick()
+
+    @property
+    def inferred_share(self) -> float | None:
+        """Of the frames of the last seconds, those that had an inference. None: there were none."""
+        inferred, unchanged = self.inference_rate.per_second(), self.unchanged_rate.per_second()
+        return inferred / (inferred + unchanged) if inferred + unchanged else None
 
     def published(self, view: str) -> None:
         self._published[view].inc()

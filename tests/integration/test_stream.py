@@ -392,8 +392,8 @@ class TestStuck:
         monkeypatch.setattr(pipeline, "END_S", 0.05)
         release, take = threading.Event(), Publisher._take
 
-        def hang(self: Publisher, frame: Any) -> None:
-            take(self, frame)
+        def hang(self: Publisher, frame: Any, *, is_new: bool) -> None:
+            take(self, frame, is_new=is_new)
             release.wait(10)
 
         async def read(seat: Subscription) -> list[int]:

@@ -13,10 +13,13 @@ import pytest
 from streamd.concurrency import threads
 from streamd.concurrency.mailbox import Closed, Mailbox
 from streamd.depth.estimator import ModelInfo
+from streamd.depth.gate import ChangeGate
 from streamd.errors import WeightsRejected
 from streamd.media.frames import CapturedFrame, DepthFrame, Stamp
+from streamd.states import Change
 from streamd.streams.inference import Inference
 from tests.support.played import INFO, LOST, PlayedService
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(10)
 
@@ -205,3 +208,56 @@ def test_closing_the_inbox_ends_it_after_what_is_under_way(options: dict[str, An
     bench.put(0)
     assert bench.rest() == [0]
     assert bench.worker.finished.exception() is None
+
+
+class TestGate:
+    @pytest.fixture
+    def gated(self) -> Iterator[Bench]:
+        bench = Bench(gate=ChangeGate(refresh_s=2.0))
+        yield bench
+        bench.rest()
+
+    @staticmethod
+    def look(bench: Bench, number: int, luma: int, at_s: float = 0.0, epoch: int = 0) -> DepthFrame:
+        picture = av.VideoFrame(64, 64, "gray")
+        picture.planes[0].update(bytes([luma]) * picture.planes[0].buffer_size)
+        bench.frames.put(CapturedFrame(Stamp(number, number, at_s, epoch), picture))
+        depth = bench.depths.get(timeout_s=2)
+        assert depth is not None
+        assert depth.stamp.sequence == number
+        return depth
+
+    def test_a_picture_in_which_nothing_has_changed_takes_the_last_depth(self, gated: Bench) -> None:
+        first = self.look(gated, 0, 100)
+        second = self.look(gated, 1, 101, 0.1)
+        assert second.inverse_depth is first.inverse_depth
+        assert [first.change, second.change] == [Change.CHANGED, Change.NONE]
+        assert len(gated.service.waiting) == 1
+
+    def test_what_changes_slowly_adds_up(self, gated: Bench) -> None:
+        changes = [self.look(gated, luma, luma, luma / 100).change for luma in range(100, 120)]
+        assert changes.count(Change.CHANGED) == 4
+
+    def test_it_looks_again_after_a_while(self, gated: Bench) -> None:
+        changes = [self.look(gated, number, 100, number).change for number in range(5)]
+        assert changes == [Change.CHANGED, Change.NONE, Change.DUE, Change.NONE, Change.DUE]
+
+    def test_those_that_move_go_first(self, gated: Bench) -> None:
+        self.look(gated, 0, 100)
+        gated.service.turns.resize(0)
+        assert self.look(gated, 1, 100, 3.0).change is Change.NONE
+        gated.service.turns.resize(2)
+        assert self.look(gated, 2, 100, 3.1).change is Change.DUE
+
+    def test_another_network_or_another_life_of_the_source_is_looked_at(self, gated: Bench) -> None:
+        self.look(gated, 0, 100)
+        gated.service.info = replace(INFO, sha256="cd")
+        assert self.look(gated, 1, 100).provenance.sha256 == "cd"
+        assert self.look(gated, 2, 100, epoch=1).change is Change.CHANGED
+
+    def test_what_was_not_inferred_is_no_reference(self, gated: Bench) -> None:
+        self.look(gated, 0, 100)
+        gated.service.lost = [1]
+        gated.frames.put(frame(1))
+        until("it failed", lambda: gated.skipped)
+        assert self.look(gated, 2, 100).change is Change.NONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,11 +21,12 @@ from streamd.media import encode
 from streamd.media.frames import CLOCK_RATE, DepthFrame, EncodedPacket, Provenance, Stamp, StampClock, yuv_planes
 from streamd.media.hub import Rendition
 from streamd.render.notice import Notice
-from streamd.states import KeyframeReason
+from streamd.states import Change, KeyframeReason
 from streamd.streams import notices, publisher, renditions
 from streamd.streams.publisher import Publisher
 from streamd.streams.renditions import RenditionOutput
 from streamd.telemetry.metrics import Metrics
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(10)
 
@@ -90,6 +92,17 @@ class Bench:
             self._count += 1
             depth = np.tile(np.arange(64, dtype=np.float32), (32, 1))
             self.inbox.put(DepthFrame(stamp, picture, depth, np.zeros((32, 64), np.uint8), depth, PROVENANCE))
+
+    def put_unchanged(self) -> DepthFrame:
+        """The newest frame's depth with a new picture, published when this returns."""
+        newest = self.publisher.newest
+        assert newest is not None
+        now = time.monotonic()
+        stamp = Stamp(self._count, int((now - self._began) * CLOCK_RATE) + self._count, now)
+        frame = replace(newest.frame, stamp=stamp, change=Change.NONE)
+        self.inbox.put(frame)
+        until("it is the newest", lambda: self.publisher.newest is not newest)
+        return frame
 
     def settle(self) -> None:
         """Returns when all that was put has been published."""
@@ -204,10 +217,51 @@ def test_the_newest_frame_is_what_all_views_are_drawn_from(bench: Bench) -> None
     assert bench.publisher.size == (96, 64)
 
 
+class TestUnchanged:
+    def test_it_is_neither_drawn_nor_encoded_but_the_newest(self, bench: Bench) -> None:
+        hub = bench.watch("depth")
+        bench.put()
+        hub.wait_for(1)
+        bench.settle()
+        for _ in range(5):
+            frame = bench.put_unchanged()
+        newest = bench.publisher.newest
+        assert newest is not None
+        assert newest.frame is frame
+        assert len(hub.packets) == 1
+        assert bench.metric("streamd_capture_to_publish_seconds_count") == 1
+
+    def test_who_joins_has_a_keyframe_at_once(self, bench: Bench) -> None:
+        bench.put()
+        bench.settle()
+        hub = bench.watch("source")
+        bench.put_unchanged()
+        (packet,) = hub.wait_for(1)
+        assert packet.is_keyframe
+
+    def test_a_picture_comes_now_and_then(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(publisher, "REPEAT_S", 0.0)
+        hub = bench.watch("depth")
+        bench.put()
+        bench.settle()
+        bench.put_unchanged()
+        hub.wait_for(2)
+
+    def test_new_depth_is_shown_though_its_own_frame_was_skipped(self, bench: Bench) -> None:
+        hub = bench.watch("depth")
+        bench.put()
+        hub.wait_for(1)
+        bench.settle()
+        newest = bench.publisher.newest
+        assert newest is not None
+        bench.inbox.put(replace(newest.frame, inverse_depth=newest.frame.inverse_depth * 2, change=Change.NONE))
+        hub.wait_for(2)
+
+
 def test_a_fault_ends_the_thread_and_closes_its_inbox(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("test")
 
     monkeypatch.setattr(bench.publisher, "_take", fail)

@@ -1,0 +1,87 @@
+"""streamd.depth.gate: noise is no change, a small object is."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+
+from streamd.depth.gate import ChangeGate
+from streamd.media.frames import ByteImage, Picture
+from streamd.states import Change
+
+SIZE = (1280, 720)
+
+
+def gray(luma: ByteImage) -> Picture:
+    return av.VideoFrame.from_ndarray(luma, format="gray")
+
+
+def scene(random: np.random.Generator, bright: int = 200) -> ByteImage:
+    """Smooth patches."""
+    patches = random.integers(20, bright, (9, 16)).astype(np.uint8)
+    return np.kron(patches, np.ones((80, 80), np.uint8))
+
+
+def noisy(still: ByteImage, sigma: float, random: np.random.Generator) -> ByteImage:
+    return np.clip(still + random.standard_normal(still.shape, np.float32) * sigma, 0, 255).astype(np.uint8)
+
+
+def seen(gate: ChangeGate, luma: ByteImage, at_s: float = 0.0) -> Change:
+    picture = gray(luma)
+    change = gate.test(picture, at_s)
+    if change is not Change.NONE:
+        gate.inferred(picture, at_s)
+    return change
+
+
+@pytest.mark.parametrize("sigma", [0, 2, 6, 12])
+def test_noise_is_no_change(sigma: float) -> None:
+    random, gate = np.random.default_rng(1), ChangeGate(60)
+    still = scene(random)
+    changes = [seen(gate, noisy(still, sigma, random)) for _ in range(30)]
+    assert changes == [Change.CHANGED] + 29 * [Change.NONE]
+
+
+@pytest.mark.parametrize("sigma", [0, 6])
+@pytest.mark.parametrize("bright", [30, 200])
+def test_a_small_object_is_seen_at_its_first_picture(sigma: float, bright: int) -> None:
+    """20 pixels of 720p, 25 code values brighter, anywhere."""
+    random, missed = np.random.default_rng(2), 0
+    still = scene(random, bright)
+    gate = ChangeGate(60)
+    for _ in range(25):
+        for _ in range(3):
+            seen(gate, noisy(still, sigma, random))
+        x, y = random.integers(0, SIZE[0] - 20), random.integers(0, SIZE[1] - 20)
+        with_object = still.copy()
+        with_object[y : y + 20, x : x + 20] += 25
+        missed += seen(gate, noisy(with_object, sigma, random)) is Change.NONE
+    assert missed == 0
+
+
+def test_movement_everywhere_is_not_taken_for_noise() -> None:
+    random, gate = np.random.default_rng(3), ChangeGate(60)
+    wide = np.hstack([scene(random), scene(random)])
+    pan = [wide[:, 6 * step : 6 * step + SIZE[0]] for step in range(100)]
+    assert [seen(gate, np.ascontiguousarray(luma)) for luma in pan] == 100 * [Change.CHANGED]
+
+
+def test_another_size_is_a_change() -> None:
+    gate = ChangeGate(60)
+    seen(gate, np.zeros((720, 1280), np.uint8))
+    assert seen(gate, np.zeros((480, 640), np.uint8)) is Change.CHANGED
+
+
+@pytest.mark.parametrize("kind", ["yuv420p", "nv12", "rgb24", "yuv420p10le"])
+@pytest.mark.parametrize("size", [(2, 2), (37, 21), (1920, 1080), (3840, 2160)])
+def test_any_picture_can_be_tested(kind: str, size: tuple[int, int]) -> None:
+    if kind != "rgb24":
+        size = (size[0] & ~1, size[1] & ~1)
+    picture = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 90, np.uint8), format="rgb24")
+    picture = picture.reformat(format=kind)
+    gate = ChangeGate(1.0)
+    assert gate.test(picture, 0.0) is Change.CHANGED
+    gate.inferred(picture, 0.0)
+    assert [gate.test(picture, at_s) for at_s in (0.5, 1.0)] == [Change.NONE, Change.DUE]
+    assert [gate.is_overdue(at_s) for at_s in (1.0, 4.0)] == [False, True]
