@@ -25,9 +25,13 @@ class StreamStatus:
     """(width, height) of the source, px; None before its first picture."""
     fps_in: float
     fps_out: float
+    publishes: bool
+    """Whether it has published in the last seconds."""
+    inferred_share: float | None
+    """Of the frames of the last seconds, those that the network saw; None when there were none."""
     skipped: Mapping[SkipReason, int]
     latency_p50_ms: float | None
-    """Capture to publication, over the last seconds; None when nothing was published."""
+    """Capture to publication of new depth, over the last seconds; None when there was none."""
     latency_p95_ms: float | None
     viewers: int
     recording_wanted: tuple[View, ...]
@@ -42,11 +46,6 @@ class StreamStatus:
     def is_in_force(self) -> bool:
         """Whether the wanted settings are in force."""
         return self.settings == self.wanted
-
-    @property
-    def publishes(self) -> bool:
-        """Whether it has published in the last seconds."""
-        return self.latency_p50_ms is not None
 
     @property
     def is_settled(self) -> bool:

@@ -108,6 +108,8 @@ class Stream:
             size=publisher.size if publisher else None,
             fps_in=self.metrics.capture_rate.per_second() if publisher else 0.0,
             fps_out=publisher.fps.per_second() if publisher else 0.0,
+            publishes=publisher is not None and publisher.fps.is_recent,
+            inferred_share=self.metrics.inferred_share if publisher else None,
             skipped=dict(self.metrics.skips),
             latency_p50_ms=p50_ms,
             latency_p95_ms=p95_ms,

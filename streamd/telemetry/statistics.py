@@ -27,6 +27,11 @@ class Rate:
         """When the newest event was, by ``time.monotonic``; None before the first."""
         return self._times[-1] if self._times else None
 
+    @property
+    def is_recent(self) -> bool:
+        """Whether the newest event was in the last seconds."""
+        return bool(self._times) and time.monotonic() - self._times[-1] < 4 * self._window_s
+
     def per_second(self) -> float:
         """0 before the second event. Falls towards 0 once the next event is later than the mean interval."""
         now, times = time.monotonic(), tuple(self._times)

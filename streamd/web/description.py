@@ -28,6 +28,7 @@ def describe_stream(status: StreamStatus) -> dict[str, Any]:
         "height": height,
         "fps_in": round(status.fps_in, 3),
         "fps_out": round(status.fps_out, 3),
+        "inferred_share": status.inferred_share and round(status.inferred_share, 3),
         "skipped": dict(status.skipped),
         "latency_ms": {"p50": status.latency_p50_ms, "p95": status.latency_p95_ms},
         "viewers": status.viewers,

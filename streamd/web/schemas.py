@@ -62,6 +62,7 @@ _COMPONENTS: dict[str, Schema] = {
             "height": COUNT_OR_NULL,
             "fps_in": NUMBER,
             "fps_out": NUMBER,
+            "inferred_share": {**NUMBER_OR_NULL, "description": "Of the newest frames, those that the network saw"},
             "skipped": {"type": "object", "additionalProperties": COUNT},
             "latency_ms": record({"p50": NUMBER_OR_NULL, "p95": NUMBER_OR_NULL}),
             "viewers": COUNT,

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 
 import { fixed, joined, next } from './static/dom.js';
 import { Measuring } from './static/measuring.js';
-import { estimateLatency } from './static/readouts.js';
+import { estimateLatency, stillness } from './static/readouts.js';
 
 const stream = { latency_ms: { p50: 20, p95: 40 } };
 
@@ -18,6 +18,11 @@ test('an estimate is the sum of what is known, and says when it is less than all
   assert.deepEqual([without.ms, without.sign], [50, '≥ ']);
   assert.equal(estimateLatency(stream, null).ms, null);
   assert.equal(estimateLatency(null, null).text, '');
+});
+
+test('a still scene is named', () => {
+  const shares = [0.03, 0.6, 1, null, undefined].map((share) => stillness({ inferred_share: share }));
+  assert.deepEqual(shares, ['still, 3\u00a0% inferred', '', '', '', '']);
 });
 
 test('rates are of the time between two reports', () => {

@@ -39,7 +39,7 @@ export function renderReadouts(stream, seen, player) {
   const jpeg = player?.via === 'mjpeg';
   readout('fps', fixed(seen?.fps, 1));
   const rates = isNumber(stream?.fps_in) && `source ${fixed(stream.fps_in, 1)} → depth ${fixed(stream.fps_out, 1)}`;
-  write($('fps-more'), rates || '');
+  write($('fps-more'), joined(' · ', rates, stillness(stream)));
 
   const latency = estimateLatency(stream, seen);
   readout('latency', isNumber(latency.ms) ? `${latency.sign}${fixed(latency.ms)}` : '–');
@@ -58,6 +58,15 @@ export function renderReadouts(stream, seen, player) {
   readout('viewers', whole(stream?.viewers));
   readout('size', isNumber(stream?.width) ? `${stream.width} × ${fixed(stream.height)}` : '–');
   write($('source'), stream?.source ?? '');
+}
+
+/**
+ * How little the network had to see, where that is less than half.
+ * @param {Stream | null} stream
+ */
+export function stillness(stream) {
+  const share = stream?.inferred_share;
+  return isNumber(share) && share < 0.5 ? `still, ${fixed(share * 100)}\u00a0% inferred` : '';
 }
 
 /**

@@ -24,6 +24,8 @@ export interface Stream {
   height?: number | null;
   fps_in?: number | null;
   fps_out?: number | null;
+  /** Of the newest frames, those that the network saw: the others had not changed. */
+  inferred_share?: number | null;
   latency_ms?: { p50: number | null; p95: number | null };
   skipped?: Record<string, number>;
   viewers?: number;

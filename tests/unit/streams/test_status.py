@@ -19,6 +19,8 @@ STATUS = StreamStatus(
     size=(1280, 720),
     fps_in=25.0,
     fps_out=20.4,
+    publishes=True,
+    inferred_share=1.0,
     skipped={},
     latency_p50_ms=30.0,
     latency_p95_ms=40.0,
@@ -34,11 +36,6 @@ STATUS = StreamStatus(
 def test_settings_are_in_force_when_they_are_those_that_are_wanted() -> None:
     assert STATUS.is_in_force
     assert not replace(STATUS, wanted=CONFIG.model_copy(update={"max_fps": 5.0})).is_in_force
-
-
-def test_it_publishes_when_there_are_latencies() -> None:
-    assert STATUS.publishes
-    assert not replace(STATUS, latency_p50_ms=None).publishes
 
 
 @pytest.mark.parametrize("state", StreamState)

@@ -17,6 +17,8 @@ CONTRACT = {
     "streamd_frames_captured_total": ("counter", {"stream"}),
     "streamd_frames_skipped_total": ("counter", {"stream", "reason"}),
     "streamd_frames_published_total": ("counter", {"stream", "view"}),
+    "streamd_inferences_total": ("counter", {"stream"}),
+    "streamd_frames_unchanged_total": ("counter", {"stream"}),
     "streamd_stage_seconds": ("histogram", {"stream", "stage"}),
     "streamd_capture_to_publish_seconds": ("histogram", {"stream"}),
     "streamd_source_up": ("gauge", {"stream"}),
