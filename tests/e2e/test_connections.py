@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Metrics
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 IDLE = 2000
 PLACES = 512
@@ -73,6 +73,6 @@ def test_a_worker_that_dies_meanwhile_is_back_soon(daemon: StartDaemon) -> None:
         until("frames are inferred again", lambda: inferred(there) > before + 5, within_s=20)
         took_s = time.monotonic() - killed
         assert running.worker() != old
-        assert took_s < BACK_S
+        assert took_s < scaled(BACK_S)
         assert metrics(there).value("streamd_event_loop_lag_seconds") < 1
     assert "Traceback" not in running.log
