@@ -22,7 +22,7 @@ from tests.support.lag import Lag, watching
 from tests.support.proxy import Proxy
 from tests.support.settings import write_settings
 from tests.support.sibling import SIBLING, Sibling, recorded
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from tests.support.witness import Join, Seen, Witness
 
 pytestmark = needs_rtsp_server
