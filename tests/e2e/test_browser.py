@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,11 +132,13 @@ class Watched(Video):
 
 
 @asynccontextmanager
-async def watch(url: str, *, init: str = "", **context: Any) -> AsyncIterator[Watched]:
+async def watch(
+    url: str, *, init: str = "", switches: Sequence[str] = SWITCHES, **context: Any
+) -> AsyncIterator[Watched]:
     """Fails at the end when the page has broken its content security policy, asked another host, logged an error, or
     was refused anything, but for what the test ``expects``."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*switches])
         page = await browser.new_page(**(DESKTOP | context))
         watched, answered = Watched(page), set[Request]()
 

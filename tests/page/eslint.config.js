@@ -10,7 +10,7 @@ import ts from 'typescript-eslint';
 const here = dirname(fileURLToPath(import.meta.url));
 
 export default ts.config(
-  { ignores: ['tests/page/static'] },
+  { ignores: ['tests/page/static', 'streamd/web/static/three.*'] },
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: { ...js.configs.recommended.rules, eqeqeq: 'error', 'no-var': 'error', 'prefer-const': 'error' },

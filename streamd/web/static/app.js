@@ -6,7 +6,7 @@
 
 import { DEFAULT_VIEW, VIEWS, pageAddress, parseAddress } from './address.js';
 import { News, asApiError, logOut, ofStream } from './api.js';
-import { saveSnapshot, toggleFullScreen, toggleRecording } from './commands.js';
+import { saveSnapshot, showSpace, toggleFullScreen, toggleRecording, toggleSound } from './commands.js';
 import { showHelp, wireDialogs, wireLogIn } from './dialogs.js';
 import { $, typedKeys, next, toast } from './dom.js';
 import { Graph } from './graph.js';
@@ -217,6 +217,16 @@ const actions = {
   },
   showRecordings: () => void showRecordings(news.session?.access === 'control'),
   showModels: () => void showModels(news.session?.access === 'control'),
+  showSpace() {
+    const name = state.layout === 'one' ? state.stream : wall.focused;
+    if (name) void showSpace(name, page);
+    return Boolean(name);
+  },
+  toggleSound() {
+    if (state.layout !== 'one') return false;
+    void toggleSound(page, () => wall.large?.player ?? null);
+    return true;
+  },
   showHelp,
 };
 
@@ -239,6 +249,8 @@ function wireControls() {
   $('full').onclick = toggleFullScreen;
   $('record').onclick = actions.toggleRecording;
   $('back').onclick = actions.grid;
+  $('listen-toggle').onclick = actions.toggleSound;
+  $('in-space').onclick = actions.showSpace;
   $('help-open').onclick = showHelp;
   $('recordings-open').onclick = actions.showRecordings;
   $('models-open').onclick = actions.showModels;

@@ -1,7 +1,8 @@
 // What the buttons do to a stream, and to the screen.
 
 /** @import { ApiError } from './api.js' */
-/** @import { Palette, Stream, View } from './types.js' */
+/** @import { Player } from './player.js' */
+/** @import { Page, Palette, Stream, View } from './types.js' */
 
 import { asApiError, ask, ofStream } from './api.js';
 import { $, saveAs, toast } from './dom.js';
@@ -58,6 +59,34 @@ function whyNot(error) {
   if (error.status === 403) return 'this token may only view.';
   if (error.status === 404) return 'this streamd does not record.';
   return error.message; // 409: no directory is configured
+}
+
+/**
+ * Open its dialog. What it needs is loaded only now: three.js is larger than the page.
+ * @param {string} name
+ * @param {Page} page
+ */
+export async function showSpace(name, page) {
+  try {
+    const { openSpace } = await import('./space-dialog.js');
+    await openSpace(name, page);
+  } catch (error) {
+    toast(`No 3-D: ${asApiError(error).message}`);
+  }
+}
+
+/**
+ * Begin or end to sound what is near.
+ * @param {Page} page
+ * @param {() => Player | null} player gives that of the large tile, if there is one
+ */
+export async function toggleSound(page, player) {
+  try {
+    const { toggle } = await import('./listen.js');
+    await toggle(page, player);
+  } catch (error) {
+    toast(`No sound: ${asApiError(error).message}`);
+  }
 }
 
 /** @typedef {HTMLVideoElement & {webkitEnterFullscreen?: () => void}} AppleVideo */

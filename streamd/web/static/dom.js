@@ -48,9 +48,12 @@ export const joined = (separator, ...parts) => parts.filter(Boolean).join(separa
 /** Now, ms since 1970 by this machine's clock, finer than Date.now(). */
 export const now = () => performance.timeOrigin + performance.now();
 
-/** @param {HTMLCanvasElement} canvas */
-export function context2d(canvas) {
-  const context = canvas.getContext('2d');
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {CanvasRenderingContext2DSettings} [settings]
+ */
+export function context2d(canvas, settings) {
+  const context = canvas.getContext('2d', settings);
   if (!context) throw new TypeError('This browser cannot draw.');
   return context;
 }

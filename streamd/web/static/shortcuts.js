@@ -7,7 +7,7 @@
  *   step: (by: number, rows: boolean) => boolean,
  *   nextView: (by: number) => boolean,
  * } & Record<
- *   'grid' | 'nextPalette' | 'toggleFullScreen' | 'saveSnapshot' | 'toggleRecording' | 'showRecordings' | 'showModels' | 'showHelp',
+ *   'grid' | 'nextPalette' | 'toggleFullScreen' | 'saveSnapshot' | 'toggleRecording' | 'showRecordings' | 'showModels' | 'showSpace' | 'toggleSound' | 'showHelp',
  *   () => unknown
  * >} Actions
  */
@@ -26,6 +26,8 @@ const SHORTCUTS = [
   [['v'], 'v', 'next view', ({ actions }) => actions.nextView(1)],
   [['V'], 'V', 'the view before', ({ actions }) => actions.nextView(-1)],
   [['p'], 'p', 'next palette', ({ actions }) => actions.nextPalette()],
+  [['d'], 'd', 'in 3-D', ({ actions }) => actions.showSpace()],
+  [['h'], 'h', 'hear what is near', ({ actions }) => actions.toggleSound()],
   [['f'], 'f', 'full screen', ({ actions }) => actions.toggleFullScreen()],
   [['s'], 's', 'save a snapshot', ({ actions }) => actions.saveSnapshot()],
   [['r'], 'r', 'start or stop recording', ({ actions }) => actions.toggleRecording()],

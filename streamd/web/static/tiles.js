@@ -3,6 +3,7 @@
 /** @import { Page, PageState, Stream, View } from './types.js' */
 
 import { DEFAULT_VIEW, VIEWS, pageAddress } from './address.js';
+import { showSpace } from './commands.js';
 import { cloneTemplate, fixed, joined, typedKeys, part, write } from './dom.js';
 import { isOver, sleeps, tileNotice, writeNotice } from './notice.js';
 import { Player } from './player.js';
@@ -32,6 +33,11 @@ export class Wall {
 
   get tiles() {
     return [...this.#tiles.values()];
+  }
+
+  /** The stream of the tile that has the focus. */
+  get focused() {
+    return this.tiles.find(({ element }) => element.contains(document.activeElement))?.name ?? null;
   }
 
   get withoutWebRtc() {
@@ -159,6 +165,9 @@ class Tile {
       if (this.large) page.toggleFullScreen();
     };
     this.button.onclick = () => { this.player.tryWebRtc(); };
+    const inSpace = part(this.element, '.in-space', HTMLButtonElement);
+    inSpace.ariaLabel = `${name} in 3-D`;
+    inSpace.onclick = () => void showSpace(name, page);
   }
 
   /**

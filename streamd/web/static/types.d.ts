@@ -37,6 +37,8 @@ export interface Stream {
   recording_error?: string | null;
   overlay_alpha?: number;
   flicker?: number | null;
+  /** Those in force, of which the page needs these. */
+  settings?: { horizontal_fov_degrees?: number; compress?: 'linear' | 'log' };
 }
 
 export interface Model {
