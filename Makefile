@@ -4,6 +4,7 @@
 #   make soak MINUTES=60          cameras die and hang, viewers come and go: is it still as it was?
 #   make odd COUNT=300 SEED=1     odd and damaged files, conversions that are killed; ONLY="NAME ...": odd files by name
 #   make test TORCH_INDEX=URL     take torch from another index, such as PyTorch's own of CPU builds
+#   make vendor                   after a change of requirements/page: what the page has from others
 #   make lock                     after a change of dependencies in pyproject.toml; UPGRADE=1: take the newest of all
 
 PYTHON ?= python3
@@ -26,7 +27,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) $(NODE_PACKAGES) ffmpeg chromium firefox-esr fo
 CLIENTS := tests/e2e/clients
 PAGE := tests/page
 
-.PHONY: run install uninstall test soak odd check format schema dashboards bench lock clean run-packages node-packages test-packages
+.PHONY: run install uninstall test soak odd check format schema dashboards bench lock vendor clean run-packages node-packages test-packages
 
 run: $(VENV)/installed
 	$(BIN)/streamd run $(ARGS)
@@ -105,6 +106,10 @@ lock:
 	$(COMPILE) $(OTHERS) --extra dev --constraints requirements/run.lock --constraints requirements/torch.lock \
 		--output-file requirements/dev.lock
 
+# three.js: copied from its npm package, which npm checks by the lock; a test compares the copies with their digests.
+vendor: | node-packages
+	cd requirements/page && npm ci --silent && npm run --silent vendor
+
 # Players that nobody here wrote, for Chromium. Of the versions in package-lock.json, and none of their scripts is run.
 $(CLIENTS)/bundles: $(wildcard $(CLIENTS)/package*.json $(CLIENTS)/*.js) | test-packages
 	cd $(CLIENTS) && npm ci --silent && npm run --silent build
@@ -140,4 +145,4 @@ test-packages:
 	$(call packages,$(TEST_PACKAGES))
 
 clean:
-	rm -rf $(VENV) build $(CLIENTS)/node_modules $(CLIENTS)/bundles $(PAGE)/node_modules $(PAGE)/static *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build $(CLIENTS)/node_modules $(CLIENTS)/bundles $(PAGE)/node_modules $(PAGE)/static requirements/page/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

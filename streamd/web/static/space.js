@@ -73,7 +73,7 @@ export class Space {
   constructor(canvas, { picture, onHold }) {
     this.canvas = canvas;
     this.picture = picture;
-    this.renderer = new THREE.WebGLRenderer({ canvas, antialias: true });
+    this.renderer = new THREE.WebGLRenderer({ canvas }); // no antialiasing: four times the work where the processor draws
     this.renderer.setClearColor(BACKGROUND);
     this.renderer.autoClear = true;
     this.controls = new OrbitControls(this.#camera, canvas);

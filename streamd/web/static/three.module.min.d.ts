@@ -115,7 +115,7 @@ export class WebGLRenderTarget {
 }
 
 export class WebGLRenderer {
-  constructor(options: { canvas: HTMLCanvasElement; antialias?: boolean });
+  constructor(options: { canvas: HTMLCanvasElement });
   autoClear: boolean;
   setAnimationLoop(loop: ((timeMs: number) => void) | null): void;
   setClearColor(colour: number): void;
