@@ -6,7 +6,7 @@
 export const NEAREST = 1;
 export const FARTHEST = 10;
 const LOG_STRENGTH = 9; // of `compress = "log"`, streamd/depth/range.py
-const COLUMNS = 320; // the networks see little more
+const COLUMNS = 256; // as the networks see it
 
 /** What the shape of the scene depends on, besides the picture. @typedef {{fovDegrees: number, logStrength: number}} Lens */
 

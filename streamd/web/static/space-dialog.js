@@ -76,6 +76,7 @@ class SpaceDialog {
       this.#space = new Space(this.canvas, {
         picture: () => this.#picture(),
         onHold: () => { this.#set({ wiggle: false }); },
+        calm: matchMedia('(prefers-reduced-motion: reduce)').matches,
       });
     } catch {
       const text = 'It needs WebGL 2, which is missing or switched off. All other views work without.';
@@ -84,7 +85,7 @@ class SpaceDialog {
       return;
     }
     this.#enableTools(true);
-    this.#set({ ...this.#space.look, wiggle: !matchMedia('(prefers-reduced-motion: reduce)').matches });
+    this.#set({});
     this.canvas.focus();
     this.#wake();
   }

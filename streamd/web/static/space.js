@@ -67,17 +67,18 @@ export class Space {
   /**
    * Raises Error without WebGL 2.
    * @param {HTMLCanvasElement} canvas
-   * @param {{picture: () => HTMLVideoElement | HTMLCanvasElement | null, onHold: () => void}} callbacks
-   *   `picture` gives what plays now, picture | gray; onHold() when a hand takes the scene
+   * @param {{picture: () => HTMLVideoElement | HTMLCanvasElement | null, onHold: () => void, calm: boolean}} options
+   *   `picture` gives what plays now, picture | gray; onHold() when a hand takes the scene; calm: nothing moves by itself
    */
-  constructor(canvas, { picture, onHold }) {
+  constructor(canvas, { picture, onHold, calm }) {
     this.canvas = canvas;
     this.picture = picture;
     this.renderer = new THREE.WebGLRenderer({ canvas }); // no antialiasing: four times the work where the processor draws
     this.renderer.setClearColor(BACKGROUND);
     this.renderer.autoClear = true;
     this.controls = new OrbitControls(this.#camera, canvas);
-    Object.assign(this.controls, { enableDamping: true, dampingFactor: 0.15, minDistance: 0.3, maxDistance: 20 });
+    Object.assign(this.controls, { enableDamping: !calm, dampingFactor: 0.15, minDistance: 0.3, maxDistance: 20 });
+    this.look.wiggle = !calm;
     this.controls.target.set(0, 0, -PIVOT);
     this.controls.update();
     this.controls.saveState(); // where the camera is that took the picture
