@@ -297,6 +297,18 @@ async def test_without_webgl(site: Daemon) -> None:
         await page.get_by_test_id("space").wait_for(state="hidden")
 
 
+async def test_without_webrtc(site: Daemon) -> None:
+    """Scene and sound come from Motion JPEG."""
+    none = "delete window.RTCPeerConnection;"
+    async with watch(site.url + "#stream=kerb", init=none, switches=SOFTWARE_GL, **STILL, **DESK) as watched:
+        page, seen = watched.page, Seen(watched)
+        await page.keyboard.press("h")
+        await watched.shows("heard", "ear on the left, low; clear ahead and on the right.")
+        await page.keyboard.press("d")
+        await until_async("the box is there", lambda: shows(seen, lambda picture: is_box(picture).sum() > 1000))
+        assert watched.sessions == []
+
+
 async def test_near_on_the_left_is_louder_on_the_left(site: Daemon) -> None:
     async with watch(site.url + "#stream=kerb") as watched:
         for column, louder in ((0, 0), (6, 1)):

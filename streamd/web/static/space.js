@@ -36,6 +36,7 @@ export class Space {
   look = { mesh: true, size: 1.2, clip: 0.02, stereo: 'none', wiggle: false };
   #changed = true;
   #aspect = 0; // of the picture
+  #width = 0; // of it and its depth
   #textureVersion = -1;
   #fovDegrees = 0;
   /** @type {THREE.Texture | null} */
@@ -170,7 +171,7 @@ export class Space {
     const isVideo = picture instanceof HTMLVideoElement;
     const [width, height] = isVideo ? [picture.videoWidth, picture.videoHeight] : [picture.width, picture.height];
     if (!width || !height) return false;
-    if (this.#texture?.image !== picture || this.#aspect !== width / 2 / height) this.#follow(picture, width / 2 / height);
+    if (this.#texture?.image !== picture || this.#width !== width || this.#aspect !== width / 2 / height) this.#follow(picture, width, height);
     if (this.#texture instanceof THREE.VideoTexture) this.#texture.update();
     else if (this.#texture) this.#texture.needsUpdate = true; // single pictures: nobody tells which is new
     const isNew = this.#texture?.version !== this.#textureVersion;
@@ -180,14 +181,17 @@ export class Space {
 
   /**
    * @param {HTMLVideoElement | HTMLCanvasElement} picture
-   * @param {number} aspect
+   * @param {number} width
+   * @param {number} height
    */
-  #follow(picture, aspect) {
+  #follow(picture, width, height) {
     this.#texture?.dispose();
     this.#texture = picture instanceof HTMLVideoElement ? new THREE.VideoTexture(picture) : new THREE.Texture(picture);
     Object.assign(this.#texture, { generateMipmaps: false, minFilter: THREE.LinearFilter });
     this.#uniforms.picture.value = this.#texture;
     this.#textureVersion = -1;
+    this.#width = width;
+    const aspect = width / 2 / height;
     if (aspect === this.#aspect) return;
     this.#aspect = aspect;
     this.#shape(aspect);

@@ -50,3 +50,19 @@ def test_x_goes_right_y_goes_up_and_the_view_is_as_wide_as_said() -> None:
 def test_a_flat_picture_is_no_division_by_nothing() -> None:
     _, points = parsed(ply(np.full((2, 2), 3, np.float32), np.zeros((2, 2, 3), np.uint8), 60))
     assert np.isfinite(points["xyz"]).all()
+
+
+def test_a_wall_a_box_and_a_ramp_have_their_shape() -> None:
+    """Distances between 1 and 10, seen with 60 degrees."""
+    height, width, focal_px = 180, 320, 160 / np.tan(np.radians(30))
+    distance = np.full((height, width), FARTHEST)
+    distance[60:120, 130:190] = NEAREST
+    below = (np.arange(130, height) - (height - 1) / 2)[:, None] / focal_px
+    distance[130:] = 1.2 / below  # the floor, 1.2 below the camera
+    colours = np.zeros((height, width, 3), np.uint8)
+    xyz = parsed(ply((1 / distance).astype(np.float32), colours, 60))[1]["xyz"].reshape(height, width, 3)
+    assert xyz[:50, :, 2] == pytest.approx(-FARTHEST, rel=0.001)
+    box = xyz[60:120, 130:190]
+    assert np.ptp(box[..., 0]) == pytest.approx(59 / focal_px * NEAREST, rel=0.001)
+    assert np.ptp(box[..., 1]) == pytest.approx(59 / focal_px * NEAREST, rel=0.001)
+    assert xyz[130:, :, 1] == pytest.approx(-1.2, rel=0.001)
