@@ -24,5 +24,5 @@ export default ts.config(
     },
     rules: { '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }] },
   },
-  { files: ['tests/page/*.js'], languageOptions: { globals: globals.node } },
+  { files: ['tests/page/*.js', 'requirements/page/*.js'], languageOptions: { globals: globals.node } },
 );

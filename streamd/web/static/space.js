@@ -4,7 +4,8 @@
 /** @import { Lens } from './geometry.js' */
 
 import { fittingFov, makeGrid, tangents } from './geometry.js';
-import { ANAGLYPH, COVER, MESH, MESH_COLOUR, POINTS, POINT_COLOUR, SMOOTH } from './space-shaders.js';
+import { ANAGLYPH, SMOOTH } from './space-shaders.js';
+import { cover, dispose, shapesOf } from './space-shapes.js';
 import * as THREE from './three.module.min.js';
 import { OrbitControls } from './three.orbit-controls.js';
 
@@ -16,20 +17,6 @@ const STEP = { radians: 0.06, zoom: 1.1, pan_px: 24 };
 
 /** @typedef {'none' | 'anaglyph' | 'side-by-side'} Stereo */
 /** @typedef {{mesh: boolean, size: number, clip: number, stereo: Stereo, wiggle: boolean}} Look */
-
-/**
- * A picture that covers what is rendered to.
- * @param {string} fragmentShader
- * @param {Record<string, THREE.Uniform>} uniforms
- */
-function cover(fragmentShader, uniforms) {
-  const triangle = new THREE.BufferGeometry();
-  triangle.setAttribute('position', new THREE.BufferAttribute(new Float32Array([-1, -1, 0, 3, -1, 0, -1, 3, 0]), 3));
-  const material = new THREE.ShaderMaterial({ glslVersion: THREE.GLSL3, vertexShader: COVER, fragmentShader, uniforms, depthTest: false });
-  const mesh = new THREE.Mesh(triangle, material);
-  mesh.frustumCulled = false;
-  return mesh;
-}
 
 export class Space {
   /** @type {Look} */
@@ -76,7 +63,6 @@ export class Space {
     this.picture = picture;
     this.renderer = new THREE.WebGLRenderer({ canvas }); // no antialiasing: four times the work where the processor draws
     this.renderer.setClearColor(BACKGROUND);
-    this.renderer.autoClear = true;
     this.controls = new OrbitControls(this.#camera, canvas);
     Object.assign(this.controls, { enableDamping: !calm, dampingFactor: 0.15, minDistance: 0.3, maxDistance: 20 });
     this.look.wiggle = !calm;
@@ -143,10 +129,7 @@ export class Space {
     this.controls.dispose();
     this.#texture?.dispose();
     for (const target of [this.#smoothed, this.#left, this.#right]) target.dispose();
-    for (const { geometry, material } of [this.#smoother, this.#mixer, ...this.#shapes]) {
-      geometry.dispose();
-      material.dispose();
-    }
+    dispose([this.#smoother, this.#mixer, ...this.#shapes]);
     this.renderer.dispose();
     this.renderer.forceContextLoss(); // a browser has sixteen, and waits for its garbage collector
   }
@@ -199,23 +182,12 @@ export class Space {
 
   /** @param {number} aspect */
   #shape(aspect) {
-    const { columns, rows, places, triangles } = makeGrid(aspect);
-    this.#smoothed.setSize(columns, rows);
-    this.#uniforms.cell.value.set(1 / columns, 1 / rows);
-    for (const { geometry, material } of this.#shapes) {
-      geometry.dispose();
-      material.dispose();
-    }
-    const options = { glslVersion: THREE.GLSL3, uniforms: this.#uniforms, side: THREE.DoubleSide };
-    const [mesh, points] = [new THREE.BufferGeometry(), new THREE.BufferGeometry()];
-    for (const geometry of [mesh, points]) geometry.setAttribute('position', new THREE.BufferAttribute(places, 3));
-    mesh.setIndex(new THREE.BufferAttribute(triangles, 1));
+    const grid = makeGrid(aspect);
+    this.#smoothed.setSize(grid.columns, grid.rows);
+    this.#uniforms.cell.value.set(1 / grid.columns, 1 / grid.rows);
+    dispose(this.#shapes);
+    this.#shapes = shapesOf(grid, this.#uniforms);
     this.#scene = new THREE.Scene();
-    this.#shapes = [
-      new THREE.Mesh(mesh, new THREE.ShaderMaterial({ ...options, vertexShader: MESH, fragmentShader: MESH_COLOUR })),
-      new THREE.Points(points, new THREE.ShaderMaterial({ ...options, vertexShader: POINTS, fragmentShader: POINT_COLOUR })),
-    ];
-    for (const shape of this.#shapes) shape.frustumCulled = false;
     this.#scene.add(...this.#shapes);
   }
 

@@ -116,7 +116,6 @@ export class WebGLRenderTarget {
 
 export class WebGLRenderer {
   constructor(options: { canvas: HTMLCanvasElement });
-  autoClear: boolean;
   setAnimationLoop(loop: ((timeMs: number) => void) | null): void;
   setClearColor(colour: number): void;
   setPixelRatio(ratio: number): void;
