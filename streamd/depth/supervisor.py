@@ -19,12 +19,16 @@ from streamd.depth.current import Current
 from streamd.depth.demand import Demand
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.fetcher import ModelFetcher
+from streamd.depth.int8.deciding import Deciding, album_of
+from streamd.depth.int8.scenes import Examples
+from streamd.depth.int8.verdict import PrecisionRefused
 from streamd.depth.launcher import Launcher, Serving
 from streamd.depth.models import MODELS, ModelSpec, find_model
 from streamd.depth.profiling import Profiling
 from streamd.depth.runtimes import check_model
 from streamd.depth.store import ModelStore
 from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
+from streamd.media.frames import FloatImage
 from streamd.states import WorkerEnd
 
 log = logging.getLogger(__name__)
@@ -58,6 +62,7 @@ class WorkerSupervisor:
         slots: int,
         strict: bool,
         attended: bool,
+        examples: Examples | None,
         events: ServiceEvents,
         backoff: Backoff,
     ) -> None:
@@ -83,7 +88,8 @@ class WorkerSupervisor:
         """The first launch went well, or was rehearsed: the next one only takes a moment."""
         self._min_parallel = parallel
         self.demand = Demand(max_parallel, self._wake.set)
-        self._launcher = Launcher(config, store, self._stop, parallel=parallel, slots=slots)
+        self._launcher = Launcher(config, store, self._stop, parallel=parallel, slots=slots, examples=examples)
+        self._deciding = Deciding(self._launcher, self._stop, self._decided)
         self._profiling = Profiling(self._launcher, self._stop, self._measured)
         self.fetcher = ModelFetcher(
             store, self._stop, wanted=lambda: self.wanted.name, on_message=self._show, on_arrival=self._arrived
@@ -132,6 +138,7 @@ class WorkerSupervisor:
         self._close_worker()
         self.fetcher.join()
         self._profiling.join()
+        self._deciding.join()
 
     def _close_worker(self) -> None:
         serving = self._current.withdraw()
@@ -185,13 +192,14 @@ class WorkerSupervisor:
         self._launcher.config = change.config
         try:
             if not self._runs(change.config, before):
+                self._launcher.check_precision(find_model(change.config.name))
                 self._change_over(find_model(change.config.name))
         except StreamdError as error:
             self._launcher.config = before
             self._put_off(change, error)
         else:
             self._changes.end(change)
-            self._current.tell(None)
+            self._current.tell(self._remark())
             self._current.notify()
             change.finish()
 
@@ -286,6 +294,8 @@ class WorkerSupervisor:
         except DepthError as error:
             if self._strict or not config.fallback or config.fallback == wanted.reference:
                 raise
+            if isinstance(error, PrecisionRefused):
+                raise
             if isinstance(error, InferenceFailed) and error.reason is WorkerEnd.STOPPED:
                 raise
             downloads = self._downloads(config, error)
@@ -315,13 +325,14 @@ class WorkerSupervisor:
             self._retry_wanted = False
             self._wanted_due.clear()
             if self._changes.wanted is None:
-                self._current.tell(None)
+                self._current.tell(self._deciding.remark(info))
         self.prepared = True
         self.events.model_running(info)
         self._current.publish(serving)
         self._turns.resize(self._launcher.parallel + 1)
         log.info("model %s runs on %s in %s", info.spec.name, info.runtime, info.precision)
         self._profiling.begin(info)
+        self._deciding.begin(info)
         if serving.worker.failure is not None:  # it died before it was published
             self._worker_lost(serving.worker.failure)
 
@@ -348,6 +359,20 @@ class WorkerSupervisor:
         """The fetch thread."""
         if model == self.wanted.name:
             self._current.tell(message)
+
+    def offer(self, info: ModelInfo, source: str, planes: FloatImage) -> None:
+        """Any thread. What a stream has brought for the network that runs."""
+        self._deciding.album.offer(album_of(info), source, planes)
+
+    def _remark(self) -> str | None:
+        info = self._current.info
+        return self._deciding.remark(info) if info else None
+
+    def _decided(self, info: ModelInfo) -> None:
+        """The thread that found out about int8."""
+        self._current.tell(self._remark())
+        if self._launcher.choose(info.spec, info.sha256)[1] == "int8":
+            self._measured(info)
 
     def _measured(self, info: ModelInfo) -> None:
         """The profiling thread."""

@@ -13,8 +13,10 @@ if TYPE_CHECKING:  # the worker does without pydantic
 
 _NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
 """Packages that the core does not bring."""
+NO_NNCF = 'nncf is not installed: pip install "streamd[int8]"'
 _EXTRAS = {"onnxruntime": "onnx", "torch": "torch"}
 _FP32_ONLY = ("onnxruntime",)
+_INT8 = ("auto", "openvino")
 
 
 def module_of(runtime: str) -> str:
@@ -47,6 +49,11 @@ def check_runtime(config: ModelConfig) -> None:
         raise ConfigError([not_installed(runtime, package)])
     if config.precision not in ("auto", "fp32") and module_of(runtime) in _FP32_ONLY:
         raise ConfigError([Problem("model.precision", config.precision, f"{runtime} computes in fp32")])
+    if config.precision == "int8":
+        if runtime not in _INT8:
+            raise ConfigError([Problem("model.precision", "int8", f"{runtime} does not compute in it: openvino does")])
+        if importlib.util.find_spec("nncf") is None:
+            raise ConfigError([Problem("model.precision", "int8", NO_NNCF)])
     spec = find_model(config.name)
     if not runs(runtime, spec):
         raise ConfigError([Problem("model.runtime", runtime, f"does not run {spec.file}")])
