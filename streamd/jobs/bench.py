@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import tempfile
@@ -23,7 +22,7 @@ from streamd.depth.models import ModelSpec, Preprocessing, find_model
 from streamd.depth.preprocess import network_size
 from streamd.depth.profile import core_count, cpu, openvino_version
 from streamd.depth.profiler import calibration_inputs, error_share
-from streamd.depth.runtimes import NO_NNCF, missing_package, not_installed, runs
+from streamd.depth.runtimes import lacks_int8, missing_package, not_installed, runs
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
 from streamd.errors import StreamdError
@@ -174,8 +173,8 @@ class _Network:
         """Raises StreamdError unless it was found good, on pictures that are built in where there are no others."""
         if runtime != "openvino":
             raise StreamdError("does not compute in int8: openvino does")
-        if importlib.util.find_spec("nncf") is None:
-            raise StreamdError(NO_NNCF)
+        if reason := lacks_int8():
+            raise StreamdError(reason)
         verdict = decide(self._spec, self._weights, self._sha256, self._cache, ())
         if not verdict.taken:
             raise StreamdError(verdict.refusal(self._spec))

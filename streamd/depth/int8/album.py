@@ -28,7 +28,7 @@ class Album:
         self._takes: list[Take] = []
         self._halves: dict[str, tuple[float, FloatImage]] = {}
         self._every_s = FIRST_EVERY_S
-        self._due = 0.0
+        self._due: dict[str, float] = {}
 
     def open(self, of: object) -> None:
         """For the input of one network: what is in it of another is let go."""
@@ -44,12 +44,12 @@ class Album:
             self._empty()
 
     def _empty(self) -> None:
-        self._takes, self._halves, self._every_s, self._due = [], {}, FIRST_EVERY_S, 0.0
+        self._takes, self._halves, self._every_s, self._due = [], {}, FIRST_EVERY_S, {}
 
     def offer(self, of: object, source: str, planes: FloatImage) -> None:
         """(3, h, w): each picture of a stream. Copies the few that are taken."""
         now = time.monotonic()
-        if self._of != of or (now < self._due and source not in self._halves):
+        if self._of != of or (now < self._due.get(source, now) and source not in self._halves):
             return
         with self._lock:
             if self._of != of:
@@ -57,9 +57,9 @@ class Album:
             then, first = self._halves.pop(source, (0.0, planes))
             if now - then < PAIR_S and first.shape == planes.shape:
                 self._add(Take(source, np.stack([first, planes.astype(np.float16)])))
-            elif now >= self._due:
-                self._due = now + self._every_s
-                self._halves = {source: (now, planes.astype(np.float16))}
+            elif now >= self._due.get(source, now):
+                self._due[source] = now + self._every_s
+                self._halves[source] = now, planes.astype(np.float16)
 
     def _add(self, take: Take) -> None:
         self._takes.append(take)

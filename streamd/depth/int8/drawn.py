@@ -7,12 +7,12 @@ import numpy as np
 
 from streamd.media.frames import ByteImage, FloatImage
 
-WIDTH, HEIGHT = 640, 360
+WIDTH, HEIGHT = 384, 216
 _THINGS = 6
 
 
 def draw(seed: int, count: int) -> list[ByteImage]:
-    """``count`` pictures (360, 640, 3), RGB, one after the other: the things move."""
+    """``count`` pictures (216, 384, 3), RGB, one after the other: the things move."""
     random = np.random.default_rng(seed)
     horizon = int(HEIGHT * random.uniform(0.35, 0.55))
     room = _room(random, horizon)
@@ -40,7 +40,7 @@ def _room(random: np.random.Generator, horizon: int) -> FloatImage:
     flat = np.array([[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]], np.float32)
     seen = np.array([[0.2 * WIDTH, horizon], [0.8 * WIDTH, horizon], [2 * WIDTH, HEIGHT], [-WIDTH, HEIGHT]], np.float32)
     turn = cv2.getPerspectiveTransform(flat, seen)
-    floor = cv2.warpPerspective(_grain(random), turn, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
+    floor = cv2.warpPerspective(_grain(random), turn, (WIDTH, HEIGHT), borderMode=cv2.BORDER_WRAP)
     light = np.linspace(0.5, 1.1, HEIGHT - horizon, dtype=np.float32)[:, None, None]
     wall[horizon:] = floor[horizon:] * light
     return wall
@@ -51,7 +51,7 @@ class _Thing:
 
     def __init__(self, random: np.random.Generator) -> None:
         self.near = random.uniform(0.15, 1)
-        self._x, self._speed = random.uniform(0, WIDTH), random.uniform(-6, 6)
+        self._x, self._speed = random.uniform(0, WIDTH), random.uniform(-4, 4)
         self._round = bool(random.integers(2))
         self._grain = _grain(random)
 

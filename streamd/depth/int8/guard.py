@@ -26,6 +26,9 @@ EDGE_PX = 1.5
 BF16_FLICKER = 0.0039
 """What bf16 adds, measured: stands for it where the CPU does not compute in it."""
 
+_SOBEL = 8.0
+"""What OpenCV's gives for a slope of 1."""
+
 Takes = Sequence[FloatImage]
 """What a network makes of each take: (n, h, w), of pictures one after the other."""
 
@@ -58,9 +61,11 @@ class Figures:
 
     def __str__(self) -> str:
         return (
-            f"mean error {self.mean:.2%} (at most {MAX_MEAN:.0%}), worst {self.worst:.2%} (at most {MAX_WORST:.1%}), "
-            f"Spearman {self.spearman:.4f} (at least {MIN_SPEARMAN}), edges F1 {self.edges:.2f} "
-            f"(at least {MIN_EDGES}), flicker {self.flicker:.2f} x bf16 (at most {MAX_FLICKER})"
+            f"mean error {100 * self.mean:.2f} % (at most {100 * MAX_MEAN:g} %), "
+            f"worst {100 * self.worst:.2f} % (at most {100 * MAX_WORST:g} %), "
+            f"Spearman {self.spearman:.4f} (at least {MIN_SPEARMAN}), "
+            f"edges F1 {self.edges:.2f} (at least {MIN_EDGES}), "
+            f"flicker {self.flicker:.2f} x bf16 (at most {MAX_FLICKER})"
         )
 
 
@@ -135,12 +140,14 @@ def _near(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _edges(depth: FloatImage) -> NDArray[np.bool_]:
-    """Where depth changes faster than on both sides, in the steeper half of the map."""
+    """Where depth changes faster than on both sides, in the steepest fifth of the map, and faster than on a floor that
+    reaches from the nearest to the farthest."""
     across, down = (cv2.Sobel(depth, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
     steep = np.hypot(across, down)
+    least = _SOBEL * float(np.diff(np.percentile(depth, (2, 98)))[0]) / min(depth.shape)
     around = np.pad(steep, 1)
     sideways = np.abs(across) >= np.abs(down)
     before = np.where(sideways, around[1:-1, :-2], around[:-2, 1:-1])
     behind = np.where(sideways, around[1:-1, 2:], around[2:, 1:-1])
-    ridge: NDArray[np.bool_] = (steep >= before) & (steep > behind) & (steep >= np.median(steep))
+    ridge: NDArray[np.bool_] = (steep >= before) & (steep > behind) & (steep >= max(np.percentile(steep, 80), least))
     return ridge

@@ -23,6 +23,7 @@ ENOUGH = 8
 ENOUGH_PICTURES = 48
 """With fewer to calibrate on, each is used recoloured and with noise, too."""
 _BUILT_IN = 12
+_DRAWN = 8
 _ALIKE = 0.9
 _GLANCE = (16, 16)
 
@@ -111,7 +112,7 @@ def built_in(how: Preprocessing) -> list[Take]:
 def drawn(how: Preprocessing) -> list[Take]:
     return [
         Take(f"drawn {seed}", np.stack([still_input(picture, how) for picture in draw(seed, 2)]))
-        for seed in range(_BUILT_IN)
+        for seed in range(_DRAWN)
     ]
 
 

@@ -40,7 +40,8 @@ class Verdict:
     """Of the quantised network, where it was taken: its .xml, and its .bin after it."""
 
     def refusal(self, spec: ModelSpec) -> str:
-        return f"int8 of {spec.name} refused: on {self.tested_on} pictures of other scenes {self.figures}"
+        tried = f"on {self.tested_on} pictures of scenes that it was not made of"
+        return f"int8 of {spec.name} refused: {tried}: {self.figures}"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

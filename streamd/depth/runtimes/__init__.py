@@ -13,7 +13,6 @@ if TYPE_CHECKING:  # the worker does without pydantic
 
 _NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
 """Packages that the core does not bring."""
-NO_NNCF = 'nncf is not installed: pip install "streamd[int8]"'
 _EXTRAS = {"onnxruntime": "onnx", "torch": "torch"}
 _FP32_ONLY = ("onnxruntime",)
 _INT8 = ("auto", "openvino")
@@ -52,11 +51,20 @@ def check_runtime(config: ModelConfig) -> None:
     if config.precision == "int8":
         if runtime not in _INT8:
             raise ConfigError([Problem("model.precision", "int8", f"{runtime} does not compute in it: openvino does")])
-        if importlib.util.find_spec("nncf") is None:
-            raise ConfigError([Problem("model.precision", "int8", NO_NNCF)])
+        if reason := lacks_int8():
+            raise ConfigError([Problem("model.precision", "int8", reason)])
     spec = find_model(config.name)
     if not runs(runtime, spec):
         raise ConfigError([Problem("model.runtime", runtime, f"does not run {spec.file}")])
+
+
+def lacks_int8() -> str | None:
+    """Why nothing can be made to run in int8 here."""
+    return 'nncf is not installed: pip install "streamd[int8]"' if _lacks_nncf() else None
+
+
+def _lacks_nncf() -> bool:
+    return importlib.util.find_spec("nncf") is None
 
 
 def runs(runtime: str, spec: ModelSpec) -> bool:
