@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamd.config.sections import ModelConfig
+from streamd.config.sections import ModelConfig, is_manifest
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.files import one_line, sha256_of, writable
 from streamd.depth.int8.scenes import Examples, Take
@@ -125,6 +125,15 @@ class Launcher:
         self._examples = examples
         self.parallel = parallel
         """How many inferences the next worker runs side by side."""
+
+    @property
+    def folders(self) -> list[Path]:
+        """Of this machine, that messages may name files of: those inside others first."""
+        config, store = self.config, self._store
+        files = [config.weights] if config.weights else []
+        files += [Path(name) for name in (config.name, config.fallback) if is_manifest(name)]
+        found = {store.data, store.cache, *(file.parent for file in files)}
+        return sorted({each for folder in found for each in (folder, folder.absolute())} - {Path()}, reverse=True)
 
     def rehearse(self, spec: ModelSpec) -> None:
         """Whether a worker would start. Raises DepthError."""

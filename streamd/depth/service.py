@@ -27,8 +27,9 @@ class DepthService:
     """Any thread may call any method; none but ``wait_ready``, ``is_ready`` and ``close`` waits.
 
     ``strict`` is for commands that name a model: no fall-back, no download, the first failure is
-    final. ``attended`` is for those that report themselves what ``wait_ready`` raises. ``examples`` is for
-    those too: what an int8 network is made of, before anything runs; the daemon makes it behind the pictures.
+    final. ``attended`` is for those that report themselves what ``wait_ready`` raises. ``examples`` is for those too:
+    what an int8 network is made of, before anything runs; the daemon makes it behind the pictures. ``measures``: which
+    precision is best here is found out behind the pictures too.
     The daemon starts on the fall-back when the wanted weights are missing, fetches them, and changes over when
     the new worker is ready; frames under way are still answered by the old.
 
@@ -45,6 +46,7 @@ class DepthService:
         slots: int = 4,
         strict: bool = False,
         attended: bool = False,
+        measures: bool = True,
         examples: Examples | None = None,
         events: ServiceEvents | None = None,
         restart_backoff: Backoff = RESTART_BACKOFF,
@@ -64,6 +66,7 @@ class DepthService:
             slots=slots,
             strict=strict,
             attended=attended,
+            measures=measures,
             examples=examples,
             events=events or ServiceEvents(),
             backoff=restart_backoff,
@@ -98,7 +101,7 @@ class DepthService:
         """Changes over while all goes on. The outcome is raised by the future when all stays as it was.
 
         Weights that are missing are fetched, where they can be and ``config`` permits it; the future waits for them.
-        Raises ConfigError when the model does not take its input size."""
+        It is a ConfigError when the model does not take its input size."""
         return self._supervisor.change(config)
 
     def fetch(self, name: str) -> None:
@@ -141,9 +144,14 @@ class DepthService:
         waiting = ModelState.IDLE if rests else ModelState.STARTING
         state = ModelState.READY if serving else ModelState.FAILED if failure else waiting
         message = self._current.message or (str(failure) if failure else None)
+        message = self.shown(message) if message else None
         info = serving.info if serving else None
         full = serving.full.input_size if serving else None
         return ServiceStatus(state, info, self._supervisor.wanted.name, message, full)
+
+    def shown(self, text: str) -> str:
+        """A message as clients may see it: with the names of files, and without the folders that they are in."""
+        return self._supervisor.shown(text)
 
     @property
     def worker_pid(self) -> int | None:

@@ -82,9 +82,9 @@ def write_convolutions(path: Path, *, outlier: float) -> Path:
 
     planes = opset.parameter(ov.PartialShape([1, 3, -1, -1]), np.float32, "image")
     colours = weights(4, 3, 1, 1)
-    blurs = np.concatenate([colours, -colours]) * np.full((5, 5), 1 / 25, np.float32)
+    blurs = np.tile(np.concatenate([colours, -colours]) / 25, (1, 1, 5, 5)).astype(np.float32)
     first = opset.relu(convolve(planes.output(0), blurs * scale)).output(0)
-    mixes, kept = weights(8, 8, 1, 1) / 4, weights(8, 8, 1, 1)
+    mixes, kept = np.float32(0.25) * weights(8, 8, 1, 1), weights(8, 8, 1, 1)
     mixes[:, 0] = 0
     both = [convolve(first, each / scale.reshape(1, 8, 1, 1)) for each in (mixes, kept)]
     depth = convolve(opset.concat(both, 1).output(0), weights(1, 16, 1, 1))
