@@ -220,7 +220,7 @@ class WorkerSupervisor:
             self.fetcher.start(spec)
             return
         self._changes.end(change)
-        if not self._stop.is_set():
+        if not self._stop.is_set() and not isinstance(error, ConfigError):  # of that knows who has asked
             log.error("%s; staying on the %s model", error, self._running)
             self._current.tell(f"{_title(name)} was not taken: {error}")
         change.refuse(error)

@@ -10,6 +10,7 @@ import pytest
 
 from streamd.depth.files import sha256_of
 from streamd.depth.graph import openvino as openvino_graph
+from streamd.depth.graph.external import external_files
 from streamd.depth.graph.ops import Ops
 from streamd.depth.graph.parameters import Parameters
 from streamd.depth.models import ModelSpec, find_model
@@ -27,7 +28,6 @@ onnxruntime = pytest.importorskip("streamd.depth.ort", reason='pip install "stre
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from streamd.depth.graph.external import external_files
 from streamd.depth.graph.onnx import build_model, build_onnx  # noqa: E402
 from streamd.depth.runtimes.onnxruntime import open_network  # noqa: E402
 
