@@ -40,6 +40,7 @@ from streamd.host.whole_file import writing
 from streamd.telemetry import logs
 
 if TYPE_CHECKING:
+    from streamd.depth.int8.scenes import Examples
     from streamd.depth.service import DepthService
     from streamd.depth.store import ModelStore
 
@@ -286,6 +287,7 @@ def _look_at_files(config: Config, names: Iterable[str]) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
+    from streamd.jobs import examples
     from streamd.jobs.convert import Conversion
     from streamd.jobs.inputs import spooled
 
@@ -295,7 +297,7 @@ def _convert(options: argparse.Namespace) -> None:
         spooled(_file_named(options.input)) as input,
         Conversion(input, options.output) as conversion,  # before anything is started
     ):
-        service = _service(options, parallel=2)
+        service = _service(options, partial(examples.of_film, input), parallel=2)
         try:
             done = conversion.run(service, view=options.view)
         finally:
@@ -319,13 +321,15 @@ def _depth(options: argparse.Namespace) -> None:
 
 def _depth_of(image: str, output: Path, format: PictureFormat, options: argparse.Namespace) -> None:
     from streamd.host.muted import libraries_muted
+    from streamd.jobs import examples
     from streamd.jobs.inputs import read_picture_file
     from streamd.jobs.picture import depth_of_picture
     from streamd.jobs.pictures import named_in_errors, naming
 
     with naming(image):
         data = read_picture_file(image)
-    with named_in_errors(output), writing(output) as write, _exact_service(options) as service:
+    own = partial(examples.of_picture, data, image)
+    with named_in_errors(output), writing(output) as write, _exact_service(options, own) as service:
         with naming(image), libraries_muted():
             made = depth_of_picture(data, service, options.view, format)
         write(made)
@@ -333,22 +337,24 @@ def _depth_of(image: str, output: Path, format: PictureFormat, options: argparse
 
 def _depth_of_many(images: list[str], folder: Path, options: argparse.Namespace) -> None:
     from streamd.host.muted import libraries_muted
+    from streamd.jobs import examples
     from streamd.jobs.pictures import depth_of_pictures, plan
 
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is no folder, and there are {len(images)} pictures")
     format: PictureFormat = options.format or "png"
     tasks = plan(images, folder, format)
-    with _exact_service(options) as service, libraries_muted() as heard:
+    own = partial(examples.of_pictures, images)
+    with _exact_service(options, own) as service, libraries_muted() as heard:
         failed = depth_of_pictures(tasks, service, options.view, format, report=_line, file=heard)
     if failed:
         raise StreamdError(f"{failed} of {len(tasks)} pictures failed")
 
 
 @contextmanager
-def _exact_service(options: argparse.Namespace) -> Iterator[DepthService]:
+def _exact_service(options: argparse.Namespace, examples: Examples) -> Iterator[DepthService]:
     """Ready, as long as that takes. A picture is in no hurry: the exact precision, unless an option sets another."""
-    service = _service(options, precision="fp32")
+    service = _service(options, examples, precision="fp32")
     try:
         service.wait_ready()
         yield service
@@ -536,14 +542,23 @@ def _model_overrides(options: argparse.Namespace) -> dict[str, str]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _service(options: argparse.Namespace, *, parallel: int = 1, **defaults: str) -> DepthService:
-    """For one job: a model that is named must be there, else the fall-back stands in."""
+def _service(
+    options: argparse.Namespace, examples: Examples = lambda how: (), *, parallel: int = 1, **defaults: str
+) -> DepthService:
+    """For one job: a model that is named must be there, else the fall-back stands in. ``examples``: of what it is to
+    work on."""
     from streamd.depth.service import DepthService
 
     given = load(None, overrides={"model": {**defaults, **_model_overrides(options), "download": False}})
     config: ModelConfig = given.model
     service = DepthService(
-        config, _store(), parallel=parallel, slots=8, strict=options.model is not None, attended=True
+        config,
+        _store(),
+        parallel=parallel,
+        slots=8,
+        strict=options.model is not None,
+        attended=True,
+        examples=examples,
     )
     service.start()
     return service

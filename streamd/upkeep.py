@@ -85,6 +85,8 @@ class Upkeep:
         if step is Step.RECYCLE_WORKER:
             self._guest.recycle()
             self._service.recycle()
+        elif step is Step.SHED_VIEWS:
+            self._guest.end()
         elif step is Step.RESTART:
             self._on_exhausted()
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
+from streamd.depth.models import ModelSpec
 from streamd.depth.process import child_environment
+from streamd.errors import DepthError, WeightsRejected
 
 POLL_S = 0.1
+REFUSED = 65
+"""What a child exits with when weights are at fault: EX_DATAERR of sysexits.h."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,3 +81,49 @@ def run(
         if child.poll() is None:
             child.kill()
         child.communicate()
+
+
+def try_model(
+    module: str,
+    spec: ModelSpec,
+    arguments: Sequence[str],
+    *,
+    weights: Path,
+    timeout_s: float,
+    stop: threading.Event | None = None,
+    pass_fds: Sequence[int] = (),
+) -> None:
+    """Runs a module whose ``main`` is ``reported``. A lock among ``pass_fds`` is held by it too: should we be killed,
+    the next process waits for it instead of doing the same again. Raises WeightsRejected, DepthError."""
+    try:
+        ended = run(module, arguments, timeout_s=timeout_s, stop=stop, pass_fds=pass_fds)
+    except InterruptedError:
+        raise DepthError(f"model {spec.name}: interrupted") from None
+    except TimeoutError:
+        raise DepthError(f"model {spec.name}: trying it took more than {timeout_s:.0f} s") from None
+    _log.debug("%s of %s ended with %s:\n%s", module, spec.name, ended.code, ended.problems)
+    if ended.code == REFUSED:
+        raise WeightsRejected(str(weights), ended.reason)
+    if ended.code:
+        raise DepthError(f"model {spec.name}: cannot be tried: {ended.reason}")
+
+
+@dataclass
+class Outcome:
+    code: int = 0
+    """For the child to exit with."""
+
+
+@contextmanager
+def reported() -> Iterator[Outcome]:
+    """In the child: whatever the block raises ends as an exit code, with its reason as the last line on stderr."""
+    outcome = Outcome()
+    try:
+        yield outcome
+    except WeightsRejected as error:
+        print(error.reason, file=sys.stderr)
+        outcome.code = REFUSED
+    except Exception as error:
+        traceback.print_exc()
+        print(f"{type(error).__name__}: {error}".splitlines()[0], file=sys.stderr)
+        outcome.code = 1

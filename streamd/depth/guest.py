@@ -9,11 +9,14 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
+from streamd.concurrency import threads
 from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import ModelConfig
+from streamd.depth.models import ModelSpec, find_model
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
 from streamd.errors import Busy, Stopping
+from streamd.host.cgroup import memory_free_bytes
 
 T = TypeVar("T")
 
@@ -21,6 +24,8 @@ MAX_CALLS, MAX_CALLS_PER_OWNER = 4, 2
 """That wait or are worked on."""
 NICENESS = 10
 CLOSE_S = 1.0
+LEAST_BYTES = 500_000_000
+"""What a small network takes, with some room."""
 
 
 class Guest:
@@ -50,7 +55,7 @@ class Guest:
 
     @contextmanager
     def service(self, name: str) -> Iterator[DepthService]:
-        """Of model ``name``. Raises ModelMissing, UsageError, Busy when another one is in use."""
+        """Of model ``name``. Raises ModelMissing, UsageError, Busy: another one is in use, or memory is too short."""
         self._store.weights(name)
         service = self._enter(name)
         try:
@@ -63,7 +68,7 @@ class Guest:
                 self._users -= 1
 
     def _enter(self, name: str) -> DepthService:
-        config = self._live().model_copy(update={"name": name, "weights": None, "input_size": "auto", "min_fps": 0.0})
+        config = self._config(name)
         with self._lock:
             if self._closed:
                 raise Stopping
@@ -72,13 +77,20 @@ class Guest:
             if not fits and self._users:
                 raise Busy("another model than that of the streams is in use already; try again")
             if not fits:
-                self._service = DepthService(config, self._store, strict=True)
+                _check_memory(find_model(name), freed=old.worker_memory() if old else 0)
+                self._service = DepthService(config, self._store, strict=True, measures=False)
             self._users += 1
             service = self._service
         if not fits and old is not None:
             old.close()
         assert service is not None
         return service
+
+    def _config(self, name: str) -> ModelConfig:
+        live = self._live()
+        precision = "auto" if live.precision == "int8" else live.precision  # it is made for the streams' model only
+        own = {"name": name, "weights": None, "input_size": "auto", "min_fps": 0.0, "precision": precision}
+        return live.model_copy(update=own)
 
     def worker_memory(self) -> int:
         """Resident bytes; 0 without a worker."""
@@ -98,6 +110,13 @@ class Guest:
         if service is not None:
             service.close()
 
+    def end(self) -> None:
+        """Gives its memory back, whoever uses it: they get an error. Does not wait for that."""
+        with self._lock:
+            service, self._service = self._service, None
+        if service is not None:
+            threads.start("guest-end", service.close)
+
     def close(self) -> None:
         """Ends its worker. Safe to repeat."""
         with self._lock:
@@ -105,3 +124,11 @@ class Guest:
         if service is not None:
             service.close()
         self._calls.close(CLOSE_S)
+
+
+def _check_memory(spec: ModelSpec, freed: int) -> None:
+    """Before it is loaded. ``freed``: what the one before gives back. Raises Busy."""
+    needed, free = max(1_000_000 * spec.least_memory_mb, LEAST_BYTES), memory_free_bytes() + freed
+    if free < needed:
+        megabytes = f"{needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} are free"
+        raise Busy(f"too little memory for another model ({spec.title}) beside that of the streams: {megabytes}")

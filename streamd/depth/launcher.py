@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from streamd.config.sections import ModelConfig
+from streamd.config.sections import ModelConfig, is_manifest
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.files import one_line, sha256_of, writable
+from streamd.depth.int8.scenes import Examples, Take
+from streamd.depth.int8.verdict import PrecisionRefused, Verdict, decide, find_verdict, graph_path, stands
 from streamd.depth.models import ModelSpec, Preprocessing, memory_limit_bytes, timeout_s
 from streamd.depth.preprocess import network_size
 from streamd.depth.process import WorkerProcess
@@ -57,6 +59,7 @@ def make_job(
         sha256=sha256,
         cache=str(cache),
         threads=threads,
+        graph=str(graph_path(cache, spec, sha256)) if precision == "int8" else "",
         parallel=parallel,
         slots=slots,
         min_side=how.min_side,
@@ -97,9 +100,18 @@ class Launcher:
     """Used by one thread at a time, which it blocks."""
 
     def __init__(
-        self, config: ModelConfig, store: ModelStore, stop: threading.Event, *, parallel: int, slots: int
+        self,
+        config: ModelConfig,
+        store: ModelStore,
+        stop: threading.Event,
+        *,
+        parallel: int,
+        slots: int,
+        examples: Examples | None = None,
     ) -> None:
         """``stop`` ends a download or a start under way. ``slots``: how many inferences a worker may hold.
+        ``examples``, for commands: a network in int8 is made of them first, and refused at once; else the precision
+        before runs until it is made.
 
         Raises ConfigError when the wanted model does not take the input size, or the runtime is not installed."""
         check_model(config)
@@ -110,8 +122,18 @@ class Launcher:
         self._store = store
         self._stop = stop
         self._slots = slots
+        self._examples = examples
         self.parallel = parallel
         """How many inferences the next worker runs side by side."""
+
+    @property
+    def folders(self) -> list[Path]:
+        """Of this machine, that messages may name files of: those inside others first."""
+        config, store = self.config, self._store
+        files = [config.weights] if config.weights else []
+        files += [Path(name) for name in (config.name, config.fallback) if is_manifest(name)]
+        found = {store.data, store.cache, *(file.parent for file in files)}
+        return sorted({each for folder in found for each in (folder, folder.absolute())} - {Path()}, reverse=True)
 
     def rehearse(self, spec: ModelSpec) -> None:
         """Whether a worker would start. Raises DepthError."""
@@ -123,6 +145,8 @@ class Launcher:
         lowered = min(self.lowered.get(spec.reference, full.input_size), full.input_size)
         spec = replace(spec, preprocessing=full.sized(lowered))
         weights, sha256 = self._weights(spec)
+        if self._examples is not None and self.config.precision == "int8":
+            self._insist(spec, weights, sha256, self._examples(spec.preprocessing))
         job = self._job(spec, weights, sha256)
         deadline_s, limit = timeout_s(self.config, spec), memory_limit_bytes(self.config, spec)
         worker = WorkerProcess(job, deadline_s=deadline_s, memory_limit_bytes=limit, on_exit=on_exit)
@@ -176,6 +200,11 @@ class Launcher:
     def choose(self, spec: ModelSpec, sha256: str) -> tuple[str, str]:
         """Runtime and precision: what is asked for; of the rest what was measured to be best here, if it was."""
         runtime, precision = self.config.runtime, self.config.precision
+        if precision == "int8":
+            verdict = find_verdict(self._cache, spec, sha256)
+            if verdict is not None and verdict.taken:
+                return "openvino", "int8"
+            runtime, precision = "openvino", "auto"
         if runtime not in _MEASURED:
             return runtime, "fp32" if precision == "auto" else precision
         profile = find_profile(profile_path(self._cache, spec, sha256))
@@ -193,3 +222,37 @@ class Launcher:
         """Blocks for seconds. Raises DepthError."""
         weights, sha256 = self._weights(info.spec)
         return measure(info.spec, weights, sha256, self._cache, stop=self._stop)
+
+    # -- int8 ----------------------------------------------------------------------------------
+
+    def decide(self, spec: ModelSpec, takes: Sequence[Take]) -> Verdict:
+        """Blocks for seconds to minutes. Raises DepthError."""
+        weights, sha256 = self._weights(spec)
+        return decide(spec, weights, sha256, self._cache, takes, stop=self._stop)
+
+    def _insist(self, spec: ModelSpec, weights: Path, sha256: str, takes: Sequence[Take]) -> None:
+        verdict = decide(spec, weights, sha256, self._cache, takes, stop=self._stop)
+        if not verdict.taken:
+            raise PrecisionRefused(verdict.refusal(spec))
+
+    def check_precision(self, spec: ModelSpec) -> None:
+        """Raises PrecisionRefused when int8 is asked for, and was refused here before."""
+        if self.config.precision == "int8":
+            verdict = find_verdict(self._cache, spec, self._weights(spec)[1])
+            if verdict is not None and not verdict.taken and stands(verdict, own=True):
+                raise PrecisionRefused(verdict.refusal(spec))
+
+    def lacks_verdict(self, info: ModelInfo) -> bool:
+        """Whether int8 is asked for of this network, and nobody knows yet whether it is good."""
+        if self.config.precision != "int8" or info.spec.reference != self.config.name:
+            return False
+        return not stands(find_verdict(self._cache, info.spec, info.sha256), own=True)
+
+    def remark(self, info: ModelInfo) -> str | None:
+        """Why this network does not run in int8, where that is asked for."""
+        if self.config.precision != "int8" or info.spec.reference != self.config.name or info.precision == "int8":
+            return None
+        if self.lacks_verdict(info):
+            return f"int8 of {info.spec.name} is made of this machine's own pictures; {info.precision} runs meanwhile"
+        verdict = find_verdict(self._cache, info.spec, info.sha256)
+        return None if verdict is None or verdict.taken else f"{verdict.refusal(info.spec)}; {info.precision} runs"

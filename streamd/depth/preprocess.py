@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -17,7 +18,9 @@ def network_size(width: int, height: int, how: Preprocessing) -> tuple[int, int]
     """(width, height) that the network sees of a picture of this size.
 
     MiDaS's ``Resize``: rounds half to even, so with 256 as the upper bound 1280x720 becomes 256x128 and 704x576
-    becomes 256x224. One step is the minimum, where the reference would make a side of 0, and ``max_side`` the maximum.
+    becomes 256x224. One step is the minimum, where the reference would make a side of 0. Of a picture so long that the
+    network would see more than ``max_pixels``, which the reference does not bound, the largest that keeps the aspect
+    within them; ``max_side`` is the maximum.
     """
     across, down = how.input_size / width, (how.height or how.input_size) / height
     match how.fit:
@@ -29,15 +32,27 @@ def network_size(width: int, height: int, how: Preprocessing) -> tuple[int, int]
             across = down = min(down, across, key=lambda scale: abs(1 - scale))
         case "exact":
             pass
-    return _snap(width * across, how), _snap(height * down, how)
+    size = _snap(width * across, how), _snap(height * down, how)
+    if size[0] * size[1] <= how.max_pixels:
+        return size
+    smaller = math.sqrt(how.max_pixels / (width * across * height * down))
+    step, most = how.multiple_of, how.max_side
+    longer = min(_down(max(width * across, height * down) * smaller, step), most // step * step)
+    shorter = min(_snap(longer * min(width / height, height / width), how), _down(how.max_pixels / longer, step))
+    return (longer, shorter) if width > height else (shorter, longer)
 
 
 def _snap(side: float, how: Preprocessing) -> int:
     step = how.multiple_of
     snapped = round(side / step) * step
     if snapped > how.max_side:
-        snapped = min(int(side // step) * step, how.max_side)
+        snapped = min(_down(side, step), how.max_side)
     return max(snapped, step)
+
+
+def _down(side: float, step: int) -> int:
+    """To a multiple."""
+    return int(side // step) * step
 
 
 def still_input(rgb: ByteImage, how: Preprocessing) -> FloatImage:

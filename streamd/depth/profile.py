@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import logging
 import os
 import platform
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache as cached
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,11 @@ from streamd.depth import child
 from streamd.depth.files import locked, one_line
 from streamd.depth.models import ModelSpec
 from streamd.depth.runtimes import missing_package, runs
-from streamd.errors import DepthError, WeightsRejected
+from streamd.errors import DepthError
 
-REFUSED = 65
-"""What the child exits with when the weights are at fault: EX_DATAERR of sysexits.h."""
 TIMEOUT_S = 600.0
 
-_log = logging.getLogger(__name__)
+_try = partial(child.try_model, "streamd.depth.profiler")
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,8 @@ def measure(
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_suffix(".lock"), timeout_s, stop) as lock:
             if not (found := find_profile(path)):
-                _run_child(spec, ["measure", spec.reference, str(weights), sha256, str(path)], lock, timeout_s, stop)
+                arguments = ["measure", spec.reference, str(weights), sha256, str(path)]
+                _try(spec, arguments, weights=weights, timeout_s=timeout_s, stop=stop, pass_fds=(lock,))
                 found = find_profile(path)
     if not found:
         raise DepthError(f"model {spec.name}: no profile was left in {path}")
@@ -126,7 +125,7 @@ def check_weights(
     spec: ModelSpec, weights: Path, *, timeout_s: float = TIMEOUT_S, stop: threading.Event | None = None
 ) -> None:
     """Loads the file as the network's weights in a child, and tries them. Raises like ``measure``."""
-    _run_child(spec, ["check", spec.reference, str(weights)], None, timeout_s, stop)
+    _try(spec, ["check", spec.reference, str(weights)], weights=weights, timeout_s=timeout_s, stop=stop)
 
 
 @cached
@@ -159,27 +158,3 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # it came by another name, such as onnxruntime-gpu
         return ""
-
-
-def _run_child(
-    spec: ModelSpec, arguments: list[str], lock: int | None, timeout_s: float, stop: threading.Event | None
-) -> None:
-    """Runs ``streamd.depth.profiler`` to its end. It inherits the lock: should we be killed, the next
-    process waits for it instead of doing the same again."""
-    try:
-        ended = child.run(
-            "streamd.depth.profiler",
-            arguments,
-            timeout_s=timeout_s,
-            stop=stop,
-            pass_fds=() if lock is None else (lock,),
-        )
-    except InterruptedError:
-        raise DepthError(f"model {spec.name}: interrupted") from None
-    except TimeoutError:
-        raise DepthError(f"model {spec.name}: trying it took more than {timeout_s:.0f} s") from None
-    _log.debug("profiler of %s ended with %s:\n%s", spec.name, ended.code, ended.problems)
-    if ended.code == REFUSED:
-        raise WeightsRejected(arguments[2], ended.reason)
-    if ended.code:
-        raise DepthError(f"model {spec.name}: cannot be tried: {ended.reason}")

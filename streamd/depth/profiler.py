@@ -11,20 +11,19 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from importlib import resources
 from pathlib import Path
 
-import av
 import numpy as np
 
 from streamd.concurrency.threads import lower_priority
-from streamd.depth import profile
+from streamd.depth import child, profile
+from streamd.depth.demo_clip import clip_inputs
 from streamd.depth.files import sha256_of, write_json
 from streamd.depth.graph.openvino import load_model
 from streamd.depth.models import ModelSpec, Preprocessing, find_model
 from streamd.depth.models.manifest import network_files
 from streamd.depth.ov import has_bf16, openvino
-from streamd.depth.preprocess import VideoPreprocessor, network_size
+from streamd.depth.preprocess import network_size
 from streamd.depth.profile import Measured, Profile
 from streamd.errors import WeightsRejected
 from streamd.media.frames import FloatImage
@@ -44,7 +43,7 @@ _STARTED = time.monotonic()
 def main(arguments: list[str]) -> int:
     """``measure MODEL WEIGHTS SHA256 PROFILE`` or ``check MODEL WEIGHTS``; returns the exit code."""
     lower_priority(10)  # live streams go first
-    try:
+    with child.reported() as ended:
         match arguments:
             case ["measure", model, weights, sha256, path]:
                 spec = find_model(model)
@@ -56,14 +55,7 @@ def main(arguments: list[str]) -> int:
             case _:
                 print(main.__doc__, file=sys.stderr)
                 return 2
-    except WeightsRejected as error:
-        print(error.reason, file=sys.stderr)
-        return profile.REFUSED
-    except Exception as error:  # the process ends here, and its last line must be a readable one
-        traceback.print_exc()
-        print(f"{type(error).__name__}: {error}".splitlines()[0], file=sys.stderr)
-        return 1
-    return 0
+    return ended.code
 
 
 def check(spec: ModelSpec, weights: Path) -> None:
@@ -75,15 +67,7 @@ def check(spec: ModelSpec, weights: Path) -> None:
 
 def calibration_inputs(how: Preprocessing) -> FloatImage:
     """(8, 3, h, w) float32: frames spread over the demo clip, as the network would see them live."""
-    preprocess = VideoPreprocessor()
-    with resources.as_file(resources.files("streamd") / "assets" / "demo.mp4") as clip, av.open(str(clip)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        step = max(stream.frames // _FRAMES, 1)
-        frames = [
-            preprocess(frame, how)[0] for index, frame in enumerate(container.decode(stream)) if index % step == 0
-        ]
-    return np.stack(frames[:_FRAMES])
+    return clip_inputs(how, _FRAMES)[:, 0]
 
 
 def measure(spec: ModelSpec, weights: Path, sha256: str, cache: Path) -> Profile:

@@ -42,6 +42,8 @@ class WorkerJob:
     """Of the network's input, px; equal to ``max_side`` where the network takes one size only."""
     max_side: int
     max_pixels: int
+    graph: str = ""
+    """With int8: the OpenVINO file of the quantised network."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -14,6 +14,7 @@ from streamd.depth.catalogue import Entry, catalogue
 from streamd.depth.current import Current, ServiceStatus
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.governing import Governing
+from streamd.depth.int8.scenes import Examples
 from streamd.depth.models import MODELS, find_model, memory_limit_bytes
 from streamd.depth.store import ModelStore
 from streamd.depth.supervisor import RESTART_BACKOFF, ServiceEvents, WorkerSupervisor
@@ -26,8 +27,10 @@ class DepthService:
     """Any thread may call any method; none but ``wait_ready``, ``is_ready`` and ``close`` waits.
 
     ``strict`` is for commands that name a model: no fall-back, no download, the first failure is
-    final. ``attended`` is for those that report themselves what ``wait_ready`` raises. The daemon
-    starts on the fall-back when the wanted weights are missing, fetches them, and changes over when
+    final. ``attended`` is for those that report themselves what ``wait_ready`` raises. ``examples`` is for those too:
+    what an int8 network is made of, before anything runs; the daemon makes it behind the pictures. ``measures``: which
+    precision is best here is found out behind the pictures too.
+    The daemon starts on the fall-back when the wanted weights are missing, fetches them, and changes over when
     the new worker is ready; frames under way are still answered by the old.
 
     A worker runs while there is a lease. Without one, the model is only prepared.
@@ -43,6 +46,8 @@ class DepthService:
         slots: int = 4,
         strict: bool = False,
         attended: bool = False,
+        measures: bool = True,
+        examples: Examples | None = None,
         events: ServiceEvents | None = None,
         restart_backoff: Backoff = RESTART_BACKOFF,
     ) -> None:
@@ -61,6 +66,8 @@ class DepthService:
             slots=slots,
             strict=strict,
             attended=attended,
+            measures=measures,
+            examples=examples,
             events=events or ServiceEvents(),
             backoff=restart_backoff,
         )
@@ -94,7 +101,7 @@ class DepthService:
         """Changes over while all goes on. The outcome is raised by the future when all stays as it was.
 
         Weights that are missing are fetched, where they can be and ``config`` permits it; the future waits for them.
-        Raises ConfigError when the model does not take its input size."""
+        It is a ConfigError when the model does not take its input size."""
         return self._supervisor.change(config)
 
     def fetch(self, name: str) -> None:
@@ -137,9 +144,14 @@ class DepthService:
         waiting = ModelState.IDLE if rests else ModelState.STARTING
         state = ModelState.READY if serving else ModelState.FAILED if failure else waiting
         message = self._current.message or (str(failure) if failure else None)
+        message = self.shown(message) if message else None
         info = serving.info if serving else None
         full = serving.full.input_size if serving else None
         return ServiceStatus(state, info, self._supervisor.wanted.name, message, full)
+
+    def shown(self, text: str) -> str:
+        """A message as clients may see it: with the names of files, and without the folders that they are in."""
+        return self._supervisor.shown(text)
 
     @property
     def worker_pid(self) -> int | None:
@@ -161,11 +173,17 @@ class DepthService:
         return serving.worker.resident_bytes() if serving else 0
 
     def submit(
-        self, info: ModelInfo, planes: FloatImage, *, live: bool = True, picture: tuple[int, int] | None = None
+        self,
+        info: ModelInfo,
+        planes: FloatImage,
+        *,
+        live: bool = True,
+        picture: tuple[int, int] | None = None,
+        source: str = "",
     ) -> Future[FloatImage]:
         """Network input made for ``info``, (3, h, w) float32; (h, w) float32 comes out. Not ``live``: of a single
         picture, for whose size no network is kept. Waits for a free slot. ``picture``: (width, height) px of a
-        stream's picture, so that the next worker is ready for it.
+        stream's picture, so that the next worker is ready for it. ``source``: the name of that stream.
 
         Raises InferenceFailed when that network has gone: make the input again for the one that runs now."""
         serving = self._current.serving
@@ -174,6 +192,7 @@ class DepthService:
         answer = serving.worker.submit(planes, live=live)
         if picture is not None:
             self._supervisor.demand.see(picture)
+            self._supervisor.offer(info, source, planes)
             began = time.monotonic()
             answer.add_done_callback(lambda _: self._governing.meter.add(time.monotonic() - began))
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,12 +20,16 @@ from streamd.depth.current import Current
 from streamd.depth.demand import Demand
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.fetcher import ModelFetcher
+from streamd.depth.int8.deciding import Deciding, album_of
+from streamd.depth.int8.scenes import Examples
+from streamd.depth.int8.verdict import PrecisionRefused
 from streamd.depth.launcher import Launcher, Serving
 from streamd.depth.models import MODELS, ModelSpec, find_model
 from streamd.depth.profiling import Profiling
 from streamd.depth.runtimes import check_model
 from streamd.depth.store import ModelStore
-from streamd.errors import DepthError, InferenceFailed, ModelMissing, StreamdError
+from streamd.errors import ConfigError, DepthError, InferenceFailed, ModelMissing, StreamdError
+from streamd.media.frames import FloatImage
 from streamd.states import WorkerEnd
 
 log = logging.getLogger(__name__)
@@ -58,6 +63,8 @@ class WorkerSupervisor:
         slots: int,
         strict: bool,
         attended: bool,
+        measures: bool,
+        examples: Examples | None,
         events: ServiceEvents,
         backoff: Backoff,
     ) -> None:
@@ -65,6 +72,7 @@ class WorkerSupervisor:
         self._turns = turns
         self._strict = strict
         self._attended = attended
+        self._measures = measures
         self._backoff = backoff
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -83,7 +91,8 @@ class WorkerSupervisor:
         """The first launch went well, or was rehearsed: the next one only takes a moment."""
         self._min_parallel = parallel
         self.demand = Demand(max_parallel, self._wake.set)
-        self._launcher = Launcher(config, store, self._stop, parallel=parallel, slots=slots)
+        self._launcher = Launcher(config, store, self._stop, parallel=parallel, slots=slots, examples=examples)
+        self._deciding = Deciding(self._launcher, self._stop, self._decided)
         self._profiling = Profiling(self._launcher, self._stop, self._measured)
         self.fetcher = ModelFetcher(
             store, self._stop, wanted=lambda: self.wanted.name, on_message=self._show, on_arrival=self._arrived
@@ -99,9 +108,8 @@ class WorkerSupervisor:
         return self._launcher.config
 
     def change(self, config: ModelConfig) -> Future[None]:
-        """Any thread. The outcome: the model runs, or would; StreamdError when all stays as it was. Raises ConfigError
-        when the model does not take its input size, or the runtime is not installed."""
-        check_model(config)
+        """Any thread. The outcome: the model runs, or would; StreamdError when all stays as it was, a ConfigError when
+        the model does not take its input size, or the runtime is not installed."""
         outcome = self._changes.ask(config).outcome
         self._current.notify()
         self._wake.set()
@@ -132,11 +140,18 @@ class WorkerSupervisor:
         self._close_worker()
         self.fetcher.join()
         self._profiling.join()
+        self._deciding.join()
 
     def _close_worker(self) -> None:
         serving = self._current.withdraw()
         if serving is not None:
             serving.worker.close()
+
+    def shown(self, text: str) -> str:
+        """Any thread. Without the folders of this machine."""
+        for folder in self._launcher.folders:
+            text = text.replace(f"{folder}{os.sep}", "")
+        return text
 
     # -- the supervisor's thread --------------------------------------------------------------
 
@@ -184,14 +199,16 @@ class WorkerSupervisor:
         before = self.in_force
         self._launcher.config = change.config
         try:
+            check_model(change.config)  # here, for it may read a manifest
             if not self._runs(change.config, before):
+                self._launcher.check_precision(find_model(change.config.name))
                 self._change_over(find_model(change.config.name))
         except StreamdError as error:
             self._launcher.config = before
             self._put_off(change, error)
         else:
             self._changes.end(change)
-            self._current.tell(None)
+            self._current.tell(self._remark())
             self._current.notify()
             change.finish()
 
@@ -203,10 +220,9 @@ class WorkerSupervisor:
             self.fetcher.start(spec)
             return
         self._changes.end(change)
-        if not self._stop.is_set():
+        if not self._stop.is_set() and not isinstance(error, ConfigError):  # of that knows who has asked
             log.error("%s; staying on the %s model", error, self._running)
-            title = MODELS[name].title if name in MODELS else Path(name).stem
-            self._current.tell(f"{title} was not taken: {error}")
+            self._current.tell(f"{_title(name)} was not taken: {error}")
         change.refuse(error)
 
     def _runs(self, config: ModelConfig, before: ModelConfig) -> bool:
@@ -280,30 +296,31 @@ class WorkerSupervisor:
     def _with_fallback(self, begin: Callable[[ModelSpec], T]) -> T:
         """With the wanted model, else with the fall-back."""
         config = self.in_force
-        wanted = find_model(config.name)
         try:
-            return begin(wanted)
-        except DepthError as error:
-            if self._strict or not config.fallback or config.fallback == wanted.reference:
+            return begin(find_model(config.name))
+        except (DepthError, ConfigError) as error:  # the second of a manifest
+            if self._strict or not config.fallback or config.fallback == config.name:
+                raise
+            if isinstance(error, PrecisionRefused):
                 raise
             if isinstance(error, InferenceFailed) and error.reason is WorkerEnd.STOPPED:
                 raise
             downloads = self._downloads(config, error)
-            self._log_fallback(wanted, error, downloads=downloads)
-            self._retry_wanted = isinstance(error, InferenceFailed)
+            self._log_fallback(_title(config.name), error, downloads=downloads)
+            self._retry_wanted = isinstance(error, InferenceFailed | ConfigError)
         begun = begin(find_model(config.fallback))
         if downloads:
-            self.fetcher.start(wanted)
+            self.fetcher.start(find_model(config.name))
         return begun
 
-    def _log_fallback(self, wanted: ModelSpec, error: StreamdError, *, downloads: bool) -> None:
+    def _log_fallback(self, title: str, error: StreamdError, *, downloads: bool) -> None:
         fallback = find_model(self.in_force.fallback)
         quality = ", whose depth is coarse" if fallback.coarse else ""
         if self._current.message is None and downloads:
-            log.info("%s is not here yet: fetching it, on the %s model meanwhile", wanted.title, fallback.name)
+            log.info("%s is not here yet: fetching it, on the %s model meanwhile", title, fallback.name)
         elif self._current.message is None:
             log.warning("%s; using the %s model%s", error, fallback.name, quality)
-        self._current.tell(f"{wanted.title} is not running: {error}")
+        self._current.tell(f"{title} is not running: {error}")
 
     def _downloads(self, config: ModelConfig, error: StreamdError) -> bool:
         missing = isinstance(error, ModelMissing) and config.weights is None
@@ -315,13 +332,15 @@ class WorkerSupervisor:
             self._retry_wanted = False
             self._wanted_due.clear()
             if self._changes.wanted is None:
-                self._current.tell(None)
+                self._current.tell(self._deciding.remark(info))
         self.prepared = True
         self.events.model_running(info)
         self._current.publish(serving)
         self._turns.resize(self._launcher.parallel + 1)
         log.info("model %s runs on %s in %s", info.spec.name, info.runtime, info.precision)
-        self._profiling.begin(info)
+        if self._measures:
+            self._profiling.begin(info)
+        self._deciding.begin(info)
         if serving.worker.failure is not None:  # it died before it was published
             self._worker_lost(serving.worker.failure)
 
@@ -349,6 +368,20 @@ class WorkerSupervisor:
         if model == self.wanted.name:
             self._current.tell(message)
 
+    def offer(self, info: ModelInfo, source: str, planes: FloatImage) -> None:
+        """Any thread. What a stream has brought for the network that runs."""
+        self._deciding.album.offer(album_of(info), source, planes)
+
+    def _remark(self) -> str | None:
+        info = self._current.info
+        return self._deciding.remark(info) if info else None
+
+    def _decided(self, info: ModelInfo) -> None:
+        """The thread that found out about int8."""
+        self._current.tell(self._remark())
+        if self._launcher.choose(info.spec, info.sha256)[1] == "int8":
+            self._measured(info)
+
     def _measured(self, info: ModelInfo) -> None:
         """The profiling thread."""
         serving = self._current.serving
@@ -361,3 +394,8 @@ class WorkerSupervisor:
         if not self._changes.arrived(model) and model == self.in_force.name and self._running != model:
             self._wanted_due.set()
         self._wake.set()
+
+
+def _title(name: str) -> str:
+    """Of a model, or of a manifest that may not be readable."""
+    return MODELS[name].title if name in MODELS else Path(name).stem

@@ -22,6 +22,28 @@ def memory_limit_bytes(proc: Path = PROC, sys: Path = SYS) -> int | None:
     return min((limit for limit in limits if limit < _NO_LIMIT_BYTES), default=None)
 
 
+def memory_free_bytes(proc: Path = PROC, sys: Path = SYS) -> int:
+    """What can still be had: of the machine, and below each limit of our group and those that it is in."""
+    free = []
+    with suppress(OSError, ValueError):
+        facts = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
+        free.append(1024 * int(facts["MemAvailable"].split()[0]))
+    for group in _groups("memory", proc, sys):
+        for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            with suppress(OSError, ValueError):
+                taken = int((group / used).read_text()) - _cached_bytes(group)
+                free.append(int((group / limit).read_text()) - taken)
+    return max(0, min(free, default=machine_memory_bytes()))
+
+
+def _cached_bytes(group: Path) -> int:
+    """Of files, which the kernel gives up first; they count as used."""
+    with suppress(OSError, ValueError):
+        facts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return int(facts.get("inactive_file", facts.get("total_inactive_file", 0)))
+    return 0
+
+
 def cpu_limit(proc: Path = PROC, sys: Path = SYS) -> float | None:
     """How many cores' worth of time we get; None without a limit."""
     limits = []

@@ -16,12 +16,13 @@ import numpy as np
 import streamd
 from streamd.depth import child
 from streamd.depth.files import writable
+from streamd.depth.int8.verdict import decide
 from streamd.depth.launcher import make_job
 from streamd.depth.models import ModelSpec, Preprocessing, find_model
 from streamd.depth.preprocess import network_size
 from streamd.depth.profile import core_count, cpu, openvino_version
 from streamd.depth.profiler import calibration_inputs, error_share
-from streamd.depth.runtimes import missing_package, not_installed, runs
+from streamd.depth.runtimes import lacks_int8, missing_package, not_installed, runs
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
 from streamd.errors import StreamdError
@@ -140,6 +141,8 @@ class _Network:
         row = Row(self._spec.name, runtime, precision)
         try:
             self._check(runtime)
+            if precision == "int8":
+                self._check_int8(runtime)
             chosen = runtime, precision
             job = make_job(self._spec, self._weights, self._sha256, self._cache, chosen, threads=core_count()).to_json()
             answer = _child("network", job, str(self._inputs), str(self._outputs), str(seconds))
@@ -165,6 +168,16 @@ class _Network:
             raise StreamdError(str(not_installed(runtime, package).reason))
         if not runs(runtime, self._spec):
             raise StreamdError(f"does not run {self._spec.file}")
+
+    def _check_int8(self, runtime: str) -> None:
+        """Raises StreamdError unless it was found good, on pictures that are built in where there are no others."""
+        if runtime != "openvino":
+            raise StreamdError("does not compute in int8: openvino does")
+        if reason := lacks_int8():
+            raise StreamdError(reason)
+        verdict = decide(self._spec, self._weights, self._sha256, self._cache, ())
+        if not verdict.taken:
+            raise StreamdError(verdict.refusal(self._spec))
 
 
 def make_inputs(how: Preprocessing) -> dict[str, FloatImage]:

@@ -44,7 +44,7 @@ class Inference:
     the frame is chosen when the turn has come: the newest, not one that grew old in a queue. With
     ``every``, ``in_flight`` frames are, and one that fails (its worker was replaced) is tried again.
     With ``gate``, frames in which nothing has changed are not inferred. ``mask`` blackens the masked areas; everything
-    behind this thread gets the masked picture only.
+    behind this thread gets the masked picture only. ``name`` is that of the stream.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Inference:
         *,
         every: bool = False,
         in_flight: int = 1,
+        name: str = "",
         mask: Callable[[Picture], Picture] = lambda picture: picture,
         observe: Observe = lambda stage, seconds: None,
         on_error: Callable[[CapturedFrame], None] = lambda frame: None,
@@ -66,6 +67,7 @@ class Inference:
         self._outbox = outbox
         self._every = every
         self._in_flight = in_flight
+        self._name = name
         self._mask = mask
         self._observe = observe
         self._on_error = on_error
@@ -175,7 +177,7 @@ class Inference:
         planes, luma = self._preprocess(frame.picture, info.spec.preprocessing)
         self._observe("preprocess", time.monotonic() - started)
         started, size = time.monotonic(), (frame.picture.width, frame.picture.height)
-        return _Request(frame, info, luma, self._service.submit(info, planes, picture=size), started)
+        return _Request(frame, info, luma, self._service.submit(info, planes, picture=size, source=self._name), started)
 
     def _finish(self, item: _Request) -> None:
         """Raises Closed as soon as the frames are discarded."""

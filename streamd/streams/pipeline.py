@@ -56,6 +56,7 @@ class Pipeline:
             self.frames,
             depths,
             every=every,
+            name=name,
             mask=Masks(config.masks),
             observe=lambda stage, seconds: metrics.stages[stage].observe(seconds),
             on_error=lambda _: metrics.skipped(SkipReason.ERROR),

@@ -52,7 +52,7 @@ async def put_model(request: web.Request) -> web.Response:
     try:
         in_force = await ends_within(context.service.change(config), IN_FORCE_S)
     except DepthError as error:
-        raise Refusal(409, "not_taken", str(error)) from None
+        raise Refusal(409, "not_taken", context.service.shown(str(error))) from None
     if context.kept_model is not None:
         with suppress(TimeoutError):
             keep = partial(context.kept_model.keep, config, context.configured_model())

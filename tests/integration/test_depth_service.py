@@ -498,7 +498,7 @@ class TestChoice:
 
         service = make_service(name="midas_small", weights=bad, fallback="embedded")
         assert service.wait_ready(30).spec.name == "embedded"
-        assert f"{bad}: weights refused: not a readable checkpoint, or cut short" in (service.status.message or "")
+        assert " bad.pt: weights refused: not a readable checkpoint, or cut short" in (service.status.message or "")
 
     def test_the_input_size_is_the_configurations(self, make_service: MakeService) -> None:
         service = make_service(input_size=128)

@@ -161,8 +161,12 @@ def test_what_cannot_run_changes_nothing(make_service: MakeService, both: ModelS
 
 
 def test_a_size_that_the_network_does_not_take_is_refused_at_once(make_service: MakeService) -> None:
+    service = make_service()
+    service.wait_ready(20)
     with pytest.raises(ConfigError, match="multiple of 32"):
-        make_service().change(EMBEDDED.model_copy(update={"input_size": 100}))
+        service.change(EMBEDDED.model_copy(update={"input_size": 100})).result(scaled(20))
+    assert service.status.message is None, "who asked knows"
+    assert (service.wanted, service.worker_pid is None) == (EMBEDDED, False)
 
 
 def test_another_precision_threads_or_size_is_a_change_too(make_service: MakeService) -> None:

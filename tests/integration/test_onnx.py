@@ -10,6 +10,7 @@ import pytest
 
 from streamd.depth.files import sha256_of
 from streamd.depth.graph import openvino as openvino_graph
+from streamd.depth.graph.external import external_files
 from streamd.depth.graph.ops import Ops
 from streamd.depth.graph.parameters import Parameters
 from streamd.depth.models import ModelSpec, find_model
@@ -193,3 +194,15 @@ def test_what_onnxruntime_does_not_read_is_for_openvino(tmp_path: Path) -> None:
     spec = find_model(str(write_manifest(write_ir(tmp_path / "small.xml", (1, 3, 64, 64)))))
     with pytest.raises(WeightsRejected, match="onnxruntime does not take it"):
         open_network(spec, tmp_path / "small.xml", "", tmp_path, provider="CPU", threads=1)
+
+
+def test_files_that_a_model_names_are_found(tmp_path: Path) -> None:
+    """Written by onnx itself."""
+    numbers = onnx.numpy_helper.from_array(np.ones((3, 40), np.float32), "numbers")
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [3, 40])
+    node = onnx.helper.make_node("Identity", ["numbers"], ["y"])
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [output], [numbers]))
+    path = tmp_path / "model.onnx"
+    onnx.save_model(model, str(path), save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert external_files(path) == [tmp_path / "weights.bin"]
+    assert (tmp_path / "weights.bin").stat().st_size == 480

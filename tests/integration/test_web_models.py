@@ -15,9 +15,11 @@ import pytest
 
 from streamd.config.sections import ModelConfig
 from streamd.depth.guest import Guest
+from streamd.depth.models import ModelSpec
+from streamd.depth.models.manifest import read_manifest
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
-from streamd.errors import ModelMissing
+from streamd.errors import Busy, ModelMissing
 from streamd.host.memory import Step
 from streamd.web.context import CONTEXT
 from tests.integration.conftest import Installed, MakeService
@@ -204,6 +206,85 @@ async def test_a_picture_may_not_ask_for_another_model_while_memory_is_short(
         live_one = await site.ask("POST", "/api/v1/depth?model=embedded", PICTURE, Content_Type="image/png")
     assert refused.error == (503, "memory_short")
     assert live_one.status == 200
+
+
+async def test_a_picture_may_not_ask_for_a_model_that_memory_has_no_room_for(
+    live: DepthService, here: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamd.depth.guest.memory_free_bytes", lambda: 300_000_000)
+    async with served(service=live, store=here) as site:
+        reply = await site.ask("POST", "/api/v1/depth?model=midas_small", PICTURE, Content_Type="image/png")
+        live_one = await site.ask("POST", "/api/v1/depth?model=embedded", PICTURE, Content_Type="image/png")
+    assert reply.error == (503, "busy")
+    assert "too little memory for another model (MiDaS" in reply.json["error"]["message"]
+    assert "500 MB are needed, 300 are free" in reply.json["error"]["message"]
+    assert live_one.status == 200
+
+
+def test_another_model_measures_nothing_and_is_never_in_int8(here: ModelStore) -> None:
+    guest = Guest(lambda: ModelConfig(name="embedded", precision="int8"), here)
+    try:
+        with guest.service("midas_small") as service:
+            assert service.wait_ready(60).precision in ("fp32", "bf16")
+            assert service._supervisor._profiling._thread is None
+            assert service.status.message is None
+    finally:
+        guest.close()
+
+
+def test_another_model_ends_when_memory_is_short_whoever_uses_it(here: ModelStore) -> None:
+    guest = Guest(lambda: ModelConfig(name="embedded"), here)
+    try:
+        with guest.service("midas_small") as service:
+            service.wait_ready(60)
+            guest.end()
+            until("its worker has gone", lambda: service.worker_pid is None)
+            assert guest.worker_memory() == 0
+            with pytest.raises(Busy):
+                guest._enter("embedded")
+        with guest.service("midas_small") as another:
+            another.wait_ready(60)
+    finally:
+        guest.close()
+
+
+async def test_messages_name_files_without_their_folders(make_service: MakeService, here: ModelStore) -> None:
+    here.weights("midas_small")[0].write_bytes(b"cut short")
+    service = await ready(make_service(name="midas_small", service={"store": here}))
+    async with served(service=service, store=here) as site:
+        message = (await site.get("/api/v1/models")).json["model"]["message"]
+        refused = await site.put("/api/v1/model", name="midas_small", precision="auto")
+    for told in (message, refused.json["error"]["message"]):
+        assert "midas_small/midas_small-" in told
+        assert str(here.data) not in told
+
+
+async def test_ready_names_no_folders(make_service: MakeService, here: ModelStore) -> None:
+    here.weights("midas_small")[0].write_bytes(b"cut short")
+    service = make_service(name="midas_small", fallback="", service={"store": here})
+    async with served(service=service, store=here) as site:
+        await site.until(lambda: service.failure, 20)
+        reply = await site.get("/readyz")
+    assert reply.status == 503
+    assert "weights refused" in reply.body.decode()
+    assert str(here.data) not in reply.body.decode()
+
+
+async def test_a_manifest_is_not_read_on_the_loop(
+    make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, readers = write_manifest(write_ir(tmp_path / "small.xml", (1, 3, 64, 64))), []
+    service = await ready(make_service(name=str(manifest)))
+
+    def read(path: Path) -> ModelSpec:
+        readers.append(threading.current_thread())
+        return read_manifest(path)
+
+    monkeypatch.setattr("streamd.depth.models.manifest.read_manifest", read)
+    async with served(service=service) as site:
+        reply = await site.put("/api/v1/model", precision="auto")
+    assert reply.status in (200, 202)
+    assert threading.main_thread() not in readers
 
 
 def test_the_memory_of_another_model_is_given_back_without_a_wait(

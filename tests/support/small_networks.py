@@ -64,3 +64,29 @@ def write_manifest(file: Path, size: str = "64", fit: str = "exact", **others: s
 def depth_of(planes: FloatImage) -> FloatImage:
     """(1, 3, h, w) to (1, h, w): what the small networks give."""
     return np.asarray(np.einsum("nchw,c->nhw", planes, SHARES), np.float32)
+
+
+def write_convolutions(path: Path, *, outlier: float) -> Path:
+    """Four convolutions, (1, 3, h, w) to (1, h, w), as IR. One channel between the first and those behind it is
+    ``outlier`` times as large, and they make up for it: the same depth, but in 8 bits the other channels are lost."""
+    random = np.random.default_rng(0)
+    scale = np.ones((8, 1, 1, 1), np.float32)
+    scale[0] = outlier
+
+    def convolve(x: ov.Output, weight: FloatImage) -> ov.Output:
+        around = [weight.shape[-1] // 2] * 2
+        return opset.convolution(x, opset.constant(weight), [1, 1], around, around, [1, 1]).output(0)
+
+    def weights(*shape: int) -> FloatImage:
+        return random.standard_normal(shape).astype(np.float32)
+
+    planes = opset.parameter(ov.PartialShape([1, 3, -1, -1]), np.float32, "image")
+    colours = weights(4, 3, 1, 1)
+    blurs = np.tile(np.concatenate([colours, -colours]) / 25, (1, 1, 5, 5)).astype(np.float32)
+    first = opset.relu(convolve(planes.output(0), blurs * scale)).output(0)
+    mixes, kept = np.float32(0.25) * weights(8, 8, 1, 1), weights(8, 8, 1, 1)
+    mixes[:, 0] = 0
+    both = [convolve(first, each / scale.reshape(1, 8, 1, 1)) for each in (mixes, kept)]
+    depth = convolve(opset.concat(both, 1).output(0), weights(1, 16, 1, 1))
+    ov.save_model(ov.Model([opset.result(depth)], [planes], "convolutions"), str(path), False)
+    return path

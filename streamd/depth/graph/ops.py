@@ -72,7 +72,7 @@ class Ops(ABC, Generic[T]):
                 offset = shift if offset is None else offset * scale + shift
             if groups > 1:
                 weight = weight.reshape(groups, width // groups, inputs, kernel, kernel)
-            return weight, None if offset is None else offset[:, None, None]
+            return weight, None if offset is None else offset[None, :, None, None]
 
         if padding is None:
             padding = dilation * (kernel // 2)
@@ -104,7 +104,7 @@ class Ops(ABC, Generic[T]):
                 scale, shift = self.batch_norm(norm, width, eps)
                 weight = weight * scale[:, None, None]
                 offset = shift if offset is None else offset * scale + shift
-            return weight, None if offset is None else offset[:, None, None]
+            return weight, None if offset is None else offset[None, :, None, None]
 
         weight, offset = self.layer(key, weights)
         assert weight is not None
@@ -188,7 +188,7 @@ class Ops(ABC, Generic[T]):
     @abstractmethod
     def convolve(self, x: T, weight: T, offset: T | None, *, stride: int, padding: tuple[int, int], dilation: int) -> T:
         """``weight`` is (width, inputs, k, k), with the groups before that where there are some; ``offset``
-        (width, 1, 1)."""
+        (1, width, 1, 1)."""
 
     @abstractmethod
     def convolve_transposed(

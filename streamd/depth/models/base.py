@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import isqrt
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,8 @@ Enlargement = Literal["cubic", "linear", "corners"]
 class Preprocessing:
     """How a picture becomes the network's input, (x / 255 - mean) / std, RGB, NCHW; and its output the picture's size.
 
-    The network never sees more than ``max_pixels``: a picture longer than ``max_aspect`` to 1 is squashed.
+    The network never sees more than ``max_pixels``. A picture longer than ``max_aspect`` to 1 that would exceed them is
+    seen smaller; only one longer than the square of that is squashed, too.
     """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -53,7 +55,9 @@ class Preprocessing:
     def max_side(self) -> int:
         """Of the input, px."""
         longer = max(self.input_size, self.height or 0)
-        return longer * (self.max_aspect if self.fit in ("lower_bound", "minimal") else 1)
+        if self.fit in ("upper_bound", "exact"):
+            return longer
+        return longer * isqrt(self.max_aspect**3)  # of a picture max_aspect^2 to 1 that has max_pixels
 
     @property
     def min_side(self) -> int:
@@ -65,7 +69,9 @@ class Preprocessing:
     @property
     def max_pixels(self) -> int:
         """Of the input."""
-        return self.input_size * (self.height or self.max_side)
+        if self.fit in ("upper_bound", "exact"):
+            return self.input_size * (self.height or self.input_size)
+        return self.max_aspect * self.input_size**2
 
     def sized(self, input_size: int | Literal["auto"]) -> Preprocessing:
         """The same for another ``input_size``. Raises ValueError when the network does not take it."""

@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from streamd.config.load import problems
 from streamd.config.sections import STREAM_NAME, ModelName
+from streamd.depth.graph.external import external_files
 from streamd.depth.graph.ops import Ops, T
 from streamd.depth.models.base import Enlargement, Fit, ModelSpec, Preprocessing
 from streamd.errors import ConfigError, DepthError, Problem
+from streamd.host.whole_file import phrase
 
 FILES = (".onnx", ".xml")
 Side = Annotated[int, Field(ge=16, le=2048)]
@@ -96,7 +98,13 @@ def read_manifest(path: Path) -> ModelSpec:
     except ValidationError as error:
         raise _wrong(path, *(str(problem).lstrip(": ").partition(";")[0] for problem in problems(error))) from None
     file = path.parent / manifest.file
-    if missing := [each.name for each in network_files(file) if not each.is_file()]:
+    try:
+        missing = [each.name for each in (file, *network_files(file)) if not each.is_file()]
+    except FileNotFoundError:
+        missing = [file.name]
+    except OSError as error:
+        raise _wrong(path, f"file: {file.name}: {phrase(error)}") from None
+    if missing:
         raise _wrong(path, f"file: {missing[0]}: no such file beside the manifest")
     return ModelSpec(
         name=manifest.name,
@@ -111,10 +119,10 @@ def read_manifest(path: Path) -> ModelSpec:
 
 
 def network_files(file: Path) -> list[Path]:
-    """It, and what it needs beside it."""
+    """It, and what it needs beside it. Raises OSError."""
     if file.suffix == ".xml":
         return [file, file.with_suffix(".bin")]
-    return [file, *(each for end in (".data", "_data") if (each := file.with_name(file.name + end)).exists())]
+    return [file, *external_files(file)] if file.suffix == ".onnx" else [file]
 
 
 def _wrong(path: Path, *reasons: str) -> ConfigError:

@@ -15,6 +15,7 @@ _NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
 """Packages that the core does not bring."""
 _EXTRAS = {"onnxruntime": "onnx", "torch": "torch"}
 _FP32_ONLY = ("onnxruntime",)
+_INT8 = ("auto", "openvino")
 
 
 def module_of(runtime: str) -> str:
@@ -47,9 +48,23 @@ def check_runtime(config: ModelConfig) -> None:
         raise ConfigError([not_installed(runtime, package)])
     if config.precision not in ("auto", "fp32") and module_of(runtime) in _FP32_ONLY:
         raise ConfigError([Problem("model.precision", config.precision, f"{runtime} computes in fp32")])
+    if config.precision == "int8":
+        if runtime not in _INT8:
+            raise ConfigError([Problem("model.precision", "int8", f"{runtime} does not compute in it: openvino does")])
+        if reason := lacks_int8():
+            raise ConfigError([Problem("model.precision", "int8", reason)])
     spec = find_model(config.name)
     if not runs(runtime, spec):
         raise ConfigError([Problem("model.runtime", runtime, f"does not run {spec.file}")])
+
+
+def lacks_int8() -> str | None:
+    """Why nothing can be made to run in int8 here."""
+    return 'nncf is not installed: pip install "streamd[int8]"' if _lacks_nncf() else None
+
+
+def _lacks_nncf() -> bool:
+    return importlib.util.find_spec("nncf") is None
 
 
 def runs(runtime: str, spec: ModelSpec) -> bool:

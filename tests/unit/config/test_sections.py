@@ -119,7 +119,7 @@ BAD = [
     ("model", "download", "perhaps", "model.download: perhaps: should be true or false"),
     ("model", "weights", 3, "model.weights: 3: should be a path in quotes"),
     ("model", "runtime", "cuda", f"model.runtime: cuda: {RUNTIMES}"),
-    ("model", "precision", "fp16", "model.precision: fp16: should be 'auto', 'fp32' or 'bf16'"),
+    ("model", "precision", "fp16", "model.precision: fp16: should be 'auto', 'fp32', 'bf16' or 'int8'"),
     ("model", "threads", 0, "model.threads: 0: should be 'auto', or should be greater than or equal to 1"),
     ("model", "threads", 300, "model.threads: 300: should be 'auto', or should be less than or equal to 256"),
     ("model", "threads", "two", f"model.threads: two: should be 'auto', or {NUMBERS}"),

@@ -45,6 +45,30 @@ class TestControlGroups:
         assert cgroup.memory_limit_bytes(*groups(cgroup_text, files)) == limit
 
     @pytest.mark.parametrize(
+        ("cgroup_text", "files", "free"),
+        [
+            ("", {}, 1_024_000),
+            (V2, {"system.slice/memory.max": "max\n", "system.slice/memory.current": "9000\n"}, 1_024_000),
+            (V2, {"system.slice/memory.max": "9000\n", "system.slice/memory.current": "6000\n"}, 3000),
+            (
+                V2,
+                {
+                    "system.slice/memory.max": "9000\n",
+                    "system.slice/memory.current": "6000\n",
+                    "system.slice/memory.stat": "anon 1000\ninactive_file 5000\n",
+                },
+                8000,
+            ),
+            (V2, {"memory.max": "100\n", "memory.current": "200\n"}, 0),
+            (V1, {"memory/memory.limit_in_bytes": "900\n", "memory/memory.usage_in_bytes": "400\n"}, 500),
+        ],
+    )
+    def test_free_memory(self, groups: Any, cgroup_text: str, files: dict[str, str], free: int) -> None:
+        proc, sys = groups(cgroup_text, files)
+        (proc / "meminfo").write_text("MemTotal: 9999 kB\nMemAvailable: 1000 kB\n")
+        assert cgroup.memory_free_bytes(proc, sys) == free
+
+    @pytest.mark.parametrize(
         ("cgroup_text", "files", "limit"),
         [
             (V2, {}, None),

@@ -19,6 +19,6 @@ def test_a_size_that_weights_fix_is_the_only_one() -> None:
 
 def test_another_size_is_a_multiple_of_the_step() -> None:
     how = Preprocessing(input_size=518, multiple_of=14, fit="lower_bound")
-    assert (how.sized(392).input_size, how.min_side, how.max_side, how.max_pixels) == (392, 14, 2072, 2072 * 518)
+    assert (how.sized(392).input_size, how.min_side, how.max_side, how.max_pixels) == (392, 14, 4144, 2072 * 518)
     with pytest.raises(ValueError, match=r"^takes a multiple of 14$"):
         how.sized(384)

@@ -14,6 +14,7 @@ from streamd.depth.preprocess import network_size, still_input
 from streamd.depth.store import ModelStore
 from streamd.errors import ConfigError
 from tests.support.manifests import GOOD, written
+from tests.support.onnx_bytes import onnx_naming
 
 
 def test_what_it_says(tmp_path: Path) -> None:
@@ -87,6 +88,15 @@ def test_all_that_is_wrong_is_told_a_line_each(text: str, reasons: list[str], tm
     with pytest.raises(ConfigError) as caught:
         find_model(str(path))
     assert str(caught.value).splitlines() == [f"{path}: {reason}" for reason in reasons]
+
+
+def test_what_an_onnx_file_names_is_missed(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    (tmp_path / "garden.onnx").write_bytes(onnx_naming("numbers.bin"))
+    with pytest.raises(ConfigError, match=r"garden.toml: file: numbers.bin: no such file beside the manifest$"):
+        find_model(str(path))
+    (tmp_path / "numbers.bin").touch()
+    find_model(str(path))
 
 
 def test_what_belongs_to_an_xml_file_is_missed(tmp_path: Path) -> None:
