@@ -171,9 +171,9 @@ async def test_damaged_pictures_are_answered_or_refused(site: Site) -> None:
 
 
 async def test_a_picture_that_is_not_read_is_named(site: Site) -> None:
-    reply = await site.ask("POST", DEPTH, b"\0\0\0\x18ftypheic" + bytes(99))
+    reply = await site.ask("POST", DEPTH, b"\0\0\0\x18ftypcrx " + bytes(99))
     assert reply.error == (422, "bad_picture")
-    assert "is a HEIC picture: convert it to JPEG or PNG; streamd reads JPEG, PNG, " in str(reply.json)
+    assert "is a RAW picture: convert it to JPEG or PNG; streamd reads JPEG, PNG, " in str(reply.json)
 
 
 # -- several at once --------------------------------------------------------------------------
