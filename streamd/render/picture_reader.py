@@ -77,7 +77,7 @@ def _imdecode(data: bytes | bytearray) -> Pixels | None:
 
 
 def _to_rgb(pixels: Pixels, header: Header) -> ByteImage:
-    if pixels.dtype == np.uint8 and pixels.shape[2:] == (3,) and header.white is None and pixels.flags.writeable:
+    if pixels.dtype == np.uint8 and pixels.shape[2:] == (3,) and header.white is None:
         return _swapped(pixels)
     whites = _whites(pixels, header)
     rgb = np.empty((*pixels.shape[:2], 3), np.uint8)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
+from PIL import Image
 
 Order = Literal["<", ">"]
 """Of bytes: little or big end first."""
@@ -44,6 +45,13 @@ def heic(pixels: NDArray[Any], mode: str = "RGB", **options: Any) -> bytes:
     buffer = io.BytesIO()
     image = pillow_heif.from_bytes(mode, (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
     image.save(buffer, **({"quality": 95} | options))
+    return buffer.getvalue()
+
+
+def avif(pixels: NDArray[Any], **options: Any) -> bytes:
+    """As libavif writes it."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "AVIF", **({"quality": 95, "speed": 10} | options))
     return buffer.getvalue()
 
 
