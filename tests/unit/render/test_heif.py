@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -92,9 +93,9 @@ def test_the_child_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run(*_: object, env: dict[str, str], **__: object) -> None:
         asked.update(env)
-        raise heif.subprocess.TimeoutExpired("", 1)
+        raise subprocess.TimeoutExpired("", 1)
 
-    monkeypatch.setattr(heif.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(PictureError):
         read_picture(heic(CORNERS))
     assert "CAMERA_PASSWORD" not in asked
