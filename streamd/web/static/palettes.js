@@ -40,7 +40,7 @@ const colours = (palette) => SAMPLES[palette].trim().split(/\s+/);
  * @param {Palette} palette
  * @param {number} i
  */
-const channel = (palette, i) => colours(palette).map((hex) => parseInt(hex.slice(2 * i, 2 * i + 2), 16) / 255);
+export const channel = (palette, i) => colours(palette).map((hex) => parseInt(hex.slice(2 * i, 2 * i + 2), 16) / 255);
 
 /**
  * The one with this name, else the default.
