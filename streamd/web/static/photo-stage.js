@@ -19,6 +19,9 @@ const MAX_BLUR = 0.05; // of the picture's width
 const MAX_TILT = 0.12;
 const MEASURE = 'Point at something to measure it';
 
+/** Where the pictures are that can be seen now. */
+const boxes = () => ['effect', 'original', 'depth'].map((id) => $(id).getBoundingClientRect()).filter(({ width }) => width > 0);
+
 export class Stage {
   /** @type {HTMLCanvasElement | null} */
   #picture = null;
@@ -153,7 +156,7 @@ export class Stage {
   #pointed({ clientX, clientY }, held, pressed) {
     if (!this.#look) return;
     const { mode } = this.#look;
-    const shown = ['effect', 'original', 'depth'].map((id) => $(id).getBoundingClientRect()).filter(({ width }) => width > 0);
+    const shown = boxes();
     const over = (/** @type {DOMRect} */ { left, right, top, bottom }) => clientX >= left && clientX <= right && clientY >= top && clientY <= bottom;
     const box = shown.find(over) ?? shown[0];
     if (!box) return;
@@ -189,9 +192,11 @@ export class Stage {
    */
   #measure(x, y) {
     this.#point = [x, y];
-    const { style } = $('pair');
-    style.setProperty('--x', String(this.#look?.mode === 'side' ? x / 2 : x));
-    style.setProperty('--y', String(y));
+    const [all, shown] = [$('pair').getBoundingClientRect(), boxes()[0]];
+    if (shown) {
+      $('point').style.left = `${shown.left - all.left + x * shown.width}px`;
+      $('point').style.top = `${shown.top - all.top + y * shown.height}px`;
+    }
     const map = this.#map;
     if (!map) return;
     const value = valueAt(map, x, y);

@@ -47,7 +47,7 @@ function add(files) {
     /** @type {Item} */
     const item = { file, state: 'waiting', note: '', maps: new Map(), picture: null, line, abort: new AbortController() };
     write(part(line, 'b'), file.name);
-    part(line, '.open').onclick = () => { choose(item); };
+    part(line, '.show').onclick = () => { choose(item); };
     part(line, '.remove').ariaLabel = `Remove ${file.name}`;
     part(line, '.remove').onclick = () => { remove(item); };
     items.push(item);
@@ -74,7 +74,7 @@ function remove(item) {
   item.line.remove();
   if (current === item) current = items[at] ?? items.at(-1) ?? null;
   render();
-  const next = current?.line.querySelector('.open');
+  const next = current?.line.querySelector('.show');
   if (next instanceof HTMLElement) next.focus();
   else $('choose').focus();
 }
@@ -167,10 +167,10 @@ function render() {
 function renderLine(item) {
   const { line, state, note, picture } = item;
   line.dataset.state = state;
-  part(line, '.open').ariaCurrent = String(item === current);
+  part(line, '.show').ariaCurrent = String(item === current);
   const text = state === 'ready' ? '' : note || state;
   write(part(line, 'small'), text);
-  part(line, '.open').title = text;
+  part(line, '.show').title = text;
   const thumb = part(line, 'canvas', HTMLCanvasElement);
   if (!picture || thumb.dataset.drawn) return;
   thumb.dataset.drawn = 'true';
