@@ -112,6 +112,15 @@ async function received(response, onNote) {
 const megabytes = (bytes) => `${(bytes / MB).toFixed(0)} MB`;
 
 /**
+ * Whether it may go well another time.
+ * @param {unknown} thrown
+ */
+export function canPass(thrown) {
+  const { status, code } = asApiError(thrown);
+  return ![413, 415, 422].includes(status) && code !== 'too_large';
+}
+
+/**
  * What went wrong, in words for who looks at the page. Raises nothing.
  * @param {unknown} thrown
  */

@@ -5,14 +5,14 @@
 
 import { $, cloneTemplate, context2d, has, part, saveAs, typedKeys, write } from './dom.js';
 import { PALETTES, gradient, paletteNamed, storePalette, storedPalette } from './palettes.js';
-import { depthOf, explained, fileOf, installedModels, sourceOf } from './photo-ask.js';
+import { canPass, depthOf, explained, fileOf, installedModels, sourceOf } from './photo-ask.js';
 import { wireIntake } from './photo-files.js';
 import { Stage } from './photo-stage.js';
 
 /** @typedef {'waiting' | 'working' | 'ready' | 'failed'} State */
 /**
  * A picture, and its depth by each model that was asked for.
- * @typedef {{file: File, state: State, note: string, maps: Map<string, DepthMap>, picture: HTMLCanvasElement | null, line: HTMLElement, abort: AbortController}} Item
+ * @typedef {{file: File, state: State, note: string, maps: Map<string, DepthMap>, picture: HTMLCanvasElement | null, line: HTMLElement, abort: AbortController, again: boolean}} Item
  */
 
 const HELP = {
@@ -45,7 +45,7 @@ function add(files) {
   for (const file of files) {
     const line = cloneTemplate('thumb');
     /** @type {Item} */
-    const item = { file, state: 'waiting', note: '', maps: new Map(), picture: null, line, abort: new AbortController() };
+    const item = { file, state: 'waiting', note: '', maps: new Map(), picture: null, line, abort: new AbortController(), again: true };
     write(part(line, 'b'), file.name);
     part(line, '.show').onclick = () => { choose(item); };
     part(line, '.remove').ariaLabel = `Remove ${file.name}`;
@@ -61,7 +61,7 @@ function add(files) {
 /** @param {Item} item */
 function choose(item) {
   current = item;
-  if (!item.maps.has(model()) && item.state !== 'working') item.state = 'waiting';
+  if (!item.maps.has(model()) && item.state !== 'working' && item.again) item.state = 'waiting';
   render();
   void work();
 }
@@ -110,6 +110,7 @@ async function make(item) {
   } catch (thrown) {
     if (item.abort.signal.aborted) return;
     item.state = 'failed';
+    item.again = canPass(thrown);
     note(explained(thrown));
   }
 }
