@@ -16,7 +16,7 @@ const LARGE_STEP = 0.1;
 /** @satisfies {Record<string, [number, number]>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const MAX_BLUR = 0.05; // of the picture's width
-const MAX_TILT = 0.12;
+const MAX_TILT = 0.08;
 const MEASURE = 'Point at something to measure it';
 
 /** Where the pictures are that can be seen now. */
