@@ -22,6 +22,7 @@ LACKING, TOO_LARGE = 3, 4
 """Exit codes. Any other but 0: the file is damaged, or worse."""
 ROOM_BYTES = 640 << 20
 """For decoding: a file can hold far more than it claims (libavif makes 220 million pixels of one that claims 4,096)."""
+CPU_S = 60
 _ORIENTATION = 274
 _THREADS = 2
 _BAND_ROWS = 256
@@ -81,7 +82,9 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         raise TooLarge
 
 
-def _limit_memory() -> None:
+def _limit() -> None:
+    """Memory, and time for when nobody is left to end this process."""
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     used_kb = int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0])
     room = used_kb * 1024 + ROOM_BYTES
     resource.setrlimit(resource.RLIMIT_DATA, (room, room))
@@ -91,7 +94,7 @@ def main(arguments: list[str]) -> int:
     """The exit code."""
     kind, descriptor, max_pixels = arguments
     data = sys.stdin.buffer.read()
-    _limit_memory()
+    _limit()
     try:
         pixels, orientation, premultiplied = decoded(kind, data, int(max_pixels))
     except ImportError:
