@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streamd.errors import PictureError
 from streamd.render.heif_child import LACKING, TOO_LARGE
 from streamd.render.picture_header import Header
-from streamd.render.picture_kinds import MAX_PIXELS, Kind, damaged, too_large
+from streamd.render.picture_kinds import MAX_PIXELS, Kind, damaged, named, too_large
 
 TIMEOUT_S = 20.0
 _COMMAND = [sys.executable, "-m", "streamd.render.heif_child"]
@@ -54,8 +54,7 @@ def _check(code: int, kind: Kind) -> None:
     if code == LACKING:
         package = _PACKAGES[kind]
         raise PictureError(
-            f"is {'an AVIF' if kind == 'AVIF' else 'a HEIC'} picture, which takes {package} to read: "
-            f"pip install {package}, or convert it to JPEG or PNG"
+            f"is {named(kind)}, which takes {package} to read: pip install {package}, or convert it to JPEG or PNG"
         )
     if code == TOO_LARGE:
         raise too_large()

@@ -24,6 +24,8 @@ ROOM_BYTES = 640 << 20
 """For decoding: a file can hold far more than it claims (libavif makes 220 million pixels of one that claims 4,096)."""
 CPU_S = 60
 _ORIENTATION = 274
+_ORDERS = {"L": [0], "LA": [0, 1], "RGB": [2, 1, 0], "RGBA": [2, 1, 0, 3]}
+"""From Pillow's bands to OpenCV's."""
 _THREADS = 2
 _BAND_ROWS = 256
 """Of Pillow's pixels that are copied at a time: a second copy of a large picture would be too much."""
@@ -35,7 +37,7 @@ class TooLarge(Exception):
 
 class Decoded(NamedTuple):
     pixels: NDArray[Any]
-    """(h, w, 3 or 4) BGR(A) of uint8, or (h, w) gray of uint8 or uint16."""
+    """As OpenCV has them: BGR(A) of uint8, or gray, with alpha or without, of uint8 or uint16."""
     orientation: int = 1
     """EXIF's, as it is still to be applied."""
     premultiplied: bool = False
@@ -69,11 +71,11 @@ def _avif(data: bytes, max_pixels: int) -> Decoded:
         _check_size(image.size, max_pixels)
         image.load()
         width, height = image.size
-        order = [2, 1, 0, 3][: len(image.getbands())]
+        order = _ORDERS[image.mode]
         pixels = np.empty((height, width, len(order)), np.uint8)
         for top in range(0, height, _BAND_ROWS):
             bottom = min(top + _BAND_ROWS, height)
-            pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))[..., order]
+            pixels[top:bottom] = np.atleast_3d(np.asarray(image.crop((0, top, width, bottom))))[..., order]
         return Decoded(pixels, image.getexif().get(_ORIENTATION, 1))
 
 

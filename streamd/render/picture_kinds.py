@@ -78,8 +78,12 @@ def refusal(what: str) -> PictureError:
     return PictureError(f"is {what}: convert it to JPEG or PNG; {READS}")
 
 
+def named(kind: Kind) -> str:
+    return f"{'an' if kind == 'AVIF' else 'a'} {kind} picture"
+
+
 def damaged(kind: Kind) -> PictureError:
-    return PictureError(f"is a {kind} picture that is damaged, cut short or of a rare variant: save it as JPEG or PNG")
+    return PictureError(f"is {named(kind)} that is damaged, cut short or of a rare variant: save it as JPEG or PNG")
 
 
 def too_large() -> PictureError:

@@ -347,6 +347,34 @@ async def test_dropped_and_pasted(daemon: Daemon) -> None:
         assert await watched.text("count") == "2 of 2 pictures"
 
 
+async def test_each_model_is_asked_once_for_a_picture(daemon: Daemon) -> None:
+    """The second one is played: it takes long to start."""
+    posts: list[str] = []
+
+    async def two(route: Route) -> None:
+        answer = await (await route.fetch()).json()
+        [embedded] = [one for one in answer["models"] if one["name"] == "embedded"]
+        other = {**embedded, "name": "midas_small", "title": "MiDaS small", "running": False, "wanted": False}
+        await route.fulfill(json={**answer, "models": [other, embedded]})
+
+    async def played(route: Route) -> None:
+        posts.append(route.request.url)
+        await route.continue_(url=route.request.url.replace("midas_small", "embedded"))
+
+    async with watch(f"{daemon.url}healthz") as watched:
+        page = watched.page
+        await page.route("**/api/v1/models", two)
+        await page.route("**/api/v1/depth*", played)
+        await page.goto(f"{daemon.url}photo")
+        await give(page, payload("scene.png", SCENE))
+        await done(page)
+        for model, count in (("midas_small", 2), ("embedded", 2), ("midas_small", 2)):
+            await page.get_by_test_id("model").select_option(model)
+            await done(page)
+            assert len(posts) == count
+        assert ["embedded" in posts[0], "midas_small" in posts[1]] == [True, True], "that of the streams is first"
+
+
 async def test_taken_by_a_camera(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     monkeypatch.setattr(test_browser, "SWITCHES", [*test_browser.SWITCHES, *fake])

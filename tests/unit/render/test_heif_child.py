@@ -72,7 +72,19 @@ def test_ten_bits_come_out_as_bright_as_they_are() -> None:
 
 
 def test_gray() -> None:
-    assert close(decoded("HEIC", heic(np.full((64, 64), 77, np.uint8), "L"), MANY).pixels, 77, 2)
+    level = np.full((64, 64), 77, np.uint8)
+    assert close(decoded("HEIC", heic(level, "L"), MANY).pixels, 77, 2)
+    found = decoded("AVIF", avif(level, subsampling="4:0:0"), MANY).pixels
+    assert found.shape[2:] in ((), (1,), (3,))
+    assert close(found, 77, 2)
+
+
+def test_gray_with_alpha() -> None:
+    pixels = np.dstack([np.full((64, 64), 77, np.uint8), np.full((64, 64), 128, np.uint8)])
+    for kind, data in (("HEIC", heic(pixels, "LA")), ("AVIF", avif(pixels, subsampling="4:0:0"))):
+        found = decoded(kind, data, MANY).pixels
+        assert close(found[..., 0], 77, 2)
+        assert close(found[..., -1], 128, 2)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
