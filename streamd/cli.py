@@ -25,6 +25,7 @@ from streamd.config.sections import (
     FORMATS,
     VIEWS,
     Config,
+    Edges,
     ModelConfig,
     ModelName,
     PictureFormat,
@@ -149,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("input", metavar="INPUT", help="a file, or - for standard input")
     convert.add_argument("output", metavar="OUTPUT", type=Path)
     convert.add_argument("--view", choices=VIEWS, default="depth")
+    convert.add_argument("--edges", choices=get_args(Edges), default="crisp", help="of the depth that is drawn")
     _model_options(convert)
 
     depth = command("depth", _depth, "Depth of pictures.")
@@ -299,7 +301,7 @@ def _convert(options: argparse.Namespace) -> None:
     ):
         service = _service(options, partial(examples.of_film, input), parallel=2)
         try:
-            done = conversion.run(service, view=options.view)
+            done = conversion.run(service, view=options.view, edges=options.edges)
         finally:
             service.close()
     what = printable(str(options.output))

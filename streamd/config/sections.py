@@ -54,6 +54,7 @@ View = Literal["depth", "overlay", "side-by-side", "source", "gray", "rgbd"]
 VIEWS: tuple[View, ...] = get_args(View)
 PictureFormat = Literal["jpg", "png", "png16", "npz", "ply"]
 FORMATS: tuple[PictureFormat, ...] = get_args(PictureFormat)
+Edges = Literal["crisp", "plain"]
 Range = Literal["smooth", "frame"] | tuple[float, float]
 Point = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 Polygon = Annotated[tuple[Point, ...], Field(max_length=256), FailFast()]
@@ -323,6 +324,8 @@ class StreamConfig(Section):
     """smooth: colours that do not flicker; frame: each frame by itself; [near, far]: fixed, in inverse depth."""
     compress: Literal["linear", "log"] = "linear"
     """log gives more colours to what is far."""
+    edges: Edges = "crisp"
+    """crisp: the depth that is shown has sharper outlines than the network gives it; values are not touched."""
     overlay_alpha: float = Field(default=0.5, ge=0, le=1)
     """Share of depth in the overlay view."""
     horizontal_fov_degrees: float = Field(default=60.0, gt=1, lt=175)

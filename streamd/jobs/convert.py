@@ -18,7 +18,7 @@ from tqdm import tqdm
 from streamd.concurrency import threads
 from streamd.concurrency.mailbox import Closed, Mailbox
 from streamd.config.redact import printable
-from streamd.config.sections import StreamConfig, View
+from streamd.config.sections import Edges, StreamConfig, View
 from streamd.depth.range import DepthRange
 from streamd.depth.service import DepthService
 from streamd.errors import SinkError
@@ -114,6 +114,7 @@ class Conversion:
         service: DepthService,
         *,
         view: View = "depth",
+        edges: Edges = "crisp",
         observe: Observe = lambda stage, seconds: None,
         quiet: bool = False,
     ) -> Converted:
@@ -123,7 +124,7 @@ class Conversion:
         inference = Inference(service, self._frames, depths, every=True, in_flight=IN_FLIGHT, observe=observe)
         model = service.wait_ready().spec.name
         started = time.monotonic()
-        job = _Job(self._writer, view, observe)
+        job = _Job(self._writer, view, edges, observe)
         self._reading.go.set()
         infer = threads.start("infer", inference.run)
         try:
@@ -199,12 +200,12 @@ def _drain(depths: Mailbox[DepthFrame], job: _Job, step: Callable[[], None]) -> 
 class _Job:
     """Renders and writes depth frames in order."""
 
-    def __init__(self, writer: FileWriter, view: View, observe: Observe) -> None:
+    def __init__(self, writer: FileWriter, view: View, edges: Edges, observe: Observe) -> None:
         self._writer = writer
         self._view = view
         self._observe = observe
         self._range = DepthRange()
-        self._renderer = Renderer()
+        self._renderer = Renderer(edges=edges)
         self.count = 0
 
     def take(self, frame: DepthFrame) -> None:

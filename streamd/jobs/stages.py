@@ -60,7 +60,7 @@ def measure(input: str, service: DepthService, *, max_frames: int = FRAMES) -> d
     decode.ms, decode.cpu_ms = decode.ms / count, decode.cpu_ms / count
     frames = list(islice(_frames(input), count))
     depths = _infer(frames, service, clock)
-    limits, renderer = DepthRange(), Renderer()
+    limits, renderer = DepthRange(), Renderer(edges="crisp")
     with (
         tempfile.TemporaryDirectory(prefix="streamd-") as folder,
         FileWriter(Path(folder, "depth.mp4"), RATE) as writer,

@@ -9,16 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamd.errors import PictureError
 from streamd.media.frames import ByteImage
+from streamd.render import heif
 from streamd.render.picture_header import Header, read_header
-from streamd.render.picture_kinds import Kind, kind_of
+from streamd.render.picture_kinds import Kind, damaged, kind_of, too_large
 
 Pixels = NDArray[Any]
 """(h, w) gray, (h, w, 2) gray and alpha, (h, w, 3) BGR or (h, w, 4) BGRA, of uint8 or uint16."""
 
-MAX_PIXELS = 24 * 1024 * 1024
-"""A camera's 24 megapixels. What is larger takes too much memory for one that others watch videos of."""
 BACKGROUND = 255
 """White lies behind what is transparent, as in viewers and on paper."""
 _BAND_PIXELS = 1 << 20
@@ -31,18 +29,23 @@ numbers as text up to the end of the file."""
 
 
 def read_picture(data: bytes | bytearray) -> ByteImage:
-    """A JPEG, PNG, WebP, TIFF, BMP, GIF or PNM file to (h, w, 3) RGB; of several pictures the first.
+    """A JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP, GIF or PNM file to (h, w, 3) RGB; of several the first, or primary one.
 
     It is turned upright by its EXIF. What is transparent lies on white. Samples of up to 14 bits in a file of 16 are
     scaled by what the file says is white, or by the largest. Pixels count as square, as in browsers, and colour
     profiles are not looked at. Raises PictureError.
 
-    OpenCV's other decoders (JPEG 2000, AVIF, HDR ...) are out of reach: fewer to attack, and the first takes three
-    times the memory. The size in the header is checked before anything is decoded.
+    OpenCV's other decoders (JPEG 2000, AVIF without its turn, HDR ...) are out of reach: fewer to attack, and the first
+    takes three times the memory. The size in the header is checked before anything is decoded.
     """
     kind = kind_of(data)
-    header = read_header(kind, data)
-    rgb = _to_rgb(_decode(kind, data, header), header)
+    if kind in ("HEIC", "AVIF"):
+        pixels, header = heif.decode(kind, data)
+    else:
+        header = read_header(kind, data)
+        pixels = _decode(kind, data, header)
+    rgb = _to_rgb(pixels, header)
+    del pixels
     if header.part is not None:
         whole = np.full_like(rgb, BACKGROUND)
         whole[header.part] = rgb[header.part]
@@ -58,9 +61,7 @@ def _decode(kind: Kind, data: bytes | bytearray, header: Header) -> Pixels:
     if pixels is not None and gray_alpha:
         pixels = gray_alpha.separated(pixels)
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16) or not pixels.size:
-        raise PictureError(
-            f"is a {kind} picture that is damaged, cut short or of a rare variant: save it as JPEG or PNG"
-        )
+        raise damaged(kind)
     if kind == "BMP" and pixels.shape[2:] == (4,) and not pixels[..., 3].any():
         pixels[..., 3] = 255  # of a writer that left the fourth byte alone, as browsers take it
     return pixels
@@ -71,7 +72,7 @@ def _imdecode(data: bytes | bytearray) -> Pixels | None:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE_" in str(error):
-            raise PictureError(f"is a picture of more than {MAX_PIXELS / 1e6:.0f} million pixels") from None
+            raise too_large() from None
         return None
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from streamd.config.sections import View
+from streamd.config.sections import Edges, View
 from streamd.media.frames import ByteImage, FloatImage, Picture, Planes, Scaler, canvas, yuv_planes
 from streamd.render.colormap import GRAY_Y, INFERNO_U, INFERNO_V, INFERNO_Y, NEUTRAL
+from streamd.render.edges import drawn
 
 WIDE_VIEWS = ("side-by-side", "rgbd")
 
@@ -27,9 +28,10 @@ def light_size(width: int, height: int) -> tuple[int, int]:
 class Renderer:
     """Draws the views of one stream. One thread; a canvas is drawn over at the next frame."""
 
-    def __init__(self, overlay_alpha: float = 0.5, scaler: Scaler | None = None) -> None:
+    def __init__(self, overlay_alpha: float = 0.5, scaler: Scaler | None = None, edges: Edges = "plain") -> None:
         """``scaler``: that of the thread, when it has several renderers."""
         self._alpha = overlay_alpha
+        self._edges: Edges = edges
         self._scaler = scaler or Scaler()
         self._canvases: dict[tuple[View, bool], Picture] = {}
         self._drawn: set[tuple[View, bool]] = set()
@@ -44,7 +46,7 @@ class Renderer:
         self._picture = picture
         self._drawn.clear()
         self._size = width, height = published_size(picture.width, picture.height, max_height)
-        small = cv2.convertScaleAbs(normalised, alpha=255.0)
+        small = cv2.convertScaleAbs(drawn(normalised, self._edges), alpha=255.0)
         self._codes = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
         self._half_codes = cv2.resize(small, (width // 2, height // 2), interpolation=cv2.INTER_LINEAR)
 

@@ -61,7 +61,7 @@ class Publisher:
         self._flicker = FlickerMeter()
         self._shown: FloatImage = np.zeros((1, 1), np.float32)
         """The depth of the newest frame, steadied."""
-        self._renderer = Renderer(config.overlay_alpha)
+        self._renderer = Renderer(config.overlay_alpha, edges=config.edges)
         self._notices = Notices(config.height)
         self._outputs = {
             rendition: RenditionOutput(name, rendition, hub, config.bitrate_kbps, self.fps)

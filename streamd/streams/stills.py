@@ -14,6 +14,7 @@ from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import PictureFormat, StreamConfig, View
 from streamd.errors import PictureError, StreamdError
 from streamd.media.frames import NormalisedFrame, Scaler
+from streamd.render.edges import drawn
 from streamd.render.pictures import Still, encode_depth, encode_view
 from streamd.streams.stream import Stream
 
@@ -101,7 +102,7 @@ def make_still(
     rgb = scaler.rgb(depth_frame.picture)
     size = (rgb.shape[1], rgb.shape[0])
     if format in ("jpg", "png"):
-        normalised = cv2.resize(frame.normalised, size, interpolation=cv2.INTER_LINEAR)
+        normalised = cv2.resize(drawn(frame.normalised, config.edges), size, interpolation=cv2.INTER_LINEAR)
         return encode_view(view, format, normalised, rgb, config.overlay_alpha)
     depth = cv2.resize(depth_frame.inverse_depth, size, interpolation=cv2.INTER_CUBIC)
     still = Still(rgb, depth, depth_frame.network_output, depth_frame.provenance, config.horizontal_fov_degrees)

@@ -244,7 +244,7 @@ ROUTES = (
 
 def draw_frame(frame: NormalisedFrame, view: View, config: StreamConfig, scaler: Scaler) -> Picture:
     """What viewers of the video see of it."""
-    renderer = Renderer(config.overlay_alpha, scaler)
+    renderer = Renderer(config.overlay_alpha, scaler, config.edges)
     renderer.begin(frame.normalised, frame.frame.picture, config.height)
     return renderer.draw(view)
 

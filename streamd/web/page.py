@@ -28,6 +28,10 @@ FOR_ANY_PAGE = {
     "Content-Security-Policy": f"{POLICY}*",
     "Cross-Origin-Resource-Policy": "cross-origin",  # for pages with Cross-Origin-Embedder-Policy
 }
+WITH_CAMERA = {
+    **REVALIDATE,
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=(), serial=()",
+}
 
 
 class File(NamedTuple):
@@ -65,6 +69,11 @@ async def file(request: web.Request) -> web.Response:
     return request.app[FILES].answer(request.match_info["file"])
 
 
+async def photo(request: web.Request) -> web.Response:
+    """Pictures and their depth. It may use this machine's camera; what it asks for needs the right to view."""
+    return request.app[FILES].answer("photo.html", WITH_CAMERA)
+
+
 async def embed(request: web.Request) -> web.Response:
     """One stream for a frame on any page, such as Home Assistant's or Grafana's."""
     return request.app[FILES].answer("embed.html", FOR_ANY_PAGE)
@@ -72,6 +81,7 @@ async def embed(request: web.Request) -> web.Response:
 
 ROUTES = (
     Route("GET", "/", index, Scope.OPEN, "The viewer page", {200: HTML}),
+    Route("GET", "/photo", photo, Scope.OPEN, "The page of single pictures and their depth", {200: HTML}),
     Route("GET", "/static/{file}", file, Scope.OPEN, "A file of the page", {200: {"*/*": {}}}, errors=(404,)),
     Route(
         "GET",

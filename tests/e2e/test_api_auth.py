@@ -32,7 +32,9 @@ def ask(site: Daemon, method: str, path: str, token: str = "", body: bytes | Non
     return site.request(method, path, body, given | ({"Authorization": f"Bearer {token}"} if token else {}))
 
 
-@pytest.mark.parametrize("path", ["/", "/static/app.js", "/healthz", "/readyz", "/api/v1/session", f"/embed/{NAME}"])
+@pytest.mark.parametrize(
+    "path", ["/", "/photo", "/static/app.js", "/healthz", "/readyz", "/api/v1/session", f"/embed/{NAME}"]
+)
 def test_open_to_all(site: Daemon, path: str) -> None:
     assert site.get(path).status == 200
 

@@ -40,13 +40,17 @@ def test_the_arrays_are_the_references(shared_service: DepthService, embedded: I
     np.testing.assert_array_equal(depth, cv2.resize(output, (640, 480), interpolation=cv2.INTER_CUBIC))
 
 
-def test_png16_spans_its_whole_range(shared_service: DepthService, photo: ByteImage) -> None:
+def test_png16_spans_its_whole_range_and_agrees_with_npz(shared_service: DepthService, photo: ByteImage) -> None:
     pixels = cv2.imdecode(
         np.frombuffer(depth_of_picture(file_of(photo), shared_service, "depth", "png16"), np.uint8),
         cv2.IMREAD_UNCHANGED,
     )
     assert pixels is not None
     assert (pixels.shape, pixels.dtype, pixels.min(), pixels.max()) == ((480, 640), np.uint16, 0, 65535)
+    with np.load(io.BytesIO(depth_of_picture(file_of(photo), shared_service, "depth", "npz"))) as npz:
+        depth = npz["inverse_depth"].astype(np.float64)
+    span = np.ptp(depth)
+    np.testing.assert_allclose(depth.min() + pixels / 65535 * span, depth, rtol=0, atol=span / 65535)
 
 
 @pytest.mark.parametrize("size", [(2, 2), (3, 500), (500, 3), (1, 40)])

@@ -163,17 +163,22 @@ async def test_too_many_at_once_are_refused(
     assert {(await task).status for task in asked} == {200, 503}
 
 
-async def test_damaged_pictures_are_answered_or_refused(site: Site) -> None:
+@pytest.fixture(scope="module")
+def damaged() -> list[bytes]:
+    return [data for _, data in mutants(50, seed=3)]
+
+
+async def test_damaged_pictures_are_answered_or_refused(site: Site, damaged: list[bytes]) -> None:
     """More of them are in tests/unit/jobs/test_picture.py."""
-    answers = [await site.ask("POST", DEPTH, data) for _, data in mutants(50, seed=3)]
+    answers = [await site.ask("POST", DEPTH, data) for data in damaged]
     assert {reply.status for reply in answers} == {200, 422}
     assert {reply.error for reply in answers if reply.status == 422} == {(422, "bad_picture")}
 
 
 async def test_a_picture_that_is_not_read_is_named(site: Site) -> None:
-    reply = await site.ask("POST", DEPTH, b"\0\0\0\x18ftypheic" + bytes(99))
+    reply = await site.ask("POST", DEPTH, b"\0\0\0\x18ftypcrx " + bytes(99))
     assert reply.error == (422, "bad_picture")
-    assert "is a HEIC picture: convert it to JPEG or PNG; streamd reads JPEG, PNG, " in str(reply.json)
+    assert "is a RAW picture: convert it to JPEG or PNG; streamd reads JPEG, PNG, " in str(reply.json)
 
 
 # -- several at once --------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from streamd.jobs.picture import depth_of_picture
 from tests.support import bombs
 from tests.support.bombs import photo, saved, with_exif
 from tests.support.mutate import mutated
-from tests.support.picture_files import exif, png, pnm, tiff, webp_with_exif
+from tests.support.picture_files import exif, heic, png, pnm, tiff, webp_with_exif
 from tests.support.played import PlayedService
 
 LIMIT_S = 20
@@ -64,6 +64,10 @@ def originals() -> list[bytes]:
         saved(rgb, "TIFF", "1", compression="group4"),
         pnm(gray, 255),
         pnm(wide, 4095, "# of a camera\n"),
+        saved(rgb, "AVIF", exif=b"Exif\0\0" + exif(6)),
+        saved(rgba, "AVIF", "RGBA"),
+        heic(rgb),
+        heic(rgba, "RGBA"),
     ]
 
 

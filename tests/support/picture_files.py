@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import pillow_heif
 from numpy.typing import NDArray
+from PIL import Image
 
 Order = Literal["<", ">"]
 """Of bytes: little or big end first."""
@@ -35,6 +38,21 @@ def corners_of(rgb: NDArray[np.uint8]) -> str:
 
 TURNED = {1: "WRG.", 2: "RW.G", 3: ".GRW", 4: "G.WR", 5: "WGR.", 6: "GW.R", 7: ".RGW", 8: "R.WG"}
 """What ``corners`` look like upright, by EXIF's orientation (EXIF 2.32, 4.6.5.1)."""
+
+
+def heic(pixels: NDArray[Any], mode: str = "RGB", **options: Any) -> bytes:
+    """As libheif writes it."""
+    buffer = io.BytesIO()
+    image = pillow_heif.from_bytes(mode, (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
+    image.save(buffer, **({"quality": 95} | options))
+    return buffer.getvalue()
+
+
+def avif(pixels: NDArray[Any], **options: Any) -> bytes:
+    """As libavif writes it."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "AVIF", **({"quality": 95, "speed": 10} | options))
+    return buffer.getvalue()
 
 
 def tiff(

@@ -174,6 +174,7 @@ BAD_STREAM = [
     ("range", [1, 1], "[1, 1]: near and far must differ"),
     ("range", [1, 2, 3], "[1, 2, 3]: should be 'smooth' or 'frame', or has too many items"),
     ("compress", "sqrt", "sqrt: should be 'linear' or 'log'"),
+    ("edges", "sharp", "sharp: should be 'crisp' or 'plain'"),
     ("overlay_alpha", 1.5, "1.5: should be less than or equal to 1"),
     ("overlay_alpha", -0.1, "-0.1: should be greater than or equal to 0"),
     ("horizontal_fov_degrees", 180, "180: should be less than 175"),

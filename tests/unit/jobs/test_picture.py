@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from streamd.config.sections import FORMATS, PictureFormat
+from streamd.config.sections import FORMATS, VIEWS, PictureFormat, View
 from streamd.depth.estimator import ModelInfo
 from streamd.errors import InferenceFailed, PictureError, WeightsRejected
 from streamd.jobs.picture import depth_of_picture
@@ -96,3 +96,36 @@ def test_what_is_hidden_makes_no_difference() -> None:
         data = saved(rgba, "PNG", "RGBA")
         pictures.append(bytes(depth_of_picture(data, PlayedService(), "source", "png")))  # type: ignore[arg-type]
     assert pictures[0] == pictures[1]
+
+
+def test_png16_and_npz_of_one_picture_agree_and_edges_touch_neither() -> None:
+    """npz: what the network gave, bit by bit. png16: the npz's range in 65535 steps."""
+    service = PlayedService()
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    data = saved(cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_NEAREST), "PNG")
+    made = {}
+    for edges in ("plain", "crisp"):
+        for format in ("png16", "npz"):
+            made[edges, format] = bytes(depth_of_picture(data, service, "depth", format, edges))  # type: ignore[arg-type]
+    assert made["plain", "png16"] == made["crisp", "png16"]
+    with np.load(io.BytesIO(made["crisp", "npz"])) as npz, np.load(io.BytesIO(made["plain", "npz"])) as plain:
+        depth, output = npz["inverse_depth"].astype(np.float64), npz["network_output"]
+        assert np.array_equal(output, service.waiting[-1][1][0])
+        assert all(np.array_equal(npz[name], plain[name]) for name in npz)
+    codes = cv2.imdecode(np.frombuffer(made["crisp", "png16"], np.uint8), cv2.IMREAD_UNCHANGED)
+    assert codes is not None
+    span = depth.max() - depth.min()
+    assert np.abs(depth.min() + codes / 65535 * span - depth).max() <= span / 65535
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("format", ["jpg", "png"])
+def test_edges_are_for_what_shows_depth(view: View, format: PictureFormat) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    data = saved(cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_NEAREST), "PNG")
+    service = PlayedService()
+    plain, crisp = (
+        bytes(depth_of_picture(data, service, view, format, edges))  # type: ignore[arg-type]
+        for edges in ("plain", "crisp")
+    )
+    assert (plain == crisp) == (view == "source")

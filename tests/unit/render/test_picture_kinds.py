@@ -30,6 +30,21 @@ def test_pnm(extension: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (box(b"heic", b"mif1", b"heic"), "HEIC"),
+        (box(b"heix"), "HEIC"),
+        (box(b"mif1", b"mif1", b"heic"), "HEIC"),
+        (box(b"avif", b"mif1"), "AVIF"),
+        (box(b"avis"), "AVIF"),
+        (box(b"mif1", b"avif"), "AVIF"),
+    ],
+)
+def test_heif_is_told_by_its_brands(data: bytes, kind: str) -> None:
+    assert kind_of(data) == kind
+
+
 def test_bigtiff() -> None:
     assert kind_of(saved(bombs.photo(9, 9), "TIFF", big_tiff=True)) == "TIFF"
 
@@ -37,12 +52,6 @@ def test_bigtiff() -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (box(b"heic", b"mif1", b"heic"), "a HEIC picture"),
-        (box(b"heix"), "a HEIC picture"),
-        (box(b"mif1", b"mif1", b"heic"), "a HEIC picture"),
-        (box(b"avif", b"mif1"), "an AVIF picture"),
-        (box(b"avis"), "an AVIF picture"),
-        (box(b"mif1", b"avif"), "an AVIF picture"),
         (box(b"crx "), "a RAW picture"),
         (b"II*\0\x10\0\0\0CR\2\0" + bytes(99), "a RAW picture"),
         (b"FUJIFILMCCD-RAW 0201", "a RAW picture"),
@@ -89,4 +98,4 @@ def test_what_is_no_picture(data: bytes, text: str) -> None:
 
 
 def test_reads() -> None:
-    assert READS == "streamd reads JPEG, PNG, WebP, TIFF, BMP, GIF and PNM"
+    assert READS == "streamd reads JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP, GIF and PNM"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.config.sections import VIEWS
+from streamd.config.sections import VIEWS, View
 from streamd.media.frames import ByteImage, FloatImage, Picture, yuv_planes
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y
 from streamd.render.views import Renderer, draw_still, published_size
@@ -166,3 +166,13 @@ class TestDrawStill:
         found = draw_still("overlay", self.normalised, self.rgb, alpha)[..., ::-1]
         expected = alpha * self.view("depth") + (1 - alpha) * self.rgb.astype(float)
         np.testing.assert_allclose(found, expected, atol=1)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_edges_are_drawn_in_every_view_of_depth(view: View) -> None:
+    step = np.full((32, 64), 0.2, np.float32)
+    step[:, 29:34], step[:, 34:] = (0.3, 0.4, 0.5, 0.6, 0.7), 0.8
+    crisp = Renderer(edges="crisp")
+    crisp.begin(step, photo(), None)
+    planes = [plane.copy() for plane in yuv_planes(crisp.draw(view))]
+    assert all(map(np.array_equal, planes, drawn(view, step))) == (view == "source")

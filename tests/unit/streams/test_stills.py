@@ -246,6 +246,19 @@ def test_overlays_are_blended_as_in_the_video(alpha: float) -> None:
     assert (read(still("depth", "png"))[0, -1, ::-1] == INFERNO_RGB[255]).all()
 
 
+def test_edges_change_what_is_shown_and_no_value() -> None:
+    step = np.repeat(np.array([0.1, 0.3, 0.5, 0.7, 0.9], np.float32), [60, 1, 1, 1, 65])
+    shown = NormalisedFrame(frame().frame, np.tile(step, (64, 1)))
+
+    def made(format: PictureFormat, edges: str) -> bytes:
+        config = StreamConfig(source="demo:", edges=edges)  # type: ignore[arg-type]
+        return bytes(make_still(shown, "depth", format, config, Scaler()))
+
+    assert [made(format, "crisp") == made(format, "plain") for format in FORMATS] == [
+        format in ("png16", "npz", "ply") for format in FORMATS
+    ]
+
+
 def test_depth_files() -> None:
     png16 = read(still("depth", "png16"))
     assert png16.dtype == np.uint16

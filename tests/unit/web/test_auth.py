@@ -61,6 +61,7 @@ NEEDS: dict[str, str] = {
     "GET /": "open",
     "GET /static/{file}": "open",
     "GET /embed/{name}": "open",
+    "GET /photo": "open",
     "GET /healthz": "open",
     "GET /readyz": "open",
     "GET /api/v1/session": "open",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from streamd.web.page import FOR_ANY_PAGE, STATIC, Files
+from streamd.web.page import FOR_ANY_PAGE, STATIC, WITH_CAMERA, Files
 
 VENDOR = Path(__file__).parents[3] / "requirements" / "page"
 
@@ -53,3 +53,8 @@ def test_nothing_of_the_page_needs_eval_or_another_host() -> None:
             text = file.body.decode()
             assert not re.search(r"\bnew Function\b|\beval\(", text), name
             assert not re.search(r"""^(?!\s*\*).*\b(from|import\(?)\s*["'](?!\./)""", text, re.MULTILINE), name
+
+
+def test_the_photo_page_alone_may_use_the_camera() -> None:
+    answer = Files.read().answer("photo.html", WITH_CAMERA)
+    assert answer.headers["Permissions-Policy"].startswith("camera=(self), microphone=()")
