@@ -9,6 +9,20 @@ from streamd.media.frames import DepthFrame
 
 
 @dataclass(frozen=True)
+class CalibrationStatus:
+    """For page and API."""
+
+    calibrated: bool = False
+    in_use: bool = False
+    """Whether it holds for the newest frame."""
+    reason: str | None = None
+    """Why there is none any more, or why it is not in use."""
+
+
+UNCALIBRATED = CalibrationStatus()
+
+
+@dataclass(frozen=True)
 class Calibrated:
     """Immutable: any thread may ask it."""
 
@@ -32,3 +46,14 @@ class Calibrated:
     def of(self, frame: DepthFrame) -> Calibration | None:
         """None: this frame is of another network, or another size."""
         return self.calibration if self.holds_for(frame) else None
+
+    def status(self, newest: DepthFrame | None) -> CalibrationStatus:
+        if newest is None:
+            return CalibrationStatus(True, False, "there is no frame yet")
+        if newest.provenance.sha256 != self.sha256:
+            reason = f"it was made with {self.model}, and {newest.provenance.model} answers for now"
+            return CalibrationStatus(True, False, reason)
+        if not self.holds_for(newest):
+            reason = "it was made with another size of the picture or of the network's input"
+            return CalibrationStatus(True, False, reason)
+        return CalibrationStatus(True, True)

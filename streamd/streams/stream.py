@@ -16,7 +16,7 @@ from streamd.media.hub import PacketHub, Rendition
 from streamd.render.notice import Notice
 from streamd.sources import open_source
 from streamd.states import KeyframeReason, Origin, StreamState
-from streamd.streams.calibrated import Calibrated
+from streamd.streams.calibrated import Calibrated, CalibrationStatus
 from streamd.streams.hubs import Hubs
 from streamd.streams.life import Life
 from streamd.streams.recorders import Recorders
@@ -127,6 +127,7 @@ class Stream:
             recording_error=self._recorders.error,
             flicker=publisher.flicker if publisher else 0.0,
             stuck=self._life.is_hopeless,
+            calibration=self.calibration_status,
         )
 
     def hub(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:
@@ -144,6 +145,13 @@ class Stream:
         """That of the newest frame; None: its depth has no metres. Any thread."""
         calibrated, newest = self.calibrated, self.newest
         return calibrated.of(newest.frame) if calibrated is not None and newest is not None else None
+
+    @property
+    def calibration_status(self) -> CalibrationStatus:
+        calibrated, newest = self.calibrated, self.newest
+        if calibrated is None:
+            return CalibrationStatus(reason=self.uncalibrated)
+        return calibrated.status(newest.frame if newest else None)
 
     def calibrate(self, calibrated: Calibrated | None, reason: str | None = None) -> None:
         """From now on. ``reason``: why there is none any more."""

@@ -11,7 +11,20 @@ from streamd.concurrency import threads
 from streamd.concurrency.threads import SharedCall
 from streamd.errors import StreamdError
 from streamd.sinks.recording.library import Library
-from streamd.web import events, health, mjpeg, models, openapi, page, pictures, recordings, session, streams, whep
+from streamd.web import (
+    calibration,
+    events,
+    health,
+    mjpeg,
+    models,
+    openapi,
+    page,
+    pictures,
+    recordings,
+    session,
+    streams,
+    whep,
+)
 from streamd.web.auth import ACCESS, Access, guard
 from streamd.web.connections import HTTP_LIMITS, Listener, Places, bind
 from streamd.web.context import CONTEXT, WebContext
@@ -20,7 +33,7 @@ from streamd.web.exposition import Exposition
 from streamd.web.routes import TABLE, RouteTable
 from streamd.web.tls import Tls
 
-MODULES = (page, health, session, streams, models, pictures, events, mjpeg, recordings, whep, openapi)
+MODULES = (page, health, session, streams, calibration, models, pictures, events, mjpeg, recordings, whep, openapi)
 ROUTES = RouteTable(route for module in MODULES for route in module.ROUTES)
 CLOSE_CONNECTIONS_S = 0.5
 """aiohttp waits this long for requests under way, then as long again for them to take note."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streamd.media.frames import ByteImage, FloatImage
-from streamd.render.pointcloud import FARTHEST, NEAREST, ply
+from streamd.render.pointcloud import FARTHEST, NEAREST, Pinhole, pinhole, ply
 
 POINT = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
 
@@ -23,14 +23,14 @@ def scene(width: int = 5, height: int = 3) -> tuple[FloatImage, ByteImage]:
 
 def test_a_point_for_each_pixel_in_its_colour() -> None:
     depth, colours = scene()
-    header, points = parsed(ply(depth, colours, 60))
+    header, points = parsed(ply(depth, colours, pinhole(*depth.shape, 60)))
     assert header[:2] == ["ply", "format binary_little_endian 1.0"]
     assert "element vertex 15" in header
     assert (points["rgb"] == colours.reshape(-1, 3)).all()
 
 
 def test_the_nearest_is_near_and_the_farthest_is_finite() -> None:
-    _, points = parsed(ply(*scene(), 60))
+    _, points = parsed(ply(*scene(), pinhole(3, 5, 60)))
     distance = -points["xyz"][:, 2]
     assert distance[0] == pytest.approx(NEAREST)
     assert distance[-1] == pytest.approx(FARTHEST)
@@ -39,7 +39,7 @@ def test_the_nearest_is_near_and_the_farthest_is_finite() -> None:
 
 def test_x_goes_right_y_goes_up_and_the_view_is_as_wide_as_said() -> None:
     depth, colours = np.ones((101, 201), np.float32), np.zeros((101, 201, 3), np.uint8)
-    _, points = parsed(ply(depth, colours, 90))
+    _, points = parsed(ply(depth, colours, pinhole(*depth.shape, 90)))
     xyz = points["xyz"].reshape(101, 201, 3)
     assert xyz[50, 100, :2] == pytest.approx([0, 0])
     assert xyz[50, 200, 0] > 0 > xyz[50, 0, 0]
@@ -48,7 +48,7 @@ def test_x_goes_right_y_goes_up_and_the_view_is_as_wide_as_said() -> None:
 
 
 def test_a_flat_picture_is_no_division_by_nothing() -> None:
-    _, points = parsed(ply(np.full((2, 2), 3, np.float32), np.zeros((2, 2, 3), np.uint8), 60))
+    _, points = parsed(ply(np.full((2, 2), 3, np.float32), np.zeros((2, 2, 3), np.uint8), pinhole(2, 2, 60)))
     assert np.isfinite(points["xyz"]).all()
 
 

@@ -1,0 +1,174 @@
+"""Calibrations over restarts, and their end: another network or another camera has other metres."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from streamd.concurrency import threads
+from streamd.concurrency.backoff import Backoff
+from streamd.config.redact import redact_source
+from streamd.depth.calibration import Calibration, Reading
+from streamd.depth.service import DepthService
+from streamd.host.whole_file import write_whole
+from streamd.streams.calibrated import Calibrated
+from streamd.streams.fleet import Change, Fleet
+from streamd.streams.stream import Stream
+from streamd.telemetry.logs import StreamLog
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 16 * 1024 * 1024
+BACKOFF = Backoff(first_s=1.0, cap_s=60.0)
+"""Between attempts to write that fail."""
+
+
+class KeptCalibrations:
+    """Lives on the event loop; one task reads the file, then writes it after each change, in threads."""
+
+    def __init__(self, file: Path | None, fleet: Fleet, service: DepthService) -> None:
+        """Without a file they hold until the end."""
+        self._file = file
+        self._fleet = fleet
+        self._service = service
+        self._kept: dict[str, Calibrated] = {}
+        """By the name of the stream; also of streams that are not there, for they may come back."""
+        self._changed_names: set[str] = set()
+        """Before the file has been read: what it says of these is out of date."""
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        model_changed = self._model_watcher()
+        self._fleet.watchers.add(self._changed)
+        self._service.watchers.add(model_changed)
+        try:
+            await self._load()
+            delays = BACKOFF.start()
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                if await self._save():
+                    delays = BACKOFF.start()
+                else:
+                    self._wake.set()
+                    await asyncio.sleep(delays.after(0.0))
+        finally:
+            self._fleet.watchers.discard(self._changed)
+            self._service.watchers.discard(model_changed)
+
+    def _model_watcher(self) -> Callable[[], None]:
+        loop = asyncio.get_running_loop()
+
+        def changed() -> None:
+            """Any thread."""
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._model_changed)
+
+        return changed
+
+    async def _load(self) -> None:
+        if self._file is None:
+            return
+        found = await threads.call("kept-calibrations", partial(read, self._file))
+        self._kept.update({name: each for name, each in found.items() if name not in self._changed_names})
+        for stream in self._fleet.values():
+            self._attach(stream)
+
+    async def _save(self) -> bool:
+        if self._file is None:
+            return True
+        try:
+            await threads.call("kept-calibrations", partial(write, self._file, dict(self._kept)))
+        except OSError as error:
+            log.error("%s: calibrations are not kept: %s", self._file, error.strerror or error)
+            return False
+        return True
+
+    def _attach(self, stream: Stream) -> None:
+        kept = self._kept.get(stream.name)
+        if kept is None or stream.calibrated is not None:
+            return
+        if kept.source == redact_source(stream.config.source):
+            stream.calibrate(kept)
+            self._model_changed()
+        else:
+            self._end(stream, "the camera is another")
+
+    def _changed(self, stream: Stream, change: Change) -> None:
+        """Of the fleet."""
+        if change == "added":
+            self._attach(stream)
+        elif change == "calibration":
+            self._keep(stream.name, stream.calibrated)
+        elif change == "removed":
+            self._keep(stream.name, None)
+        elif stream.calibrated and stream.calibrated.source != redact_source(stream.config.source):
+            self._end(stream, "the camera is another")
+
+    def _keep(self, name: str, calibrated: Calibrated | None) -> None:
+        before = self._kept.pop(name, None)
+        if calibrated is not None:
+            self._kept[name] = calibrated
+        self._changed_names.add(name)
+        if calibrated != before:
+            self._wake.set()
+
+    def _model_changed(self) -> None:
+        """The network that is wanted answers now; one that stands in for it ends nothing."""
+        status = self._service.status
+        info = status.info
+        if info is None or info.spec.reference != status.wanted:
+            return
+        for stream in self._fleet.values():
+            made = stream.calibrated
+            if made and (made.sha256, made.input_size) != (info.sha256, status.full_input_size):
+                with_size = f"{made.model} at {made.input_size} px"
+                self._end(stream, f"the model has changed: it was made with {with_size}")
+
+    def _end(self, stream: Stream, why: str) -> None:
+        reason = f"{why}; calibrate again"
+        StreamLog(log, stream.name).warning("the calibration is reset: %s", reason)
+        stream.calibrate(None, reason)
+
+
+def read(file: Path) -> dict[str, Calibrated]:
+    """Logs what cannot be read. Blocks."""
+    try:
+        with file.open("rb") as opened:
+            entries = json.loads(opened.read(MAX_BYTES))["streams"].items()
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        log.error("%s: the calibrations cannot be read: %s", file, type(error).__name__)
+        return {}
+    found = {}
+    for name, entry in entries:
+        try:
+            found[name] = _calibrated(entry)
+        except (ValueError, KeyError, TypeError) as error:
+            log.error("%s: a calibration cannot be read: %s: %s", file, ascii(name), type(error).__name__)
+    return found
+
+
+def write(file: Path, kept: dict[str, Calibrated]) -> None:
+    """Raises OSError. Blocks."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = {"version": 1, "streams": {name: asdict(each) for name, each in kept.items()}}
+    write_whole(file, json.dumps(content, indent=1).encode())
+
+
+def _calibrated(entry: dict[str, Any]) -> Calibrated:
+    """Raises ValueError, KeyError, TypeError."""
+    line = dict(entry["calibration"])
+    readings = tuple(Reading(**reading) for reading in line.pop("readings"))
+    width, height = entry["size"]
+    found = {**entry, "calibration": Calibration(**line, readings=readings), "size": (int(width), int(height))}
+    return Calibrated(**found)
