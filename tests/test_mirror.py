@@ -52,6 +52,7 @@ ELSEWHERE = {
         streams/capture streams/life streams/pipeline streams/run streams/stream streams/supervisor
     """,
     "integration/test_web_auth.py": "web/session",
+    "integration/test_web_calibration.py": "streams/calibrated streams/readings web/calibration",
     "integration/test_web_events.py": "web/app web/context web/schemas",
     "integration/test_web_streams.py": "web/health web/streams",
     "integration/test_web_models.py": "depth/guest web/models",

@@ -41,7 +41,7 @@ class Reading:
     metres: float
     inverse_depth: float
     scatter: float = 0.0
-    """Standard deviation of ``inverse_depth`` from frame to frame."""
+    """Standard deviation from frame to frame of the value there; ``inverse_depth`` is an average."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Calibration:
     b: float
     """1/m."""
     standard_error: float
-    """Of 1 / distance at a point, 1/m: by what the readings lie beside the line."""
+    """Of 1 / distance at a point of a frame, 1/m: by what the readings lie beside the line, and by their scatter."""
     readings: tuple[Reading, ...]
 
     @overload
@@ -129,10 +129,13 @@ def _check_order(readings: Sequence[Reading], tolerance: float) -> None:
 
 
 def _standard_error(residuals: FloatImage, inverse: FloatImage, noise: float) -> float:
-    """Of an observation. Two points lie on the line: what is known of distances and frames stands in."""
+    """Of a value in one frame: readings are averaged, so what they lie beside the line leaves out the noise of frames.
+    Two points lie on the line: what is assumed of distances stands in."""
     if len(residuals) > 2:
-        return max(math.sqrt(float(residuals @ residuals) / (len(residuals) - 2)), 1e-9)
-    return math.hypot(ASSUMED_ERROR * math.sqrt(float(np.mean(inverse**2))), noise)
+        beside = math.sqrt(float(residuals @ residuals) / (len(residuals) - 2))
+    else:
+        beside = ASSUMED_ERROR * math.sqrt(float(np.mean(inverse**2)))
+    return math.hypot(beside, noise)
 
 
 def _distance(inverse: float) -> float:

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from streamd.concurrency import threads
 from streamd.concurrency.backoff import Backoff
 from streamd.config.redact import redact_source
-from streamd.depth.calibration import Calibration, Reading
+from streamd.depth.calibration import MAX_POINTS, MIN_POINTS, Calibration, Reading
 from streamd.depth.service import DepthService
 from streamd.host.whole_file import write_whole
 from streamd.streams.calibrated import Calibrated
@@ -167,8 +167,18 @@ def write(file: Path, kept: dict[str, Calibrated]) -> None:
 
 def _calibrated(entry: dict[str, Any]) -> Calibrated:
     """Raises ValueError, KeyError, TypeError."""
-    line = dict(entry["calibration"])
-    readings = tuple(Reading(**reading) for reading in line.pop("readings"))
+    line = entry["calibration"]
+    keys = [field.name for field in fields(Reading)]
+    readings = tuple(Reading(*(float(reading[key]) for key in keys)) for reading in line["readings"])
+    if not MIN_POINTS <= len(readings) <= MAX_POINTS or not float(line["a"]) > 0:
+        raise ValueError("is no line")
     width, height = entry["size"]
-    found = {**entry, "calibration": Calibration(**line, readings=readings), "size": (int(width), int(height))}
-    return Calibrated(**found)
+    return Calibrated(
+        Calibration(float(line["a"]), float(line["b"]), float(line["standard_error"]), readings),
+        str(entry["model"]),
+        str(entry["sha256"]),
+        int(entry["input_size"]),
+        (int(width), int(height)),
+        str(entry["source"]),
+        float(entry["made_at"]),
+    )

@@ -65,10 +65,11 @@ async def calibrate_by(
     Raises UsageError for marks that cannot be right, PictureError when there is no frame."""
     with stream.keep_awake():
         frame, read = await _read(stream, marks)
-    scatter = np.std(read, axis=0, ddof=1) if len(read) > 2 else np.zeros(len(marks))
+    around, there = np.median(read, axis=0)[0], np.array(read)[:, 1]
+    scatter = np.std(there, axis=0, ddof=1) if len(read) > 2 else np.zeros(len(marks))
     readings = [
         Reading(mark.x, mark.y, mark.metres, float(depth), float(noise))
-        for mark, depth, noise in zip(marks, np.median(read, axis=0), scatter, strict=True)
+        for mark, depth, noise in zip(marks, around, scatter, strict=True)
     ]
     low, high = percentiles(frame.inverse_depth)
     height, width = frame.inverse_depth.shape
@@ -86,7 +87,7 @@ async def _first(stream: Stream) -> NormalisedFrame:
             raise PictureError(f"no frame within {FIRST_S:.0f} s") from None
 
 
-async def _read(stream: Stream, marks: Sequence[Mark]) -> tuple[DepthFrame, list[list[float]]]:
+async def _read(stream: Stream, marks: Sequence[Mark]) -> tuple[DepthFrame, list[FloatImage]]:
     """The last frame that was read, and of each frame what it says of the marks. All are of one network."""
     loop = asyncio.get_running_loop()
     frame = (await _first(stream)).frame
@@ -108,8 +109,11 @@ def _alike(one: DepthFrame, other: DepthFrame) -> bool:
     return same_size and one.provenance.sha256 == other.provenance.sha256
 
 
-def _values(frame: DepthFrame, marks: Sequence[Mark]) -> list[float]:
-    return [_around(frame.inverse_depth, mark.x, mark.y) for mark in marks]
+def _values(frame: DepthFrame, marks: Sequence[Mark]) -> FloatImage:
+    """(2, n): around each mark, and at it."""
+    depth = frame.inverse_depth
+    around = [_around(depth, mark.x, mark.y) for mark in marks]
+    return np.array([around, [_at(depth, mark.x, mark.y, cv2.INTER_CUBIC) for mark in marks]], np.float32)
 
 
 def _around(depth: FloatImage, x: float, y: float) -> float:

@@ -127,7 +127,7 @@ def _mark(where: str, point: Any) -> Mark:
         raise Refusal(422, "bad_value", f"{where}: should have x, y and metres, and nothing else")
     for key, limit in _LIMITS.items():
         number = point[key]
-        is_number = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
         if not is_number or not 0 <= number <= limit or (key == "metres" and not number > 0):
             wanted = f"above 0, at most {limit:g}" if key == "metres" else "from 0 to 1: a point in the picture"
             raise Refusal(422, "bad_value", f"{where}.{key}: {shortened(number)}: should be a number {wanted}")
