@@ -94,6 +94,7 @@ NEEDS: dict[str, str] = {
     "DELETE /api/v1/streams/{name}": "change",
     "PUT /api/v1/streams/{name}/calibration": "change",
     "DELETE /api/v1/streams/{name}/calibration": "change",
+    "POST /api/v1/streams/{name}/trial": "change",
     "PUT /api/v1/streams/{name}/recording": "change",
     "DELETE /api/v1/streams/{name}/recording": "change",
     "DELETE /recordings/{path:.+}": "change",
