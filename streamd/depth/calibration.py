@@ -25,7 +25,9 @@ MIN_SPAN = 0.02
 REVERSED = 0.15
 """Of the range of the points: a nearer point that is so much farther for the network is a mistake, not noise."""
 ASSUMED_ERROR = 0.02
-"""Of a distance: two points leave nothing to judge a fit by."""
+"""Of a distance: two points leave nothing to judge a fit by, and a few not much."""
+ASSUMED_WEIGHT = 3
+"""As of so many points more than the two that a line takes: with many of them it is what they say that counts."""
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 """Student's t for 95 %, two-sided, by degrees of freedom."""
 _Z95 = 1.959964
@@ -78,7 +80,7 @@ class Calibration:
         interval of the line: it has in it how sure the line is, and how far points lie beside it."""
         offset = inverse_depth - self._mean
         error = self.standard_error * math.sqrt(1 + 1 / len(self.readings) + offset * offset / self._squares)
-        inverse, margin = self.a * inverse_depth + self.b, _t95(len(self.readings) - 2) * error
+        inverse, margin = self.a * inverse_depth + self.b, _t95(ASSUMED_WEIGHT + len(self.readings) - 2) * error
         return _distance(inverse + margin), _distance(inverse - margin)
 
     @cached_property
@@ -130,12 +132,11 @@ def _check_order(readings: Sequence[Reading], tolerance: float) -> None:
 
 def _standard_error(residuals: FloatImage, inverse: FloatImage, noise: float) -> float:
     """Of a value in one frame: readings are averaged, so what they lie beside the line leaves out the noise of frames.
-    Two points lie on the line: what is assumed of distances stands in."""
-    if len(residuals) > 2:
-        beside = math.sqrt(float(residuals @ residuals) / (len(residuals) - 2))
-    else:
-        beside = ASSUMED_ERROR * math.sqrt(float(np.mean(inverse**2)))
-    return math.hypot(beside, noise)
+    Pooled with what is assumed of distances: a few points may lie on a line by chance."""
+    assumed = ASSUMED_ERROR**2 * float(np.mean(inverse**2))
+    seen = float(residuals @ residuals)
+    degrees = ASSUMED_WEIGHT + len(residuals) - 2
+    return math.hypot(math.sqrt((ASSUMED_WEIGHT * assumed + seen) / degrees), noise)
 
 
 def _distance(inverse: float) -> float:
@@ -144,8 +145,6 @@ def _distance(inverse: float) -> float:
 
 def _t95(degrees: int) -> float:
     """By the first terms of its series in 1 / degrees where the table ends (Abramowitz and Stegun, 26.7.5)."""
-    if degrees == 0:
-        return _Z95
     if degrees <= len(_T95):
         return _T95[degrees - 1]
     z = _Z95

@@ -94,7 +94,7 @@ function draw() {
     const item = /** @type {HTMLElement} */ (list.children[index]);
     const input = part(item, 'input', HTMLInputElement);
     if (input.value !== metres) input.value = metres;
-    write(part(item, 'small'), fitted && `the line says ${fitted}`);
+    write(part(item, 'small'), fitted && `fits: ${fitted}`);
   });
   $('calibrate-empty').hidden = marks.length > 0;
   $('calibrate-save', HTMLButtonElement).disabled = marks.length < 2;

@@ -114,7 +114,7 @@ export class Cursor {
     const y = box.top - top + this.#point[1] * box.height;
     this.label.style.left = `${x}px`;
     this.label.style.top = `${y}px`;
-    this.label.dataset.side = x > width * 0.6 ? 'left' : 'right';
+    this.label.dataset.side = x > width * 0.5 ? 'left' : 'right';
   }
 
   async #ask() {
