@@ -163,7 +163,7 @@ async def test_points_of_known_distance_make_metres_under_the_cursor(
         points = mine.get(path).json["points"]
         assert [point["x"] for point in points] == pytest.approx([0.1, 0.5, 0.9], abs=0.02)
         await page.keyboard.press("Escape")
-        await page.keyboard.press("d")
+        await page.keyboard.press("x")
         await watched.shows("cursor", " m · ")
         if kind == "keyboard":
             await page.keyboard.press("ArrowRight")
@@ -185,5 +185,5 @@ async def test_who_may_only_look_changes_nothing(mine: Daemon) -> None:
         assert await watched.page.locator("dialog[open]").count() == 0
         assert not await watched.page.get_by_test_id("add").is_visible()
         assert not await watched.page.get_by_test_id("setup").is_visible()
-        await watched.page.keyboard.press("d")
+        await watched.page.keyboard.press("x")
         await watched.shows("cursor", "% near · inverse depth")

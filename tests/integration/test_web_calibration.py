@@ -22,7 +22,7 @@ from streamd.depth.estimator import ModelInfo
 from streamd.media.frames import FloatImage
 from streamd.streams.kept_calibrations import KeptCalibrations
 from tests.integration.web_site import Service, Site, served
-from tests.support import scenes
+from tests.support import geometry
 
 CALIBRATION = "/api/v1/streams/porch/calibration"
 PLANE = [(0.2, 0.5), (0.5, 0.3), (0.8, 0.6), (0.35, 0.8), (0.65, 0.2)]
@@ -41,7 +41,7 @@ class Seer(Service):
 
     def submit(self, info: ModelInfo, planes: FloatImage, **_: object) -> Future[FloatImage]:
         height, width = planes.shape[1:]
-        depth = scenes.inverse_depth(scenes.SCENES[self.scene](width, height))
+        depth = geometry.inverse_depth(geometry.SCENES[self.scene](width, height))
         noisy = depth + self._random.normal(0, self.noise, depth.shape).astype(np.float32)
         future: Future[FloatImage] = Future()
         future.set_result(noisy)
@@ -64,7 +64,7 @@ class Model(SimpleNamespace):
 @pytest.fixture
 async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr("tests.integration.web_site.Service", Seer)
-    async with served(streams={"porch": {"horizontal_fov_degrees": scenes.FOV_DEGREES}}) as site:
+    async with served(streams={"porch": {"horizontal_fov_degrees": geometry.FOV_DEGREES}}) as site:
         await site.film()
         yield site
 
@@ -94,7 +94,7 @@ def shape(site: Site) -> tuple[int, int]:
 
 def true_metres(site: Site, x: float, y: float) -> float:
     width, height = shape(site)
-    return float(scenes.SCENES[Seer.scene](width, height)[int(y * height), int(x * width)])
+    return float(geometry.SCENES[Seer.scene](width, height)[int(y * height), int(x * width)])
 
 
 def points(site: Site, places: list[tuple[float, float]]) -> list[dict[str, float]]:
@@ -115,7 +115,7 @@ async def test_points_of_a_known_scene_make_metres_of_all_others(site: Site, mon
         assert (before["metres"], before["uncertainty_metres"], before["interval_metres"]) == (None, None, None)
     found = await calibrated(site)
     assert (found["calibrated"], found["in_use"], found["reason"], found["model"]) == (True, True, None, "embedded")
-    assert (found["a"], found["b"]) == pytest.approx((scenes.A, scenes.B), rel=0.03)
+    assert (found["a"], found["b"]) == pytest.approx((geometry.A, geometry.B), rel=0.03)
     assert all(each["fitted"]["metres"] == pytest.approx(each["metres"], rel=0.03) for each in found["points"])
     assert (await site.get(CALIBRATION)).json == found
     for x in (0.1, 0.4, 0.9):
@@ -160,8 +160,8 @@ async def test_the_cloud_of_a_known_scene_is_right(
     header, _, body = data.partition(b"end_header\n")
     assert b"comment metres" in header
     cloud = np.frombuffer(body, [("xyz", "<f4", 3), ("rgb", "u1", 3)])["xyz"].reshape(112, 192, 3)
-    true = scenes.SCENES[scene](192, 112)
-    right, down = scenes.rays(192, 112)
+    true = geometry.SCENES[scene](192, 112)
+    right, down = geometry.rays(192, 112)
     wanted = np.stack([right * true, -down * true, -true], axis=-1)
     error = np.linalg.norm(cloud - wanted, axis=-1) / np.linalg.norm(wanted, axis=-1)
     edges = np.abs(np.gradient(1 / true, axis=0)) + np.abs(np.gradient(1 / true, axis=1)) > 0.01

@@ -10,7 +10,7 @@ import pytest
 
 from streamd.depth.calibration import Calibration, Reading, calibrate
 from streamd.errors import UsageError
-from tests.support.scenes import SCENES, A, B, inverse_depth
+from tests.support.geometry import SCENES, A, B, inverse_depth
 
 TRIALS, POINTS = 200, 12
 
