@@ -26,6 +26,8 @@ from streamd.telemetry.logs import StreamLog
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 16 * 1024 * 1024
+FLUSH_S = 1.0
+"""What the end waits for the disk."""
 BACKOFF = Backoff(first_s=1.0, cap_s=60.0)
 """Between attempts to write that fail."""
 
@@ -43,6 +45,7 @@ class KeptCalibrations:
         self._changed_names: set[str] = set()
         """Before the file has been read: what it says of these is out of date."""
         self._wake = asyncio.Event()
+        self._closing = False
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -50,19 +53,33 @@ class KeptCalibrations:
         self._fleet.watchers.add(self._changed)
         self._service.watchers.add(model_changed)
         try:
-            await self._load()
-            delays = BACKOFF.start()
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                if await self._save():
-                    delays = BACKOFF.start()
-                else:
-                    self._wake.set()
-                    await asyncio.sleep(delays.after(0.0))
+            found = await self._load()
+            writing = asyncio.create_task(self._write_changes(found), name="kept-calibrations")
+            try:
+                await asyncio.shield(writing)
+            finally:  # what was changed last is written; a disk that is too slow is left to itself
+                self._closing = True
+                self._wake.set()
+                await asyncio.wait([writing], timeout=FLUSH_S)
+                writing.cancel()
         finally:
             self._fleet.watchers.discard(self._changed)
             self._service.watchers.discard(model_changed)
+
+    async def _write_changes(self, written: dict[str, Calibrated]) -> None:
+        """Until it is closing and all is written. ``written``: what the file holds."""
+        delays = BACKOFF.start()
+        while not self._closing or written != self._kept:
+            await self._wake.wait()
+            self._wake.clear()
+            kept = dict(self._kept)
+            if kept == written:
+                continue
+            if await self._save(kept):
+                delays, written = BACKOFF.start(), kept
+            else:
+                self._wake.set()
+                await asyncio.sleep(delays.after(0.0))
 
     def _model_watcher(self) -> Callable[[], None]:
         loop = asyncio.get_running_loop()
@@ -74,19 +91,21 @@ class KeptCalibrations:
 
         return changed
 
-    async def _load(self) -> None:
+    async def _load(self) -> dict[str, Calibrated]:
+        """What the file holds."""
         if self._file is None:
-            return
+            return {}
         found = await threads.call("kept-calibrations", partial(read, self._file))
         self._kept.update({name: each for name, each in found.items() if name not in self._changed_names})
         for stream in self._fleet.values():
             self._attach(stream)
+        return found
 
-    async def _save(self) -> bool:
+    async def _save(self, kept: dict[str, Calibrated]) -> bool:
         if self._file is None:
             return True
         try:
-            await threads.call("kept-calibrations", partial(write, self._file, dict(self._kept)))
+            await threads.call("kept-calibrations", partial(write, self._file, kept))
         except OSError as error:
             log.error("%s: calibrations are not kept: %s", self._file, error.strerror or error)
             return False
@@ -114,12 +133,11 @@ class KeptCalibrations:
             self._end(stream, "the camera is another")
 
     def _keep(self, name: str, calibrated: Calibrated | None) -> None:
-        before = self._kept.pop(name, None)
+        self._kept.pop(name, None)
         if calibrated is not None:
             self._kept[name] = calibrated
         self._changed_names.add(name)
-        if calibrated != before:
-            self._wake.set()
+        self._wake.set()
 
     def _model_changed(self) -> None:
         """The network that is wanted answers now; one that stands in for it ends nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,6 +55,10 @@ async def until(check: Callable[[], object]) -> None:
     async with timeout(5):
         while not check():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+def threads_named(name: str) -> int:
+    return sum(thread.name == name for thread in threading.enumerate())
 
 
 def test_what_is_written_is_read(file: Path) -> None:
@@ -109,3 +114,17 @@ async def test_what_cannot_be_written_is_tried_again(
     await until(file.exists)
     assert read(file) == {"porch": PORCH}
     task.cancel()
+
+
+async def test_the_last_change_is_written_at_the_end(file: Path) -> None:
+    fleet = Fleet()
+    task = keeper(file, fleet)
+    await until(lambda: fleet.watchers)
+    await asyncio.sleep(0.05)
+    fleet["porch"].calibrate(PORCH)
+    for watcher in fleet.watchers:
+        watcher(fleet["porch"], "calibration")
+    task.cancel()
+    await asyncio.wait([task])
+    assert read(file) == {"porch": PORCH}
+    assert threads_named("kept-calibrations") == 0
