@@ -66,13 +66,21 @@ export async function showCalibrating(name) {
 /** @param {Calibration} found */
 function take(found) {
   marks = found.points.map(({ x, y, metres, fitted }) => ({ point: [x, y], metres: String(metres), fitted: distance(fitted) }));
-  const worst = Math.max(...found.points.map(({ fitted }) => (fitted.uncertainty_metres ?? Infinity) / (fitted.metres ?? 1)));
-  const sure = Number.isFinite(worst) ? ` Distances are right to ${fixed(worst * 100, 1)} % or better at these points, in 95 of 100 cases.` : '';
+  const [worst] = found.points.toSorted((a, b) => unsure(b) - unsure(a));
+  const sure = worst ? ` It is least sure at ${fixed(worst.metres, 1)} m: ${plusMinus(worst.fitted)}, in 95 of 100 cases.` : '';
   const few = found.points.length < 4 ? ' More points tell better how sure it is.' : '';
   if (found.calibrated) write(note(), `${found.reason ? `Not in use: ${found.reason}.` : 'In use.'}${sure}${few}`);
   else write(note(), found.reason ? `Not calibrated: ${found.reason}.` : '');
   draw();
 }
+
+/**
+ * As a share of the distance.
+ * @param {Calibration['points'][number]} point
+ */
+const unsure = ({ metres, fitted }) => (fitted.uncertainty_metres ?? Infinity) / metres;
+/** @param {Fitted} fitted */
+const plusMinus = ({ uncertainty_metres: plus }) => (isNumber(plus) ? `± ${fixed(plus, 2)} m` : 'any distance is possible');
 
 /**
  * "2.04 ± 0.06 m"; empty where it is not known.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,10 +54,6 @@ async def until(check: Callable[[], object]) -> None:
     async with timeout(5):
         while not check():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-
-
-def threads_named(name: str) -> int:
-    return sum(thread.name == name for thread in threading.enumerate())
 
 
 def test_what_is_written_is_read(file: Path) -> None:
@@ -127,4 +122,3 @@ async def test_the_last_change_is_written_at_the_end(file: Path) -> None:
     task.cancel()
     await asyncio.wait([task])
     assert read(file) == {"porch": PORCH}
-    assert threads_named("kept-calibrations") == 0
