@@ -66,7 +66,7 @@ export async function showCalibrating(name) {
 /** @param {Calibration} found */
 function take(found) {
   marks = found.points.map(({ x, y, metres, fitted }) => ({ point: [x, y], metres: String(metres), fitted: distance(fitted) }));
-  const [worst] = found.points.toSorted((a, b) => unsure(b) - unsure(a));
+  const [worst] = [...found.points].sort((a, b) => unsure(b) - unsure(a));
   const sure = worst ? ` It is least sure at ${fixed(worst.metres, 1)} m: ${plusMinus(worst.fitted)}, in 95 of 100 cases.` : '';
   const few = found.points.length < 4 ? ' More points tell better how sure it is.' : '';
   if (found.calibrated) write(note(), `${found.reason ? `Not in use: ${found.reason}.` : 'In use.'}${sure}${few}`);

@@ -148,12 +148,13 @@ async function tryIt() {
   }
   forgetTrial();
   const mine = (trial = new AbortController());
+  const late = setTimeout(() => { mine.abort(); }, TIMEOUT_MS);
   write($('camera-try'), 'Stop');
   write(note(), 'Waiting for a picture …');
   const name = field('name').value.trim() || 'camera';
   const body = JSON.stringify({ ...settings(), source: field('source').value.trim() });
   try {
-    const signal = AbortSignal.any([mine.signal, AbortSignal.timeout(TIMEOUT_MS)]);
+    const { signal } = mine;
     const answer = await ask(ofStream(name, '/trial'), { method: 'POST', body, headers: JSON_TYPE, signal });
     const blob = await answer.blob();
     if (trial !== mine) return;
@@ -164,6 +165,7 @@ async function tryIt() {
   } catch (thrown) {
     if (trial === mine) write(note(), plainly(asApiError(thrown)));
   } finally {
+    clearTimeout(late);
     if (trial === mine) {
       trial = null;
       write($('camera-try'), 'Try');
