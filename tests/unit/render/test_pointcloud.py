@@ -61,7 +61,9 @@ def test_a_wall_a_box_and_a_ramp_have_their_shape() -> None:
     below = (np.arange(130, height) - (height - 1) / 2)[:, None] / focal_px
     distance[130:] = 1.2 / below  # the floor, 1.2 below the camera
     colours = np.zeros((height, width, 3), np.uint8)
-    xyz = parsed(ply((1 / distance).astype(np.float32), colours, pinhole(height, width, 60)))[1]["xyz"].reshape(height, width, 3)
+    xyz = parsed(ply((1 / distance).astype(np.float32), colours, pinhole(height, width, 60)))[1]["xyz"].reshape(
+        height, width, 3
+    )
     assert xyz[:50, :, 2] == pytest.approx(-FARTHEST, rel=0.001)
     box = xyz[60:120, 130:190]
     assert np.ptp(box[..., 0]) == pytest.approx(59 / focal_px * NEAREST, rel=0.001)
