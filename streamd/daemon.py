@@ -34,6 +34,7 @@ from streamd.sinks.webrtc import WebRtcSink
 from streamd.sources import MediaDirectories, open_source
 from streamd.streams.fleet import Fleet
 from streamd.streams.kept import KeptStreams
+from streamd.streams.kept_calibrations import KeptCalibrations
 from streamd.streams.recovery import SILENT_S
 from streamd.streams.stills import NICENESS, Stills
 from streamd.streams.stream import Stream
@@ -85,6 +86,8 @@ class Daemon:
         self.guest = Guest(lambda: self.service.config, store)
         # Beside the models: it belongs to this installation as they do.
         self.streams = build_fleet(config, self.service, self.metrics, store.data.parent / "streams.json")
+        calibrations = store.data.parent / "calibrations.json" if config.server.keep_changes else None
+        self._calibrations = KeptCalibrations(calibrations, self.streams, self.service)
         self.memory = MemoryRelief()
         self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback, memory=self.memory)
         self.stills = Stills()
@@ -161,7 +164,8 @@ class Daemon:
         try:
             async with asyncio.timeout(None) as ending, asyncio.TaskGroup() as group:
                 helpers = [
-                    group.create_task(helper) for helper in (*self._upkeep.jobs(), self._reloads(), self.systemd.run())
+                    group.create_task(helper)
+                    for helper in (*self._upkeep.jobs(), self._reloads(), self._calibrations.run(), self.systemd.run())
                 ]
                 group.create_task(self.streams.run(self._stop))
                 await self._stop.wait()

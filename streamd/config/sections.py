@@ -58,6 +58,9 @@ Edges = Literal["crisp", "plain"]
 Range = Literal["smooth", "frame"] | tuple[float, float]
 Point = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 Polygon = Annotated[tuple[Point, ...], Field(max_length=256), FailFast()]
+_Positive = Annotated[float, Field(gt=0)]
+Intrinsics = tuple[_Positive, _Positive, _Positive, _Positive]
+"""fx, fy, cx, cy of a pinhole camera."""
 MIN_TOKEN = 8
 MAX_SOURCE = 4096
 """Characters."""
@@ -330,6 +333,9 @@ class StreamConfig(Section):
     """Share of depth in the overlay view."""
     horizontal_fov_degrees: float = Field(default=60.0, gt=1, lt=175)
     """What the camera sees from left to right; shapes the point cloud of a snapshot."""
+    intrinsics: Intrinsics | None = None
+    """[fx, fy, cx, cy] of the camera, in place of horizontal_fov_degrees: shares of width (fx, cx) and height (fy, cy)
+    when cx and cy are at most 1, else pixels of the source."""
     masks: Annotated[tuple[Polygon, ...], FailFast()] = Field(default=(), max_length=64)
     """Areas blacked out before anything else gets the picture, each [[x, y], ...]: shares of width and height when all
     are at most 1, else pixels of the source."""

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamd.config.sections import PictureFormat, View
+from streamd.config.sections import Intrinsics, PictureFormat, View
 from streamd.errors import PictureError
 from streamd.media.frames import ByteImage, FloatImage, Provenance
-from streamd.render.pointcloud import ply
+from streamd.render.pointcloud import pinhole, ply
 from streamd.render.views import draw_still
 
 CONTENT_TYPES: dict[PictureFormat, str] = {
@@ -45,6 +45,9 @@ class Still:
     """Exactly as the network gave it: own size, own polarity."""
     provenance: Provenance
     horizontal_fov_degrees: float = 60.0
+    intrinsics: Intrinsics | None = None
+    metres: FloatImage | None = None
+    """(h, w), with a calibration: infinite where it says so."""
 
 
 def normalise(inverse_depth: FloatImage, out: FloatImage | None = None) -> FloatImage:
@@ -72,7 +75,9 @@ def encode_depth(format: PictureFormat, still: Still) -> memoryview:
         return _npz(still)
     if still.inverse_depth.size > MAX_POINTS:
         raise PictureError(f"has more pixels than the {MAX_POINTS / 1e6:.0f} million points that a ply may have")
-    return ply(still.inverse_depth, still.rgb, still.horizontal_fov_degrees)
+    height, width = still.inverse_depth.shape
+    camera = pinhole(height, width, still.horizontal_fov_degrees, still.intrinsics)
+    return ply(still.inverse_depth, still.rgb, camera, still.metres)
 
 
 def _encode(extension: str, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> memoryview:
@@ -86,6 +91,8 @@ def _encode(extension: str, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> m
 def _npz(still: Still) -> memoryview:
     """As ``np.savez_compressed``, which holds the interpreter lock while it copies 16 MB at a time."""
     arrays = {"inverse_depth": still.inverse_depth, "network_output": still.network_output}
+    if still.metres is not None:
+        arrays["metres"] = still.metres
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_NPZ_COMPRESSION) as file:
         for name, value in (arrays | asdict(still.provenance)).items():

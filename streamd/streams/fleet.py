@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 MAX_STREAMS = 256
 """The API adds no more."""
 
-Change = Literal["added", "state", "removed"]
+Change = Literal["added", "state", "calibration", "removed"]
 Settings = Callable[[StreamConfig | None], StreamConfig]
 """Makes the settings that are wanted from those that are wanted now; None: there is no such stream."""
 
@@ -177,6 +177,7 @@ class Fleet(Mapping[str, Stream]):
         stream = self._streams[name] = self._make(name, config)
         stream.origin = self._origin(name)
         stream.on_change = partial(self._notify, stream, "state")
+        stream.on_calibration = partial(self._notify, stream, "calibration")
         self._notify(stream, "added")
         if self._group is not None:
             self._start(stream)

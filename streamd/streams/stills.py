@@ -12,6 +12,7 @@ import cv2
 
 from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import PictureFormat, StreamConfig, View
+from streamd.depth.calibration import Calibration
 from streamd.errors import PictureError, StreamdError
 from streamd.media.frames import NormalisedFrame, Scaler
 from streamd.render.edges import drawn
@@ -54,7 +55,9 @@ class _Job:
         stream, view, format = self._request
         self._frame = stream.newest or self._fallback
         try:
-            return make_still(self._frame, view, format, stream.config, self._scaler)
+            calibrated = stream.calibrated
+            calibration = calibrated.of(self._frame.frame) if calibrated else None
+            return make_still(self._frame, view, format, stream.config, self._scaler, calibration)
         except StreamdError as error:
             raise error.with_traceback(None) from None  # it would hold the pixels for as long as somebody holds it
         except Exception as error:
@@ -95,7 +98,12 @@ class Stills:
 
 
 def make_still(
-    frame: NormalisedFrame, view: View, format: PictureFormat, config: StreamConfig, scaler: Scaler
+    frame: NormalisedFrame,
+    view: View,
+    format: PictureFormat,
+    config: StreamConfig,
+    scaler: Scaler,
+    calibration: Calibration | None = None,
 ) -> memoryview:
     """Raises PictureError. ``scaler`` is that of the thread."""
     depth_frame = frame.frame
@@ -105,5 +113,7 @@ def make_still(
         normalised = cv2.resize(drawn(frame.normalised, config.edges), size, interpolation=cv2.INTER_LINEAR)
         return encode_view(view, format, normalised, rgb, config.overlay_alpha)
     depth = cv2.resize(depth_frame.inverse_depth, size, interpolation=cv2.INTER_CUBIC)
-    still = Still(rgb, depth, depth_frame.network_output, depth_frame.provenance, config.horizontal_fov_degrees)
+    metres = calibration.metres(depth) if calibration is not None and format in ("npz", "ply") else None
+    camera = config.horizontal_fov_degrees, config.intrinsics
+    still = Still(rgb, depth, depth_frame.network_output, depth_frame.provenance, *camera, metres)
     return encode_depth(format, still)

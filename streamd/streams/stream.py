@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 
 from streamd.concurrency.backoff import Backoff
 from streamd.config.sections import RecordingConfig, StreamConfig, View
+from streamd.depth.calibration import Calibration
 from streamd.depth.service import DepthService
 from streamd.errors import PictureError
 from streamd.media.frames import Codec, NormalisedFrame, StampClock
@@ -15,6 +16,7 @@ from streamd.media.hub import PacketHub, Rendition
 from streamd.render.notice import Notice
 from streamd.sources import open_source
 from streamd.states import KeyframeReason, Origin, StreamState
+from streamd.streams.calibrated import Calibrated, CalibrationStatus
 from streamd.streams.hubs import Hubs
 from streamd.streams.life import Life
 from streamd.streams.recorders import Recorders
@@ -51,6 +53,12 @@ class Stream:
         self.metrics = metrics
         self.on_change: Callable[[], None] = lambda: None
         """Called on the event loop when the state or its reason is another."""
+        self.on_calibration: Callable[[], None] = lambda: None
+        """Called on the event loop when its calibration is another."""
+        self.calibrated: Calibrated | None = None
+        """Its calibration, whether it holds for the newest frame or not."""
+        self.uncalibrated: str | None = None
+        """Why it has none any more."""
         loop, attention = asyncio.get_running_loop(), asyncio.Event()
         self._states = StateMachine(name, metrics, self._changed)
         self._hubs = Hubs(loop, self._request_keyframe, attention.set)
@@ -119,6 +127,7 @@ class Stream:
             recording_error=self._recorders.error,
             flicker=publisher.flicker if publisher else 0.0,
             stuck=self._life.is_hopeless,
+            calibration=self.calibration_status,
         )
 
     def hub(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:
@@ -130,6 +139,24 @@ class Stream:
         """What stills and Motion JPEG are made from. None while there is no frame. Any thread."""
         publisher = self._life.publisher
         return publisher.newest if publisher is not None else None
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """That of the newest frame; None: its depth has no metres. Any thread."""
+        calibrated, newest = self.calibrated, self.newest
+        return calibrated.of(newest.frame) if calibrated is not None and newest is not None else None
+
+    @property
+    def calibration_status(self) -> CalibrationStatus:
+        calibrated, newest = self.calibrated, self.newest
+        if calibrated is None:
+            return CalibrationStatus(reason=self.uncalibrated)
+        return calibrated.status(newest.frame if newest else None)
+
+    def calibrate(self, calibrated: Calibrated | None, reason: str | None = None) -> None:
+        """From now on. ``reason``: why there is none any more."""
+        self.calibrated, self.uncalibrated = calibrated, reason
+        self.on_calibration()
 
     async def frame(self) -> NormalisedFrame:
         """The newest, once a stream on demand is awake: for whoever does ``keep_awake``.

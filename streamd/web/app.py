@@ -11,7 +11,21 @@ from streamd.concurrency import threads
 from streamd.concurrency.threads import SharedCall
 from streamd.errors import StreamdError
 from streamd.sinks.recording.library import Library
-from streamd.web import events, health, mjpeg, models, openapi, page, pictures, recordings, session, streams, whep
+from streamd.web import (
+    calibration,
+    events,
+    health,
+    mjpeg,
+    models,
+    openapi,
+    page,
+    pictures,
+    recordings,
+    session,
+    streams,
+    trial,
+    whep,
+)
 from streamd.web.auth import ACCESS, Access, guard
 from streamd.web.connections import HTTP_LIMITS, Listener, Places, bind
 from streamd.web.context import CONTEXT, WebContext
@@ -20,7 +34,21 @@ from streamd.web.exposition import Exposition
 from streamd.web.routes import TABLE, RouteTable
 from streamd.web.tls import Tls
 
-MODULES = (page, health, session, streams, models, pictures, events, mjpeg, recordings, whep, openapi)
+MODULES = (
+    page,
+    health,
+    session,
+    streams,
+    calibration,
+    trial,
+    models,
+    pictures,
+    events,
+    mjpeg,
+    recordings,
+    whep,
+    openapi,
+)
 ROUTES = RouteTable(route for module in MODULES for route in module.ROUTES)
 CLOSE_CONNECTIONS_S = 0.5
 """aiohttp waits this long for requests under way, then as long again for them to take note."""
@@ -57,9 +85,10 @@ def _build_long_answers(app: web.Application, context: WebContext) -> None:
     directory = context.recording.directory
     archive = app[recordings.ARCHIVE] = recordings.Archive(Library(directory) if directory else None)
     app[models.CATALOGUE] = SharedCall("models", context.service.catalogue)
+    app[trial.TRIALS] = trial.build(context)
     app[pictures.DEVICES] = pictures.device_list()
     exposition = app[health.EXPOSITION] = Exposition(context.metrics.registry)
-    app.on_shutdown.extend([feeds.end, broadcaster.end])
+    app.on_shutdown.extend([feeds.end, broadcaster.end, trial.end])
     app.on_cleanup.extend([feeds.clean_up, archive.clean_up, models.clean_up, pictures.clean_up, exposition.clean_up])
 
 

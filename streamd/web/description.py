@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def describe_stream(status: StreamStatus) -> dict[str, Any]:
         "recording_error": status.recording_error,
         "flicker": status.flicker,
         "overlay_alpha": status.settings.overlay_alpha,
+        "calibration": asdict(status.calibration),
         "views": list(VIEWS),
         "settings": describe_settings(status.settings),
     }

@@ -1,6 +1,7 @@
 """Server-sent events: changes of streams and of the model at once, and what all streams do each second.
 
     event: state         {"time", "name", "change": "added" | "state" | "removed", "state", "reason"}
+    event: calibration   {"time", "name", "calibrated", "in_use", "reason"}
     event: model         as "model" of GET /api/v1/streams
     event: statistics    as GET /api/v1/streams answers
 
@@ -16,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -171,6 +173,11 @@ class Broadcaster:
             await asyncio.sleep(due - loop.time())
 
     def _changed(self, stream: Stream, change: Change) -> None:
+        if change == "calibration":
+            self._tell(
+                _event("calibration", {"time": time.time(), "name": stream.name, **asdict(stream.calibration_status)})
+            )
+            return
         what = {"name": stream.name, "change": change, "state": stream.state, "reason": stream.reason}
         self._tell(_event("state", {"time": time.time(), **what}))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -72,6 +73,29 @@ class Whole:
             limits = f"from {self.minimum} to {self.maximum}"
             raise Refusal(422, "bad_value", f"{self.name} {shortened(text)}: should be a whole number {limits}")
         return int(text)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A number from 0 to 1, which has to be there."""
+
+    name: str
+    description: str
+
+    def describe(self) -> Mapping[str, Any]:
+        schema = {"type": "number", "minimum": 0, "maximum": 1}
+        return {**_in_query(self.name, schema, self.description), "required": True}
+
+    def read(self, request: web.Request) -> float:
+        """Raises Refusal: 422."""
+        text = request.query.get(self.name, "")
+        try:
+            share = float(text) if text.isascii() else math.nan
+        except ValueError:
+            share = math.nan
+        if not 0 <= share <= 1:
+            raise Refusal(422, "bad_value", f"{self.name} {shortened(text)}: should be a number from 0 to 1")
+        return share
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from streamd.config.sections import VIEWS, Precision, StreamConfig
+from streamd.depth.calibration import MAX_METRES, MAX_POINTS, MIN_POINTS
 from streamd.render.pictures import CONTENT_TYPES
 from streamd.states import Origin, StreamState
 
@@ -38,6 +39,18 @@ TEXT_OR_NULL: dict[str, Any] = {"type": ["string", "null"]}
 NUMBER_OR_NULL: Schema = {"type": ["number", "null"]}
 COUNT_OR_NULL: Schema = {"type": ["integer", "null"]}
 VIEW_NAME: Schema = {"type": "string", "enum": [*VIEWS]}
+
+NUMBER_PAIR_OR_NULL: Schema = {"type": ["array", "null"], "items": NUMBER_OR_NULL, "minItems": 2, "maxItems": 2}
+POINT: dict[str, Schema] = {
+    "x": NUMBER | {"minimum": 0, "maximum": 1},
+    "y": NUMBER | {"minimum": 0, "maximum": 1},
+    "metres": NUMBER | {"exclusiveMinimum": 0, "maximum": MAX_METRES},
+}
+METRES: dict[str, Schema] = {
+    "metres": {**NUMBER_OR_NULL, "description": "Null: not calibrated, or too far away to say"},
+    "uncertainty_metres": {**NUMBER_OR_NULL, "description": "Half of the 95 % interval, its wider side"},
+    "interval_metres": {**NUMBER_PAIR_OR_NULL, "description": "95 %; null at its far end: no limit"},
+}
 
 NOTHING: Content = {}
 HTML: Content = {"text/html": {}}
@@ -72,6 +85,7 @@ _COMPONENTS: dict[str, Schema] = {
             "recording_error": {**TEXT_OR_NULL, "description": "Why another is not, until it is again"},
             "flicker": NUMBER,
             "views": listing(VIEW_NAME),
+            "calibration": record({"calibrated": BOOLEAN, "in_use": BOOLEAN, "reason": TEXT_OR_NULL}),
             "settings": {"type": "object"} | {"description": "In force; passwords as ***"},
         },
         wanted={"type": "object"} | {"description": "While these settings are not in force yet"},
@@ -158,6 +172,43 @@ _COMPONENTS: dict[str, Schema] = {
             "complete": BOOLEAN | {"description": "False while it is being written"},
             "cut_short": BOOLEAN | {"description": "It ended without its end, as in a power cut; it can be played"},
         }
+    ),
+    "Value": record(
+        {
+            "x": NUMBER,
+            "y": NUMBER,
+            "inverse_depth": NUMBER | {"description": "As the network gives it, larger is nearer"},
+            "share": NUMBER | {"description": "Of the range shown, 1 is nearest"},
+            **METRES,
+        }
+    ),
+    "CalibrationPoints": {
+        **record(
+            {
+                "points": {
+                    "type": "array",
+                    "items": {**record(POINT), "additionalProperties": False},
+                    "minItems": MIN_POINTS,
+                    "maxItems": MAX_POINTS,
+                }
+            }
+        ),
+        "additionalProperties": False,
+    },
+    "Calibration": record(
+        {
+            "calibrated": BOOLEAN,
+            "in_use": BOOLEAN | {"description": "Whether it holds for the newest frame"},
+            "reason": TEXT_OR_NULL | {"description": "Why there is none any more, or why it is not in use"},
+            "points": listing(record({**POINT, "inverse_depth": NUMBER, "fitted": record(METRES)})),
+        },
+        a=NUMBER | {"description": "1 / metres = a * inverse depth + b"},
+        b=NUMBER,
+        standard_error=NUMBER | {"description": "Of 1 / metres at a point"},
+        model=TEXT,
+        sha256=TEXT,
+        input_size=COUNT,
+        made=TEXT | {"format": "date-time"},
     ),
     "Access": record({"access": {"enum": ["view", "control", None]}, "by": TEXT, "tokens": BOOLEAN}),
 }

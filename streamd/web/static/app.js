@@ -16,6 +16,7 @@ import { pageNotice, writeNotice } from './notice.js';
 import { PALETTES, installFilters, storePalette, storedPalette } from './palettes.js';
 import { estimateLatency, renderModel, renderReadouts } from './readouts.js';
 import { showRecordings } from './recordings.js';
+import { Setup } from './setup.js';
 import { listenToKeys } from './shortcuts.js';
 import { Wall } from './tiles.js';
 
@@ -34,6 +35,7 @@ const news = new News(newsArrived);
 /** @type {Page} */
 const page = { state, news, render, renderSoon, setView, toggleFullScreen };
 const wall = new Wall($('tiles'), page);
+const setup = new Setup(page);
 const graph = new Graph($('graph', HTMLCanvasElement));
 
 const current = () => (state.layout === 'one' ? news.stream(state.stream) : null);
@@ -111,6 +113,7 @@ function render() {
   renderSide(page);
   renderHead(page, stream);
   renderControls(page, stream, view);
+  setup.render();
   if (state.layout !== 'one') return;
   const { player } = wall.large ?? {};
   renderReadouts(news.gone ? null : stream, news.gone ? null : player?.measured, player);
@@ -227,6 +230,9 @@ const actions = {
     void toggleSound(page, () => wall.large?.player ?? null);
     return true;
   },
+  addCamera: () => setup.add(),
+  setUp: () => setup.show(),
+  toggleCursor: () => setup.cursor.toggle(),
   showHelp,
 };
 

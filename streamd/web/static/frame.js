@@ -73,7 +73,7 @@ export function renderHead(page, stream) {
   $('dot').dataset.state = one || news.locked ? word : '';
   $('dot').hidden = !one && !news.locked;
   const trouble = stream?.recording_error && `not recording: ${stream.recording_error}`;
-  write($('reason'), news.gone || !one ? '' : joined(' · ', stream?.reason, trouble));
+  write($('reason'), news.gone || !one ? '' : joined(' · ', stream?.reason, trouble, stream?.calibration?.calibrated && !stream.calibration.in_use && `metres: ${stream.calibration.reason ?? ''}`));
   $('back').hidden = !one || pageStreams(page).length < 2;
   const shown = one ? `${name}, ${VIEWS[state.views.get(name) ?? DEFAULT_VIEW]} – ` : '';
   document.title = `${shown}streamd`;
@@ -151,7 +151,7 @@ function renderLegend(view, palette, stream) {
   }
   const bright = shown === 'turbo' ? 'red = near' : 'bright = near';
   const alpha = isNumber(stream?.overlay_alpha) ? `${Math.round(stream.overlay_alpha * 100)} % ` : '';
-  write($('scale-note'), joined(', ', bright, view === 'overlay' ? `${alpha}depth over the picture` : 'relative — not metres'));
+  write($('scale-note'), joined(', ', bright, view === 'overlay' ? `${alpha}depth over the picture` : stream?.calibration?.in_use ? 'calibrated: point at it for metres' : 'relative — not metres'));
   const select = $('palette', HTMLSelectElement);
   select.disabled = view !== 'depth';
   select.title = select.disabled ? 'Palettes are of the depth view' : 'Palette (p)';

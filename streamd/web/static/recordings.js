@@ -130,7 +130,7 @@ async function remove(recording, element) {
  * @param {string} text
  * @returns {Promise<boolean>}
  */
-function confirmed(text) {
+export function confirmed(text) {
   const dialog = $('confirm', HTMLDialogElement);
   write($('confirm-text'), text);
   dialog.returnValue = '';

@@ -7,7 +7,7 @@
  *   step: (by: number, rows: boolean) => boolean,
  *   nextView: (by: number) => boolean,
  * } & Record<
- *   'grid' | 'nextPalette' | 'toggleFullScreen' | 'saveSnapshot' | 'toggleRecording' | 'showRecordings' | 'showModels' | 'showSpace' | 'toggleSound' | 'showHelp',
+ *   'grid' | 'nextPalette' | 'toggleFullScreen' | 'saveSnapshot' | 'toggleRecording' | 'showRecordings' | 'showModels' | 'showSpace' | 'toggleSound' | 'addCamera' | 'setUp' | 'toggleCursor' | 'showHelp',
  *   () => unknown
  * >} Actions
  */
@@ -33,6 +33,9 @@ const SHORTCUTS = [
   [['r'], 'r', 'start or stop recording', ({ actions }) => actions.toggleRecording()],
   [['l'], 'l', 'list of recordings', ({ actions }) => actions.showRecordings()],
   [['m'], 'm', 'list of models', ({ actions }) => actions.showModels()],
+  [['x'], 'x', 'depth at a point: arrows move it', ({ actions }) => actions.toggleCursor()],
+  [['c'], 'c', 'set up this camera', ({ actions }) => actions.setUp()],
+  [['a'], 'a', 'add a camera', ({ actions }) => actions.addCamera()],
   [['?'], '?', 'this help', ({ actions }) => actions.showHelp()],
 ];
 

@@ -37,8 +37,60 @@ export interface Stream {
   recording_error?: string | null;
   overlay_alpha?: number;
   flicker?: number | null;
-  /** Those in force, of which the page needs these. */
-  settings?: { horizontal_fov_degrees?: number; compress?: 'linear' | 'log' };
+  calibration?: { calibrated: boolean; in_use: boolean; reason: string | null };
+  settings?: StreamSettings;
+  /** While these are not in force yet. */
+  wanted?: StreamSettings;
+}
+
+/** Some of its keys. */
+export interface StreamSettings {
+  source?: string;
+  transport?: string;
+  mode?: string;
+  horizontal_fov_degrees?: number;
+  compress?: 'linear' | 'log';
+  masks?: [number, number][][];
+  zones?: (ZoneSettings & { polygon: [number, number][] })[];
+}
+
+export interface ZoneSettings {
+  name?: string;
+  /** A share of the range, or metres. */
+  near?: number | null;
+  metres?: number | null;
+  min_area?: number;
+  hold_s?: number;
+}
+
+/** Of the page: a mask or a zone, in shares of width and height. */
+export interface Area {
+  kind: 'mask' | 'zone';
+  points: [number, number][];
+  zone?: ZoneSettings;
+}
+
+/** A distance; null: not known, or too far away to say. */
+export interface Fitted {
+  metres: number | null;
+  uncertainty_metres: number | null;
+  interval_metres: [number | null, number | null] | null;
+}
+
+export interface Value extends Fitted {
+  inverse_depth: number;
+  share: number;
+}
+
+export interface Calibration {
+  calibrated: boolean;
+  in_use: boolean;
+  reason: string | null;
+  points: { x: number; y: number; metres: number; fitted: Fitted }[];
+}
+
+export interface Devices {
+  devices: { path: string; stable_id: string | null; name: string; problem: string | null }[];
 }
 
 export interface Model {

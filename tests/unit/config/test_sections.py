@@ -178,6 +178,7 @@ BAD_STREAM = [
     ("overlay_alpha", 1.5, "1.5: should be less than or equal to 1"),
     ("overlay_alpha", -0.1, "-0.1: should be greater than or equal to 0"),
     ("horizontal_fov_degrees", 180, "180: should be less than 175"),
+    ("intrinsics", 1, "1: should be a list"),
     ("mode", "sometimes", "sometimes: should be 'always' or 'on_demand'"),
     ("linger_s", -1, "-1: should be greater than or equal to 0"),
     ("hwaccel", "gpu", "gpu: should be 'none', 'cuda', 'qsv', 'drm' or 'amf'"),

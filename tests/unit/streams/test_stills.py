@@ -42,6 +42,7 @@ class Stream:
         self.name = name
         self.config = StreamConfig(source="demo:", **config)
         self.newest: NormalisedFrame | None = frame()
+        self.calibrated = None
 
     async def frame(self) -> NormalisedFrame:
         if self.newest is None:
@@ -60,7 +61,7 @@ class Seam:
         self.go_on = threading.Semaphore(0)
         self.made: list[tuple[str, str, str, int]] = []
 
-    def __call__(self, frame: NormalisedFrame, view: View, format: PictureFormat, config: Any, _: Any) -> memoryview:
+    def __call__(self, frame: NormalisedFrame, view: View, format: PictureFormat, config: Any, *_: Any) -> memoryview:
         self.began.release()
         assert self.go_on.acquire(timeout=5)
         self.made.append((config.source, view, format, frame.frame.stamp.sequence))
@@ -171,7 +172,7 @@ async def test_one_of_many_waits_for_one_of_another_stream_at_most(
     order: list[str] = []
     go_on, began = threading.Event(), threading.Event()
 
-    def note(frame: object, view: str, format: str, config: StreamConfig, scaler: object) -> memoryview:
+    def note(frame: object, view: str, format: str, config: StreamConfig, *_: object) -> memoryview:
         began.set()
         go_on.wait(5)
         order.append(format)
