@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from streamd.config.sections import StreamConfig, View
 from streamd.states import Origin, SkipReason, StreamState
+from streamd.streams.zones import ZoneStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class StreamStatus:
     flicker: float
     stuck: bool
     """Its source delivers, nothing is published, and starting it anew has not helped."""
+    zones: tuple[ZoneStatus, ...] = ()
 
     @property
     def is_in_force(self) -> bool:
