@@ -98,9 +98,9 @@ class Debounce:
         if self._near == (self.state is ZoneState.NEAR):
             self._frames = 0
             return False
-        if self._near != before or not self._frames:
+        if self._near != before:
             self._frames, self._since_s = 0, time_s
-        self._frames += 1
+        self._frames += not self._near or area >= min_area
         if self._frames < STEADY_FRAMES or time_s - self._since_s < self._hold_s:
             return False
         self.state, self._frames = ZoneState.NEAR if self._near else ZoneState.CLEAR, 0

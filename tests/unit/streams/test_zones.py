@@ -101,23 +101,24 @@ def test_a_moment_without_it_is_no_end() -> None:
 
 def noise_around(scene_depth: FloatImage, random: np.random.Generator) -> FloatImage:
     """Of each pixel, of patches, and of the scale and shift that a network chooses anew for each frame."""
-    patches = np.kron(random.normal(0, 0.02, (9, 16)), np.ones((8, 8)))
+    patches = np.kron(random.normal(0, 0.02, (9, 16)), np.ones((4, 4)))
     pixels = random.normal(0, 0.04, scene_depth.shape)
     return (random.normal(1, 0.03) * (scene_depth + patches + pixels) + random.normal(0, 0.02)).astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", ["scene", "flat", "uniform", "flashes"])
-@pytest.mark.parametrize("hold_s", [0.0, 1.0])
-def test_ten_minutes_of_noise_fire_nothing(kind: str, hold_s: float) -> None:
+def test_ten_minutes_of_noise_fire_nothing(kind: str) -> None:
     random = np.random.default_rng(12)
-    scene = Scene([zone(hold_s=hold_s)], fps=10)
-    for index in range(10 * 60 * 10):
+    far, with_box = (np.ascontiguousarray(depth[::2, ::2]) for depth in (FAR, WITH_BOX))
+    scene = Scene([zone(name="at once", hold_s=0.0), zone(name="held", hold_s=1.0)], fps=5)
+    for index in range(10 * 60 * 5):
+        depth: FloatImage
         if kind == "flat":
-            depth = random.normal(0.5, 0.1, FAR.shape).astype(np.float32)
+            depth = np.asarray(random.normal(0.5, 0.1, far.shape), np.float32)
         elif kind == "uniform":
-            depth = random.random(FAR.shape, np.float32)
+            depth = np.asarray(random.random(far.shape), np.float32)
         else:
-            depth = noise_around(WITH_BOX if kind == "flashes" and index % 7 == 3 else FAR, random)
+            depth = noise_around(with_box if kind == "flashes" and index % 7 == 3 else far, random)
         scene.play(depth)
     assert scene.told == []
 
