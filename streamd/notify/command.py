@@ -58,6 +58,9 @@ class Commands:
         """By stream."""
         self._closing = threading.Event()
 
+    def start(self) -> None:
+        """There is nothing to start."""
+
     def tell(self, event: Event) -> None:
         if len(self._waiting) >= MAX_WAITING:
             log.warning("hooks.command: too slow: an event is not told")

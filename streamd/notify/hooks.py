@@ -28,9 +28,13 @@ class Hooks:
             self._targets.append(Webhook(config))
         if config.command:
             self._targets.append(Commands(config.command))
+
+    def start(self) -> None:
+        for target in self._targets:
+            target.start()
         if self._targets:
-            streams.watchers.add(self._changed)
-            streams.zone_watchers.add(self._tell)
+            self._streams.watchers.add(self._changed)
+            self._streams.zone_watchers.add(self._tell)
 
     async def close(self) -> None:
         self._streams.watchers.discard(self._changed)

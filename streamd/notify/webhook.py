@@ -79,6 +79,9 @@ class Webhook:
         self._waiting: deque[_Message] = deque()
         self._came = threading.Condition()
         self._stop = threading.Event()
+        self._worker: threads.Worker | None = None
+
+    def start(self) -> None:
         self._worker = threads.start("webhook", self._run)
 
     def tell(self, event: Event) -> None:
@@ -95,7 +98,8 @@ class Webhook:
         with self._came:
             self._stop.set()
             self._came.notify()
-        await threads.finish(self._worker, CLOSE_S)
+        if self._worker is not None:
+            await threads.finish(self._worker, CLOSE_S)
 
     def _run(self) -> None:
         while (next_message := self._next()) is not None:

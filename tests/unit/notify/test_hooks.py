@@ -24,6 +24,7 @@ async def test_streams_are_told_when_they_come_and_go_and_zones_at_once() -> Non
     ]
     with receiving() as receiver:
         hooks = Hooks(HooksConfig(webhook=receiver.url), fleet)
+        hooks.start()
         (changed,), (tell,) = fleet.watchers, fleet.zone_watchers
         for state in states:
             changed(SimpleNamespace(name="porch", state=state, reason=f"why {state}"), "state")
@@ -52,5 +53,6 @@ async def test_streams_are_told_when_they_come_and_go_and_zones_at_once() -> Non
 async def test_without_targets_nothing_is_watched() -> None:
     fleet: Any = SimpleNamespace(watchers=set(), zone_watchers=set())
     hooks = Hooks(HooksConfig(), fleet)
+    hooks.start()
     assert not fleet.watchers
     await hooks.close()

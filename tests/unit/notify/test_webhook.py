@@ -34,6 +34,7 @@ SOON = Backoff(first_s=0.01, cap_s=0.02)
 @asynccontextmanager
 async def hook(url: str, secret: str = SECRET, timeout_s: float = 5.0) -> AsyncIterator[Webhook]:
     made = Webhook(HooksConfig(webhook=url, webhook_secret=secret), SOON, timeout_s)
+    made.start()
     try:
         yield made
     finally:
