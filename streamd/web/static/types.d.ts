@@ -39,6 +39,26 @@ export interface Stream {
   flicker?: number | null;
   /** Those in force, of which the page needs these. */
   settings?: { horizontal_fov_degrees?: number; compress?: 'linear' | 'log' };
+  zones?: Zone[];
+}
+
+/** Of a stream: where something may come near. */
+export interface Zone {
+  name: string;
+  state: 'near' | 'clear';
+  area: number | null;
+  nearest_share: number | null;
+  nearest_metres: number | null;
+  problem: string | null;
+  /** In shares of the picture; null when they are not known. */
+  polygon: [number, number][] | null;
+}
+
+/** Of the event "zone". */
+export interface ZoneChange extends Pick<Zone, 'area' | 'nearest_share' | 'nearest_metres'> {
+  stream: string;
+  zone: string;
+  kind: 'near' | 'clear';
 }
 
 export interface Model {
@@ -121,6 +141,8 @@ export interface Shown {
 
 export interface PageState extends Shown {
   palette: Palette;
+  /** Whether they are drawn. */
+  zones: boolean;
 }
 
 /** What app.js lends to the parts of the page. */
