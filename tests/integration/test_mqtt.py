@@ -82,7 +82,9 @@ async def test_entities_appear_flip_and_are_gone(tmp_path: Path, monkeypatch: py
                 await hears(listener, "pictures", lambda topics: topics.get(f"{near}/available") == b"online")
                 await hears(listener, "a picture", lambda topics: "streamd/porch/picture" in topics)
                 jpeg = np.frombuffer(listener.topics["streamd/porch/picture"], np.uint8)
-                assert cv2.imdecode(jpeg, cv2.IMREAD_COLOR).shape == (112, 192, 3)
+                picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+                assert picture is not None
+                assert picture.shape == (112, 192, 3)
                 assert listener.topics["streamd/porch/model"] == b"midas_small"
                 await site.fleet.put("porch", StreamConfig(source="rtsp://h/live", record=()))
                 await hears(listener, "no zone any more", lambda topics: near not in topics)

@@ -109,7 +109,10 @@ class Listener:
 
     def wait_for(self, what: str, check: Callable[[dict[str, bytes]], object], within_s: float = 10) -> None:
         with self._came:
-            assert self._came.wait_for(lambda: check(self.topics), within_s), f"{what}; there is: {self.topics}"
+            assert self._came.wait_for(lambda: check(self.topics), within_s), f"{what}; there is: {self._short()}"
+
+    def _short(self) -> dict[str, bytes]:
+        return {topic: payload[:40] for topic, payload in self.topics.items()}
 
     def publish(self, topic: str, payload: str, *, retain: bool = False) -> None:
         self._client.publish(topic, payload, retain=retain).wait_for_publish(5)
