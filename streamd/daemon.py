@@ -84,13 +84,14 @@ class Daemon:
         self.kept_model = KeptChoice(store.data.parent / "model.json") if config.server.keep_changes else None
         chosen = self.kept_model.restore(config.model) if self.kept_model else config.model
         self.service = build_service(chosen, store, self.metrics)
-        self.guest = Guest(lambda: self.service.config, store)
         # Beside the models: it belongs to this installation as they do.
         self.streams = build_fleet(config, self.service, self.metrics, store.data.parent / "streams.json")
         self.memory = MemoryRelief()
         self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback, memory=self.memory)
         self._hooks = Hooks(config.hooks, self.streams)
         self._mqtt = build_mqtt(config, self.streams, self.service)
+        # Threads begin here: what is wrong with the configuration has been said.
+        self.guest = Guest(lambda: self.service.config, store)
         self.stills = Stills()
         self.uploads = SerialExecutor(
             "uploads", MAX_UPLOADS, max_per_owner=MAX_UPLOADS_PER_CLIENT, niceness=NICENESS, calls="pictures"

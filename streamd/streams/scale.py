@@ -12,7 +12,7 @@ NEAR_MARGIN = 0.05
 """What was near stays so until it is this share of the range, or of its distance, farther."""
 
 
-class Calibrated(Protocol):
+class Calibration(Protocol):
     """What turns the inverse depth of a stream into metres, and back."""
 
     def metres(self, inverse_depth: float, /) -> float | None: ...
@@ -24,7 +24,7 @@ class Scale:
     low: float
     """The inverse depth that is share 0."""
     high: float
-    calibration: Calibrated | None = None
+    calibration: Calibration | None = None
 
     def share(self, inverse_depth: float) -> float:
         return (inverse_depth - self.low) / max(self.high - self.low, 1e-12)

@@ -12,7 +12,7 @@ from streamd.config.zones import ZoneConfig
 from streamd.depth.range import DepthRange, is_cut
 from streamd.media.frames import DepthFrame
 from streamd.streams.events import Measured, ZoneEnd, ZoneEvent
-from streamd.streams.scale import Calibrated, Scale
+from streamd.streams.scale import Calibration, Scale
 from streamd.streams.zone import Area, Sight, ZoneState, ZoneWatch
 from streamd.telemetry.logs import StreamLog
 from streamd.telemetry.metrics import StreamMetrics
@@ -48,7 +48,7 @@ class Zones:
         config: StreamConfig,
         metrics: StreamMetrics,
         emit: Callable[[ZoneEvent], None],
-        calibration: Callable[[], Calibrated | None] = lambda: None,
+        calibration: Callable[[], Calibration | None] = lambda: None,
     ) -> None:
         """``emit`` is called in any thread, and must not block."""
         self._stream = stream

@@ -11,7 +11,7 @@ from streamd.config.sections import StreamConfig
 from streamd.depth.range import DepthRange
 from streamd.media.frames import DepthFrame, FloatImage, Provenance, Stamp
 from streamd.streams.events import ZoneEvent
-from streamd.streams.scale import Calibrated
+from streamd.streams.scale import Calibration
 from streamd.streams.zones import Zones
 from streamd.telemetry.metrics import Metrics
 
@@ -53,7 +53,7 @@ class Scene:
     """Plays depth maps to the zones of a stream, in virtual time."""
 
     zones_given: list[dict[str, object]]
-    calibration: Calibrated | None = None
+    calibration: Calibration | None = None
     settings: dict[str, object] = field(default_factory=dict)
     fps: float = FPS
 
