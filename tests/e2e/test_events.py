@@ -12,6 +12,7 @@ from typing import Any
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
 from tests.e2e.test_browser import watch
+from tests.e2e.test_page_grid import FIT, PHONE
 from tests.support.receiver import Receiver, receiving
 from tests.support.settings import write_settings
 from tests.support.waiting import until, until_async
@@ -74,6 +75,12 @@ async def test_a_zone_is_drawn_and_told_everywhere(daemon: StartDaemon, tmp_path
             await page.locator("[data-testid=view-side-by-side]").click()
             await until_async("it is in both", lambda: both(page))
             await page.screenshot(path=artefacts / "zones-side-by-side.png")
+
+        async with watch(running.url, **PHONE) as watched:
+            await until_async("it plays", watched.time)
+            await watched.page.locator("[data-testid=zones]:visible").wait_for()
+            assert await watched.page.evaluate(FIT)
+            await watched.page.screenshot(path=artefacts / "zones-phone.png")
 
         await asyncio.to_thread(is_told_everywhere, running, receiver, tmp_path / "told")
 
