@@ -7,7 +7,7 @@ import faulthandler
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from streamd.host import allocator
 from streamd.host.descriptors import ensure_descriptors
 from streamd.host.memory import MemoryRelief
 from streamd.host.systemd import DaemonStatus, SystemdLink
+from streamd.notify.hooks import Hooks
+from streamd.notify.mqtt import Mqtt
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.sources import MediaDirectories, open_source
 from streamd.streams.fleet import Fleet
@@ -83,13 +85,16 @@ class Daemon:
         self.kept_model = KeptChoice(store.data.parent / "model.json") if config.server.keep_changes else None
         chosen = self.kept_model.restore(config.model) if self.kept_model else config.model
         self.service = build_service(chosen, store, self.metrics)
-        self.guest = Guest(lambda: self.service.config, store)
         # Beside the models: it belongs to this installation as they do.
         self.streams = build_fleet(config, self.service, self.metrics, store.data.parent / "streams.json")
         calibrations = store.data.parent / "calibrations.json" if config.server.keep_changes else None
         self._calibrations = KeptCalibrations(calibrations, self.streams, self.service)
         self.memory = MemoryRelief()
         self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback, memory=self.memory)
+        self._hooks = Hooks(config.hooks, self.streams)
+        self._mqtt = build_mqtt(config, self.streams, self.service)
+        # Threads begin here: what is wrong with the configuration has been said.
+        self.guest = Guest(lambda: self.service.config, store)
         self.stills = Stills()
         self.uploads = SerialExecutor(
             "uploads", MAX_UPLOADS, max_per_owner=MAX_UPLOADS_PER_CLIENT, niceness=NICENESS, calls="pictures"
@@ -151,6 +156,7 @@ class Daemon:
         self._log_cpu_budget()
         self._check_descriptors()
         self.service.start(lazy=True)
+        self._hooks.start()
         try:
             await self._run_parts()
         finally:
@@ -165,7 +171,13 @@ class Daemon:
             async with asyncio.timeout(None) as ending, asyncio.TaskGroup() as group:
                 helpers = [
                     group.create_task(helper)
-                    for helper in (*self._upkeep.jobs(), self._reloads(), self._calibrations.run(), self.systemd.run())
+                    for helper in (
+                        *self._upkeep.jobs(),
+                        self._reloads(),
+                        self._calibrations.run(),
+                        self.systemd.run(),
+                        *self._mqtt_jobs(),
+                    )
                 ]
                 group.create_task(self.streams.run(self._stop))
                 await self._stop.wait()
@@ -216,9 +228,18 @@ class Daemon:
         """In a thread: it waits for processes and other threads, and the loop must go on answering meanwhile."""
         thread = threads.start("closing", self._close_blocking)
         left_s = self._deadline.left_s(CLOSE_S, min_s=LATE_S)
-        _, ended = await asyncio.gather(self.streams.close(left_s), threads.finish(thread, left_s))
+        _, ended, _ = await asyncio.gather(
+            self.streams.close(left_s), threads.finish(thread, left_s), self._close_notifiers()
+        )
         if ended:
             thread.finished.result()
+
+    def _mqtt_jobs(self) -> list[Coroutine[Any, Any, None]]:
+        return [self._mqtt.run()] if self._mqtt is not None else []
+
+    async def _close_notifiers(self) -> None:
+        """The ends of streams have been told, as far as their receivers took them."""
+        await asyncio.gather(self._hooks.close(), *([self._mqtt.close()] if self._mqtt is not None else []))
 
     def _close_blocking(self) -> None:
         self.service.close()
@@ -289,7 +310,7 @@ class Daemon:
                 log.error("configuration not taken: %s", line)
             self.systemd.warning = "the changed configuration is bad and was not taken"
             return
-        for section in ("server", "webrtc", "recording"):
+        for section in ("server", "webrtc", "recording", "mqtt", "hooks"):
             if getattr(config, section) != getattr(self.config, section):
                 log.warning("[%s] has changed: it takes effect at the next start", section)
         await self.streams.apply(config.streams)
@@ -358,6 +379,16 @@ def build_service(config: ModelConfig, store: ModelStore, metrics: Metrics) -> D
     # Several streams are inferred side by side: 10 % less CPU a frame than one after the other on all cores.
     # Batches save nothing more here, and make the first of each wait for the last (measured).
     return DepthService(config, store, max_parallel=_cores(), slots=SLOTS, events=_ModelMetrics(metrics))
+
+
+def build_mqtt(config: Config, streams: Fleet, service: DepthService) -> Mqtt | None:
+    if not config.mqtt.url:
+        return None
+
+    def model() -> str | None:
+        return service.info.spec.name if service.info else None
+
+    return Mqtt(config.mqtt, streams, model, records=config.recording.directory is not None)
 
 
 def build_fleet(config: Config, service: DepthService, metrics: Metrics, kept: Path) -> Fleet:

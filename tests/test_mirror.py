@@ -40,6 +40,7 @@ ELSEWHERE = {
         depth/models/blocks depth/models/midas_small
     """,
     "integration/test_model_changes.py": "depth/catalogue depth/changes depth/fetcher depth/governing",
+    "integration/test_mqtt.py": "notify/broker notify/mqtt",
     "integration/test_onnx.py": "depth/graph/onnx depth/runtimes/onnxruntime",
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
     "integration/test_profile.py": "depth/child depth/demo_clip depth/ov depth/profile depth/profiler",
@@ -61,7 +62,9 @@ ELSEWHERE = {
     "integration/test_web_recordings.py": "web/recordings",
     "integration/test_webrtc.py": "web/whep",
     "integration/test_zipdepth.py": "depth/models/zipdepth",
+    "unit/config/test_sections.py": "config/section",
     "unit/depth/test_store.py": "depth/download",
+    "unit/notify/test_message.py": "streams/events",
     "unit/streams/test_kept.py": "streams/kept_file",
     "unit/sources/test_network.py": "sources/body sources/connection sources/fetch",
 }

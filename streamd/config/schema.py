@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
 from pydantic.fields import FieldInfo
 
-from streamd.config.sections import Config, Section, StreamConfig
+from streamd.config.section import Section
+from streamd.config.sections import Config, StreamConfig
 
 
 def json_schema() -> str:

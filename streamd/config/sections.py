@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     FailFast,
     Field,
     ValidationInfo,
@@ -20,7 +18,10 @@ from pydantic import (
 )
 
 from streamd.config.address import SourceAddress, is_odd_path
+from streamd.config.outgoing import HooksConfig, MqttConfig
 from streamd.config.pushed import check_pushed
+from streamd.config.section import Section
+from streamd.config.zones import MAX_ZONES, Polygon, ZoneConfig
 
 STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
@@ -56,17 +57,13 @@ PictureFormat = Literal["jpg", "png", "png16", "npz", "ply"]
 FORMATS: tuple[PictureFormat, ...] = get_args(PictureFormat)
 Edges = Literal["crisp", "plain"]
 Range = Literal["smooth", "frame"] | tuple[float, float]
-Point = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
-Polygon = Annotated[tuple[Point, ...], Field(max_length=256), FailFast()]
 _Positive = Annotated[float, Field(gt=0)]
 Intrinsics = tuple[_Positive, _Positive, _Positive, _Positive]
 """fx, fy, cx, cy of a pinhole camera."""
 MIN_TOKEN = 8
 MAX_SOURCE = 4096
 """Characters."""
-MAX_UNKNOWN_KEYS = 20
-"""Of a section: a report has no room for thousands."""
-SECRET_KEYS = {"view_tokens", "control_tokens", "credential"}
+SECRET_KEYS = {"view_tokens", "control_tokens", "credential", "webhook", "webhook_secret"}
 
 
 def split_address(listen: str) -> tuple[str, int]:
@@ -108,20 +105,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class Section(BaseModel):
-    """Unknown keys are errors; a value never changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_few_unknown_keys(cls, value: Any) -> Any:
-        count = len(value.keys() - cls.model_fields.keys()) if isinstance(value, dict) else 0
-        if count > MAX_UNKNOWN_KEYS:
-            raise ValueError(f"has {count} unknown keys; `streamd schema` lists those that exist")
-        return value
 
 
 class ServerConfig(Section):
@@ -340,6 +323,10 @@ class StreamConfig(Section):
     """Areas blacked out before anything else gets the picture, each [[x, y], ...]: shares of width and height when all
     are at most 1, else pixels of the source."""
 
+    zones: Annotated[tuple[ZoneConfig, ...], FailFast()] = Field(default=(), max_length=MAX_ZONES)
+    """Areas that fire an event when something in them comes near: { name, polygon = [[x, y], ...], near = 0.7 or
+    metres = 1.5, min_area = 0.02, hold_s = 1.0 }."""
+
     @field_validator("source", mode="wrap")
     @classmethod
     def _names_something(cls, value: Any, check: ValidatorFunctionWrapHandler) -> str:
@@ -353,6 +340,14 @@ class StreamConfig(Section):
     def _have_an_inside(cls, value: tuple[Polygon, ...]) -> tuple[Polygon, ...]:
         if any(len(polygon) < 3 for polygon in value):
             raise ValueError("an area needs at least three points")
+        return value
+
+    @field_validator("zones")
+    @classmethod
+    def _have_names_of_their_own(cls, value: tuple[ZoneConfig, ...]) -> tuple[ZoneConfig, ...]:
+        names = [zone.name for zone in value]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"there are two zones named {twice!r}: events name the zone")
         return value
 
     @field_validator("record")
@@ -377,4 +372,6 @@ class Config(Section):
     webrtc: WebRtcConfig = WebRtcConfig()
     model: ModelConfig = ModelConfig()
     recording: RecordingConfig = RecordingConfig()
-    streams: dict[Annotated[str, Field(pattern=STREAM_NAME)], StreamConfig] = {}
+    mqtt: MqttConfig = MqttConfig()
+    hooks: HooksConfig = HooksConfig()
+    streams: dict[Annotated[str, Field(pattern=STREAM_NAME)], StreamConfig] = Field(default={})

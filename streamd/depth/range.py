@@ -25,6 +25,7 @@ MIN_SHARE = 0.1
 STILL_LUMA = 2
 """Code values that a pixel may change by and still count as unchanged."""
 
+Map = FloatImage | ByteImage
 Mode = Literal["smooth", "frame"] | tuple[float, float]
 
 
@@ -38,10 +39,12 @@ class DepthRange:
         self._previous: FloatImage | None = None
         self._model = ""
         self._time_s = 0.0
+        self.bounds = (0.0, 1.0)
+        """The inverse depths that were 0 and 1 last."""
 
     def normalise(self, inverse_depth: FloatImage, time_s: float, model: str = "") -> FloatImage:
         """(h, w) inverse depth at ``time_s`` to (h, w) float32 in [0, 1], 1 nearest."""
-        low, high = self._range(inverse_depth, time_s, model)
+        low, high = self.bounds = self._range(inverse_depth, time_s, model)
         normalised = (inverse_depth - np.float32(low)) * np.float32(1 / (high - low))
         np.clip(normalised, 0.0, 1.0, out=normalised)
         if self._compress == "log":
@@ -58,7 +61,7 @@ class DepthRange:
         if not (math.isfinite(now[0]) and math.isfinite(now[1])):  # one bad frame must not spoil those after it
             return _apart(*(self._bounds or (0.0, 1.0)))
         before = self._previous
-        if self._bounds is None or before is None or _is_cut(before, depth):
+        if self._bounds is None or before is None or is_cut(before, depth):
             self._bounds = now
         elif model != self._model or before.shape != depth.shape:
             self._bounds = _carried_over(self._bounds, percentiles(before), now)
@@ -73,11 +76,12 @@ class DepthRange:
         return _apart(*self._bounds)
 
 
-def _is_cut(before: FloatImage, depth: FloatImage) -> bool:
-    """A cut between scenes with alike depth is none that anyone would see in the colours."""
+def is_cut(before: Map, depth: Map) -> bool:
+    """Whether two maps show different scenes. A cut between scenes with alike depth is none that anyone would see in
+    the colours."""
     if before.shape != depth.shape:  # another network, or another size of its input
         before = cv2.resize(before, depth.shape[::-1], interpolation=cv2.INTER_AREA)
-    return _correlation(before[::4, ::4], depth[::4, ::4]) < CUT_CORRELATION
+    return _correlation(before[::4, ::4].astype(np.float32), depth[::4, ::4].astype(np.float32)) < CUT_CORRELATION
 
 
 def _carried_over(

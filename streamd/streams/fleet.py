@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from streamd.config.sections import StreamConfig
 from streamd.errors import Busy, Stopping
 from streamd.states import Origin
+from streamd.streams.events import ZoneEvent
 from streamd.streams.kept import FLUSH_S, KeptStreams
 from streamd.streams.stream import Stream
 from streamd.telemetry.logs import StreamLog
@@ -56,6 +57,8 @@ class Fleet(Mapping[str, Stream]):
         self.stopping = False
         self.watchers: set[Callable[[Stream, Change], None]] = set()
         """Called on the event loop at once when a stream changes: must not block, nor raise."""
+        self.zone_watchers: set[Callable[[ZoneEvent], None]] = set()
+        """The same, when something is near in a zone of a stream, or no more."""
         for name, config in configured.items():
             self._add(name, config)
 
@@ -178,6 +181,7 @@ class Fleet(Mapping[str, Stream]):
         stream.origin = self._origin(name)
         stream.on_change = partial(self._notify, stream, "state")
         stream.on_calibration = partial(self._notify, stream, "calibration")
+        stream.on_zone = self._notify_zone
         self._notify(stream, "added")
         if self._group is not None:
             self._start(stream)
@@ -216,6 +220,10 @@ class Fleet(Mapping[str, Stream]):
     def _notify(self, stream: Stream, change: Change) -> None:
         for watcher in tuple(self.watchers):
             watcher(stream, change)
+
+    def _notify_zone(self, event: ZoneEvent) -> None:
+        for watcher in tuple(self.zone_watchers):
+            watcher(event)
 
     async def _keep(self) -> None:
         if self._kept is not None:

@@ -135,6 +135,7 @@ class Life:
     async def _take_settings(self) -> None:
         before, self.config = self.config, self.wanted
         self._parts.clock.epoch += 1
+        self._parts.zones.configure(self.config)
         self._settings_taken.fire()
         if self.config.record != before.record:
             await self._recorders.change(self.config.record)

@@ -17,6 +17,7 @@ from streamd.render.masks import Masks
 from streamd.states import SkipReason
 from streamd.streams.inference import Inference
 from streamd.streams.publisher import Publisher
+from streamd.streams.zones import Zones
 from streamd.telemetry.logs import StreamLog
 from streamd.telemetry.metrics import StreamMetrics
 
@@ -44,6 +45,7 @@ class Pipeline:
         *,
         every: bool,
         on_first_frame: Callable[[], None],
+        zones: Zones | None = None,
     ) -> None:
         self._name = name
         self._log = StreamLog(log, name)
@@ -70,7 +72,7 @@ class Pipeline:
             if not frames.closed:
                 on_first_frame()
 
-        self.publisher = Publisher(name, config, depths, hubs, metrics, clock, published)
+        self.publisher = Publisher(name, config, depths, hubs, metrics, clock, published, zones)
         self._parts: dict[asyncio.Future[None], threads.Worker] = {}
         self.abandoned: list[threads.Worker] = []
         """Those that did not end in time."""

@@ -22,6 +22,7 @@ from streamd.render.views import Renderer
 from streamd.states import Change, KeyframeReason
 from streamd.streams.notices import Notices
 from streamd.streams.renditions import RenditionOutput
+from streamd.streams.zones import Zones
 from streamd.telemetry.metrics import StreamMetrics
 from streamd.telemetry.statistics import Latencies, Rate
 
@@ -47,6 +48,7 @@ class Publisher:
         metrics: StreamMetrics,
         clock: StampClock,
         on_first_frame: Callable[[], None],
+        zones: Zones | None = None,
     ) -> None:
         self.fps = Rate()
         self.latencies = Latencies()
@@ -56,6 +58,7 @@ class Publisher:
         self._metrics = metrics
         self._clock = clock
         self._on_first_frame = on_first_frame
+        self._zones = zones
         self._range = DepthRange(config.range, config.compress)
         self._steady = SteadyDepth(config.smoothing)
         self._flicker = FlickerMeter()
@@ -85,6 +88,7 @@ class Publisher:
 
     def abandon(self) -> None:
         """Publishes nothing any more, though its thread may hang."""
+        self._zones = None
         for output in self._outputs.values():
             output.abandoned = True
 
@@ -100,6 +104,8 @@ class Publisher:
                 notice = self._notices.current
                 if frame is not None:
                     self._publish_frame(frame)
+                    if self._zones is not None:
+                        self._zones.look(frame, self._range.bounds)
                 elif notice is not None:
                     self._publish_notice(notice)
                 elif self.newest is not None and self.newest.frame.stamp.age_s() > STALE_S:

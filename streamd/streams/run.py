@@ -18,6 +18,7 @@ from streamd.streams.publisher import Publisher
 from streamd.streams.recovery import Abandoned, Liveness
 from streamd.streams.state import StateMachine
 from streamd.streams.supervisor import Sources, SourceSupervisor
+from streamd.streams.zones import Zones
 from streamd.telemetry.metrics import StreamMetrics
 
 CHECK_EVERY_S = 1.0
@@ -40,6 +41,7 @@ class StreamParts:
     clock: StampClock
     patience_s: float
     """How long it may publish nothing while its source delivers."""
+    zones: Zones
 
     async def until_attention(self, timeout_s: float | None = None) -> None:
         """Until something may have changed."""
@@ -79,6 +81,7 @@ class Run:
             parts.hubs,
             every=every,
             on_first_frame=events.on_first_frame,
+            zones=parts.zones,
         )
         self._supervisor = SourceSupervisor(
             parts.name,

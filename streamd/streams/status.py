@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from streamd.config.sections import StreamConfig, View
 from streamd.states import Origin, SkipReason, StreamState
 from streamd.streams.calibrated import UNCALIBRATED, CalibrationStatus
+from streamd.streams.zones import ZoneStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class StreamStatus:
     stuck: bool
     """Its source delivers, nothing is published, and starting it anew has not helped."""
     calibration: CalibrationStatus = UNCALIBRATED
+    zones: tuple[ZoneStatus, ...] = ()
 
     @property
     def is_in_force(self) -> bool:

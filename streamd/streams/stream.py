@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 from streamd.concurrency.backoff import Backoff
 from streamd.config.sections import RecordingConfig, StreamConfig, View
@@ -17,6 +17,7 @@ from streamd.render.notice import Notice
 from streamd.sources import open_source
 from streamd.states import KeyframeReason, Origin, StreamState
 from streamd.streams.calibrated import Calibrated, CalibrationStatus
+from streamd.streams.events import ZoneEvent
 from streamd.streams.hubs import Hubs
 from streamd.streams.life import Life
 from streamd.streams.recorders import Recorders
@@ -25,6 +26,7 @@ from streamd.streams.run import StreamParts
 from streamd.streams.state import StateMachine
 from streamd.streams.status import StreamStatus
 from streamd.streams.supervisor import OpenSource, Sources
+from streamd.streams.zones import Zones
 from streamd.telemetry.metrics import StreamMetrics
 
 
@@ -59,10 +61,14 @@ class Stream:
         """Its calibration, whether it holds for the newest frame or not."""
         self.uncalibrated: str | None = None
         """Why it has none any more."""
+        self.on_zone: Callable[[ZoneEvent], None] = lambda event: None
+        """Called on the event loop when something is near in a zone, or no more."""
         loop, attention = asyncio.get_running_loop(), asyncio.Event()
         self._states = StateMachine(name, metrics, self._changed)
         self._hubs = Hubs(loop, self._request_keyframe, attention.set)
         self._recorders = Recorders(name, recording, self._hubs.full, metrics)
+        self._loop = loop
+        self._zones = Zones(name, config, metrics, self._zone_changed, lambda: self.calibration)
         parts = StreamParts(
             name,
             service,
@@ -75,6 +81,7 @@ class Stream:
             attention,
             StampClock(),
             patience_s,
+            self._zones,
         )
         self._life = Life(parts, config, self._recorders)
 
@@ -128,6 +135,7 @@ class Stream:
             flicker=publisher.flicker if publisher else 0.0,
             stuck=self._life.is_hopeless,
             calibration=self.calibration_status,
+            zones=self._zones.statuses,
         )
 
     def hub(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:
@@ -204,8 +212,14 @@ class Stream:
         self._life.stop()
 
     def _changed(self) -> None:
+        self._zones.run(self.state is StreamState.RUNNING)
         self._life.show_notice()
         self.on_change()
+
+    def _zone_changed(self, event: ZoneEvent) -> None:
+        """From any thread."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(lambda: self.on_zone(event))
 
     def _request_keyframe(self, rendition: Rendition, reason: KeyframeReason) -> None:
         """From any thread."""

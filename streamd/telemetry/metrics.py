@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
@@ -19,6 +20,7 @@ from streamd.telemetry.statistics import Rate
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter, of no use here
 
+ZONE_KINDS = ("near", "clear")
 STAGE_BUCKETS = (0.002, 0.004, 0.008, 0.016, 0.025, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
 
 
@@ -87,6 +89,12 @@ class Metrics:
             ["stream", "view"],
             registry=reg,
         )
+        self.events = Counter(
+            "streamd_events",
+            "Times that something came near in a zone, or was gone.",
+            ["stream", "zone", "kind"],
+            registry=reg,
+        )
         self.disk_free = Gauge("streamd_disk_free_bytes", "Free space where recordings go.", registry=reg)
         self.disk_free.set(math.nan)  # not 0: nothing is known of it until something is recorded
         self.disk_min_free = Gauge(
@@ -147,6 +155,9 @@ class StreamMetrics:
         self.capture_rate = Rate()
         self.inference_rate = Rate()
         self.unchanged_rate = Rate()
+        self._name = name
+        self._all_events = metrics.events
+        self._events: dict[str, dict[str, Counter]] = {}
         self.captured = metrics.captured.labels(name)
         self.capture_to_publish = metrics.capture_to_publish.labels(name)
         self.source_up = metrics.source_up.labels(name)
@@ -194,6 +205,18 @@ class StreamMetrics:
 
     def published(self, view: str) -> None:
         self._published[view].inc()
+
+    def zones(self, names: Iterable[str]) -> None:
+        """Those that there are now."""
+        wanted = set(names)
+        for gone in self._events.keys() - wanted:
+            self._all_events.remove_by_labels({"stream": self._name, "zone": gone})
+            del self._events[gone]
+        for zone in wanted - self._events.keys():
+            self._events[zone] = {kind: self._all_events.labels(self._name, zone, kind) for kind in ZONE_KINDS}
+
+    def zone_event(self, zone: str, kind: str) -> None:
+        self._events[zone][kind].inc()
 
     def restarted(self, reason: LossReason) -> None:
         self._restarts[reason].inc()

@@ -13,6 +13,7 @@ from streamd.depth.fetcher import Fetch
 from streamd.depth.profile import Profile
 from streamd.depth.service import ServiceStatus
 from streamd.streams.status import StreamStatus
+from streamd.streams.zones import ZoneStatus
 
 
 def describe_stream(status: StreamStatus) -> dict[str, Any]:
@@ -41,9 +42,25 @@ def describe_stream(status: StreamStatus) -> dict[str, Any]:
         "overlay_alpha": status.settings.overlay_alpha,
         "calibration": asdict(status.calibration),
         "views": list(VIEWS),
+        "zones": [_describe_zone(zone, status.size) for zone in status.zones],
         "settings": describe_settings(status.settings),
     }
     return json if status.is_in_force else json | {"wanted": describe_settings(status.wanted)}
+
+
+def _describe_zone(zone: ZoneStatus, size: tuple[int, int] | None) -> dict[str, Any]:
+    """``polygon`` in shares of the picture, whatever the settings give; null for pixels of an unknown size."""
+    measured = zone.measured.json if zone.measured else dict.fromkeys(("area", "nearest_share", "nearest_metres"))
+    points, (width, height) = zone.config.polygon, size or (0, 0)
+    if max(map(max, points)) > 1:
+        points = tuple((x / width, y / height) for x, y in points) if width and height else ()
+    return {
+        "name": zone.config.name,
+        "state": zone.state,
+        **measured,
+        "problem": zone.problem,
+        "polygon": [[round(x, 5), round(y, 5)] for x, y in points] or None,
+    }
 
 
 def describe_model(status: ServiceStatus) -> dict[str, Any]:

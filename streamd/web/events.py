@@ -1,7 +1,9 @@
-"""Server-sent events: changes of streams and of the model at once, and what all streams do each second.
+"""Server-sent events: changes of streams, zones and the model at once, and what all streams do each second.
 
     event: state         {"time", "name", "change": "added" | "state" | "removed", "state", "reason"}
     event: calibration   {"time", "name", "calibrated", "in_use", "reason"}
+    event: zone          {"time", "stream", "zone", "kind": "near" | "clear", "reason", "area", "nearest_share",
+                         "nearest_metres"}
     event: model         as "model" of GET /api/v1/streams
     event: statistics    as GET /api/v1/streams answers
 
@@ -23,6 +25,7 @@ from typing import Any
 from aiohttp import web
 
 from streamd.depth.service import DepthService
+from streamd.streams.events import ZoneEvent
 from streamd.streams.fleet import Change, Fleet
 from streamd.streams.stream import Stream
 from streamd.web.description import describe_model
@@ -118,6 +121,7 @@ class Broadcaster:
         self._clients.add(client)
         if self._ticker is None:
             self._streams.watchers.add(self._changed)
+            self._streams.zone_watchers.add(self._zone_changed)
             self._watch_model()
             self._ticker = asyncio.create_task(self._tick(), name="events")
         elif self._newest is not None:
@@ -137,6 +141,7 @@ class Broadcaster:
 
     def _stop(self) -> None:
         self._streams.watchers.discard(self._changed)
+        self._streams.zone_watchers.discard(self._zone_changed)
         self._service.watchers.discard(self._model_watcher)
         if self._ticker is not None:
             self._ticker.cancel()
@@ -181,6 +186,9 @@ class Broadcaster:
         what = {"name": stream.name, "change": change, "state": stream.state, "reason": stream.reason}
         self._tell(_event("state", {"time": time.time(), **what}))
 
+    def _zone_changed(self, event: ZoneEvent) -> None:
+        self._tell(_event("zone", event.json))
+
 
 BROADCASTER = web.AppKey("broadcaster", Broadcaster)
 ROUTES = (
@@ -189,7 +197,7 @@ ROUTES = (
         PATH,
         events,
         Scope.VIEW,
-        "Changes of streams and model at once, statistics each second",
+        "Changes of streams, zones and model at once, statistics each second",
         {200: {"text/event-stream": {}}},
         errors=(503,),
     ),

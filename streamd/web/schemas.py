@@ -9,6 +9,7 @@ from streamd.config.sections import VIEWS, Precision, StreamConfig
 from streamd.depth.calibration import MAX_METRES, MAX_POINTS, MIN_POINTS
 from streamd.render.pictures import CONTENT_TYPES
 from streamd.states import Origin, StreamState
+from streamd.streams.zone import ZoneState
 
 Schema = Mapping[str, Any]
 Content = Mapping[str, Schema]
@@ -86,9 +87,27 @@ _COMPONENTS: dict[str, Schema] = {
             "flicker": NUMBER,
             "views": listing(VIEW_NAME),
             "calibration": record({"calibrated": BOOLEAN, "in_use": BOOLEAN, "reason": TEXT_OR_NULL}),
+            "zones": listing(reference("Zone")),
             "settings": {"type": "object"} | {"description": "In force; passwords as ***"},
         },
         wanted={"type": "object"} | {"description": "While these settings are not in force yet"},
+    ),
+    "Zone": record(
+        {
+            "name": TEXT,
+            "state": {"enum": [*ZoneState]},
+            "area": {
+                **NUMBER_OR_NULL,
+                "description": "Share of the zone that is near; null while there are no pictures",
+            },
+            "nearest_share": {**NUMBER_OR_NULL, "description": "Of the range; 1 is nearest"},
+            "nearest_metres": {**NUMBER_OR_NULL, "description": "With a calibration"},
+            "problem": {**TEXT_OR_NULL, "description": "Why it does not work"},
+            "polygon": {
+                "anyOf": [listing(listing(NUMBER)), {"type": "null"}],
+                "description": "In shares of width and height",
+            },
+        }
     ),
     "Model": record(
         {"state": TEXT, "wanted": TEXT, "message": TEXT_OR_NULL, "name": TEXT_OR_NULL},
@@ -217,13 +236,13 @@ _COMPONENTS: dict[str, Schema] = {
 def components() -> dict[str, Schema]:
     """By name. The settings of a stream are those of the configuration file."""
     settings = StreamConfig.model_json_schema(ref_template="#/components/schemas/{model}")
-    settings.pop("$defs", None)
+    parts = settings.pop("$defs", {})
     change = {key: value for key, value in settings.items() if key != "required"} | {"title": "StreamChange"}
     change["properties"] = {
         key: schema if key in settings["required"] else _or_null(schema)
         for key, schema in settings["properties"].items()
     }
-    return {**_COMPONENTS, "StreamConfig": settings, "StreamChange": change}
+    return {**_COMPONENTS, **parts, "StreamConfig": settings, "StreamChange": change}
 
 
 def _or_null(schema: Schema) -> Schema:

@@ -135,6 +135,24 @@ class TestConfiguration:
         assert done.code == BAD_CONFIG
         assert done.error_line.startswith("streamd: model.timeout_s: soon: ")
 
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ('[hooks]\nwebhook = "https://h/"\nwebhook_secret = "env:NOBODY"', "hooks.webhook_secret: the environment"),
+            ('[hooks]\nwebhook = "file:/none"', "hooks.webhook: cannot read its address from /none: No such file"),
+            (
+                '[webrtc]\nice_servers = [{ urls = ["turn:h:1"], username = "a", credential = "env:NOBODY" }]',
+                "webrtc.ice_servers.0: the environment",
+            ),
+        ],
+    )
+    def test_a_secret_that_is_not_there(self, home: Path, tmp_path: Path, text: str, line: str) -> None:
+        file = tmp_path / "streamd.toml"
+        file.write_text(text + '\n[streams.porch]\nsource = "demo:"\n')
+        done = streamd(home, "run", "--config", file, "--listen", "127.0.0.1:0")
+        assert done.code == BAD_CONFIG
+        assert done.error_line.startswith(f"streamd: {line}")
+
     def test_schema(self, home: Path) -> None:
         text, as_json = streamd(home, "schema"), streamd(home, "schema", "--json")
         assert (text.code, text.stderr, as_json.code, as_json.stderr) == (0, "", 0, "")

@@ -304,7 +304,7 @@ class Interleaving:
         self.file = KeptFile(file)
         self.disk = UnsteadyDisk(seed)
         self.before = {name: {"source": f"rtsp://{name}/"} for name in self.random.sample([*NAMES, "e", "f"], 3)}
-        self.unread = {"later": {"source": "demo:", "zones": [seed]}}
+        self.unread = {"later": {"source": "demo:", "colour": [seed]}}
         self.file.read()
         self.file.write({**self.before, **self.unread}, {"version": 1})
         self.file.release()

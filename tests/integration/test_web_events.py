@@ -63,7 +63,14 @@ async def site() -> AsyncIterator[Site]:
 
 async def gone(site: Site) -> None:
     broadcaster = site.app[BROADCASTER]
-    await site.until(lambda: broadcaster.clients == 0 and broadcaster._ticker is None and not site.fleet.watchers)
+    await site.until(
+        lambda: (
+            broadcaster.clients == 0
+            and broadcaster._ticker is None
+            and not site.fleet.watchers
+            and not site.fleet.zone_watchers
+        )
+    )
 
 
 async def test_it_begins_with_what_all_streams_do(site: Site) -> None:
@@ -174,4 +181,25 @@ async def test_the_server_ends_and_lets_all_go(site: Site) -> None:
 async def test_head(site: Site) -> None:
     reply = await site.ask("HEAD", PATH)
     assert (reply.status, reply.headers["Content-Type"]) == (200, "text/event-stream")
+    await gone(site)
+
+
+async def test_a_zone_is_told_at_once_counted_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "STATISTICS_S", 3600.0)
+    square = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    # The played network gives what the picture shows: more than nothing is near.
+    zones = [{"name": "door", "polygon": square, "near": 0.01, "hold_s": 0}]
+    async with served(streams={"porch": {"zones": zones}}) as site, listening(site) as listener:
+        await site.film(count=5)
+        told = await listener.event("zone")
+        assert (told["stream"], told["zone"], told["kind"], told["reason"]) == ("porch", "door", "near", None)
+        assert 0 < told["area"] <= 1
+        shown = (await site.get("/api/v1/streams/porch")).json["zones"][0]
+        assert (shown["name"], shown["state"], shown["problem"], shown["polygon"]) == ("door", "near", None, square)
+        body = (await site.get("/metrics")).body.decode()
+        assert 'streamd_events_total{kind="near",stream="porch",zone="door"} 1.0' in body
+        await site.fleet.put("porch", CONFIG)
+        told = await listener.event("zone")
+        assert (told["kind"], told["reason"], told["area"]) == ("clear", "settings", 0.0)
+        assert "streamd_events_total{" not in (await site.get("/metrics")).body.decode()
     await gone(site)

@@ -1,6 +1,6 @@
 // What streamd does over HTTP: addresses, commands, and the news of all streams.
 
-/** @import { Answer, Model, Session, StateChange, Stream } from './types.js' */
+/** @import { Answer, Model, Session, StateChange, Stream, ZoneChange } from './types.js' */
 
 import { now } from './dom.js';
 
@@ -266,6 +266,12 @@ export class News {
       const { name, state, reason } = /** @type {StateChange} */ (parse(data));
       const stream = this.stream(name);
       if (stream) Object.assign(stream, { state, reason });
+      this.onNews();
+    });
+    events.addEventListener('zone', (/** @type {MessageEvent<string>} */ { data }) => {
+      const { stream, zone, kind, ...measured } = /** @type {ZoneChange} */ (parse(data));
+      const found = this.stream(stream)?.zones?.find(({ name }) => name === zone);
+      if (found) Object.assign(found, measured, { state: kind });
       this.onNews();
     });
     events.addEventListener('model', (/** @type {MessageEvent<string>} */ { data }) => {

@@ -29,6 +29,7 @@ const state = {
   stream: null, // the large one
   views: new Map(), // of each stream that does not show depth
   palette: storedPalette(),
+  zones: true,
 };
 
 const news = new News(newsArrived);
@@ -207,6 +208,12 @@ const actions = {
     setPalette(next(typedKeys(PALETTES), state.palette));
     toast(`Palette: ${PALETTES[state.palette]}`);
   },
+  toggleZones() {
+    if ($('zones').hidden) return false;
+    state.zones = !state.zones;
+    render();
+    return true;
+  },
   toggleFullScreen,
   saveSnapshot() {
     if (state.layout !== 'one' || !state.stream) return false;
@@ -253,6 +260,7 @@ function wireControls() {
   palettes.append(...typedKeys(PALETTES).map((palette) => new Option(PALETTES[palette], palette)));
   palettes.onchange = () => { setPalette(/** @type {Palette} */ (palettes.value)); };
   $('full').onclick = toggleFullScreen;
+  $('zones').onclick = actions.toggleZones;
   $('record').onclick = actions.toggleRecording;
   $('back').onclick = actions.grid;
   $('listen-toggle').onclick = actions.toggleSound;

@@ -117,6 +117,8 @@ export function renderControls(page, stream, view) {
   const wanted = Boolean(stream?.recording_views?.includes(view));
   renderRecord(wanted, stream?.recording_active?.includes(view) ?? wanted, page.news.session?.access === 'view');
   $('palette', HTMLSelectElement).value = state.palette;
+  $('zones').hidden = !(one ? [stream] : pageStreams(page)).some((each) => each?.zones?.length);
+  $('zones').ariaPressed = String(state.zones);
   renderLegend(one ? view : DEFAULT_VIEW, state.palette, stream);
 }
 

@@ -7,7 +7,7 @@
  *   step: (by: number, rows: boolean) => boolean,
  *   nextView: (by: number) => boolean,
  * } & Record<
- *   'grid' | 'nextPalette' | 'toggleFullScreen' | 'saveSnapshot' | 'toggleRecording' | 'showRecordings' | 'showModels' | 'showSpace' | 'toggleSound' | 'addCamera' | 'setUp' | 'toggleCursor' | 'showHelp',
+ *   'grid' | 'nextPalette' | 'toggleZones' | 'toggleFullScreen' | 'saveSnapshot' | 'toggleRecording' | 'showRecordings' | 'showModels' | 'showSpace' | 'toggleSound' | 'addCamera' | 'setUp' | 'toggleCursor' | 'showHelp',
  *   () => unknown
  * >} Actions
  */
@@ -28,6 +28,7 @@ const SHORTCUTS = [
   [['p'], 'p', 'next palette', ({ actions }) => actions.nextPalette()],
   [['d'], 'd', 'in 3-D', ({ actions }) => actions.showSpace()],
   [['h'], 'h', 'hear what is near', ({ actions }) => actions.toggleSound()],
+  [['z'], 'z', 'show or hide zones', ({ actions }) => actions.toggleZones()],
   [['f'], 'f', 'full screen', ({ actions }) => actions.toggleFullScreen()],
   [['s'], 's', 'save a snapshot', ({ actions }) => actions.saveSnapshot()],
   [['r'], 'r', 'start or stop recording', ({ actions }) => actions.toggleRecording()],

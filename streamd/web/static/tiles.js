@@ -7,6 +7,7 @@ import { showSpace } from './commands.js';
 import { cloneTemplate, fixed, joined, typedKeys, part, write } from './dom.js';
 import { isOver, sleeps, tileNotice, writeNotice } from './notice.js';
 import { Player } from './player.js';
+import { ZoneOverlay } from './zones.js';
 
 const MAX_LIVE = 9; // more at once is more than a browser decodes well; the rest are stills
 const GRACE_MS = 8000; // out of sight this long: its session ends
@@ -157,6 +158,7 @@ class Tile {
     this.button = part(this.via, 'button', HTMLButtonElement);
     this.select = part(this.element, 'select', HTMLSelectElement);
     this.player = new Player(this.screen, page.news.clock, () => { page.renderSoon(); });
+    this.zones = new ZoneOverlay(this.screen);
     part(this.element, 'b').textContent = name;
     this.link.ariaLabel = `Show ${name} large`;
     this.select.ariaLabel = `View of ${name}`;
@@ -234,6 +236,8 @@ class Tile {
     const { name, player, large, live } = this;
     const stream = page.news.stream(name);
     const { gone } = page.news;
+    const shows = player.shows || (player.via === 'stills' && player.picture);
+    this.zones.show(shows && !gone ? stream : null, page.state.views.get(name) ?? DEFAULT_VIEW, page.state.zones);
     writeNotice(this.notice, tileNotice({ name, stream, player, large, live, gone }));
     const word = gone ? 'no answer' : stream?.state ?? '';
     part(this.element, '.dot').dataset.state = word;

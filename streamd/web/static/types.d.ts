@@ -41,6 +41,7 @@ export interface Stream {
   settings?: StreamSettings;
   /** While these are not in force yet. */
   wanted?: StreamSettings;
+  zones?: Zone[];
 }
 
 /** Some of its keys. */
@@ -91,6 +92,25 @@ export interface Calibration {
 
 export interface Devices {
   devices: { path: string; stable_id: string | null; name: string; problem: string | null }[];
+}
+
+/** Of a stream: where something may come near. */
+export interface Zone {
+  name: string;
+  state: 'near' | 'clear';
+  area: number | null;
+  nearest_share: number | null;
+  nearest_metres: number | null;
+  problem: string | null;
+  /** In shares of the picture; null when they are not known. */
+  polygon: [number, number][] | null;
+}
+
+/** Of the event "zone". */
+export interface ZoneChange extends Pick<Zone, 'area' | 'nearest_share' | 'nearest_metres'> {
+  stream: string;
+  zone: string;
+  kind: 'near' | 'clear';
 }
 
 export interface Model {
@@ -173,6 +193,8 @@ export interface Shown {
 
 export interface PageState extends Shown {
   palette: Palette;
+  /** Whether they are drawn. */
+  zones: boolean;
 }
 
 /** What app.js lends to the parts of the page. */

@@ -60,6 +60,11 @@ PORTS = 'not "auto", a port, or a range such as "50000-50099"'
 EASY = "has a token that is too easy to guess: 8 characters at least"
 DIGEST = "sha256: takes the 64 lower-case digits that `printf %s TOKEN | sha256sum` prints"
 ICE = "not stun:HOST:PORT or turn:HOST:PORT?transport=udp; username and credential are keys"
+BROKER = "has no host, or a port that is none: mqtt://user:password@host:1883"
+A_NAME = "a name has letters, digits, . _ and -, at most 64, and begins with a letter or digit"
+PROGRAM = "begins with the program, which no event may choose"
+PLACES = "which no event has; there are: {type} {stream} {zone} {kind} {state} {time}"
+WEBHOOK = "not an address such as https://host/path, in plain ASCII"
 SCHEMES = "rtsp:// rtsps:// http:// https:// rtmp:// srt:// udp://"
 BAD = [
     ("server", "listen", "", f"server.listen: {ADDRESS}"),
@@ -146,6 +151,18 @@ BAD = [
     ("recording", "max_age_hours", 0, "recording.max_age_hours: 0: should be greater than 0"),
     ("recording", "max_gb", -1, "recording.max_gb: -1: should be greater than 0"),
     ("recording", "min_free_gb", -1, "recording.min_free_gb: -1: should be greater than or equal to 0"),
+    ("mqtt", "url", "http://u:hunter2@h", "mqtt.url: http://***@h: not mqtt://HOST:PORT or mqtts://HOST:PORT"),
+    ("mqtt", "url", "mqtt://u:hunter2@h:99999", f"mqtt.url: mqtt://***@h:99999: {BROKER}"),
+    ("mqtt", "name", "a/b", f"mqtt.name: a/b: {A_NAME}"),
+    ("mqtt", "discovery", "maybe", "mqtt.discovery: maybe: should be true or false"),
+    ("mqtt", "prefix", "home/#", f"mqtt.prefix: home/#: {A_NAME}"),
+    ("mqtt", "commands", "maybe", "mqtt.commands: maybe: should be true or false"),
+    ("hooks", "command", "notify", "hooks.command: notify: should be a list"),
+    ("hooks", "command", ["{stream}"], f"hooks.command: ['{{stream}}']: {PROGRAM}"),
+    ("hooks", "command", ["n", "{user}"], f"hooks.command: ['n', '{{user}}']: has {{user}}, {PLACES}"),
+    ("hooks", "webhook", "ftp://u:hunter2@h/", f"hooks.webhook: {WEBHOOK}"),
+    ("hooks", "webhook", "https://h:99999/", f"hooks.webhook: {WEBHOOK}"),
+    ("hooks", "webhook_secret", "hunter2", "hooks.webhook_secret: is too easy to guess: 16 characters at least"),
 ]
 BAD_STREAM = [
     ("source", "", "must not be empty"),
@@ -183,6 +200,7 @@ BAD_STREAM = [
     ("linger_s", -1, "-1: should be greater than or equal to 0"),
     ("hwaccel", "gpu", "gpu: should be 'none', 'cuda', 'qsv', 'drm' or 'amf'"),
     ("masks", [[[0, 0], [1, 0]]], "[[[0, 0], [1, 0]]]: an area needs at least three points"),
+    ("zones", "door", "door: should be a list"),
 ]
 
 

@@ -143,7 +143,7 @@ async def test_a_damaged_file_never_replaces_an_earlier_one(file: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "entry", "reason"),
     [
-        ("newer", {"source": "rtsp://u:hunter2@h/", "zones": []}, "unknown key"),
+        ("newer", {"source": "rtsp://u:hunter2@h/", "colour": []}, "unknown key"),
         ("strict", {"source": "rtsp://u:hunter2@h/", "max_fps": -1}, "max_fps"),
         ("../x\n", {"source": "rtsp://u:hunter2@h/"}, "a name has"),
         ("text", "rtsp://u:hunter2@h/", "should be a table"),
@@ -170,7 +170,7 @@ async def test_a_stream_that_cannot_be_read_stays_in_the_file_and_takes_no_other
 
 
 async def test_a_stream_that_could_not_be_read_is_gone_when_one_of_its_name_is_put(file: Path) -> None:
-    put(file, b'{"version": 1, "streams": {"porch": {"source": "demo:", "zones": []}}}')
+    put(file, b'{"version": 1, "streams": {"porch": {"source": "demo:", "colour": []}}}')
     async with opened(file) as found:
         assert await found.load() == {}
         await found.save({"porch": PORCH})

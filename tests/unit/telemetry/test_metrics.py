@@ -31,6 +31,7 @@ CONTRACT = {
     "streamd_recorded_bytes_total": ("counter", {"stream"}),
     "streamd_recording_wanted": ("gauge", {"stream", "view"}),
     "streamd_recording_active": ("gauge", {"stream", "view"}),
+    "streamd_events_total": ("counter", {"stream", "zone", "kind"}),
     "streamd_disk_free_bytes": ("gauge", set()),
     "streamd_disk_min_free_bytes": ("gauge", set()),
     "streamd_event_loop_lag_seconds": ("gauge", set()),
@@ -55,6 +56,7 @@ def metrics() -> Metrics:
     porch.keyframe_requested(KeyframeReason.JOIN)
     porch.viewers("depth", +1)
     porch.state(StreamState.RUNNING)
+    porch.zones(["door"])
     metrics.worker_restarts.labels("memory").inc()
     metrics.show_model("midas_small", "openvino", "bf16", "70d6")
     metrics.build.info({"version": "1"})
