@@ -41,6 +41,7 @@ class Pipeline:
         metrics: StreamMetrics,
         clock: StampClock,
         hubs: Mapping[Rendition, PacketHub],
+        depth16: PacketHub,
         *,
         every: bool,
         on_first_frame: Callable[[], None],
@@ -70,7 +71,7 @@ class Pipeline:
             if not frames.closed:
                 on_first_frame()
 
-        self.publisher = Publisher(name, config, depths, hubs, metrics, clock, published)
+        self.publisher = Publisher(name, config, depths, hubs, depth16, metrics, clock, published)
         self._parts: dict[asyncio.Future[None], threads.Worker] = {}
         self.abandoned: list[threads.Worker] = []
         """Those that did not end in time."""

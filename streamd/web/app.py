@@ -11,7 +11,22 @@ from streamd.concurrency import threads
 from streamd.concurrency.threads import SharedCall
 from streamd.errors import StreamdError
 from streamd.sinks.recording.library import Library
-from streamd.web import events, health, mjpeg, models, openapi, page, pictures, recordings, session, streams, whep
+from streamd.web import (
+    clips,
+    events,
+    health,
+    mjpeg,
+    models,
+    openapi,
+    page,
+    pictures,
+    recording_files,
+    recordings,
+    session,
+    streams,
+    timeline,
+    whep,
+)
 from streamd.web.auth import ACCESS, Access, guard
 from streamd.web.connections import HTTP_LIMITS, Listener, Places, bind
 from streamd.web.context import CONTEXT, WebContext
@@ -20,7 +35,7 @@ from streamd.web.exposition import Exposition
 from streamd.web.routes import TABLE, RouteTable
 from streamd.web.tls import Tls
 
-MODULES = (page, health, session, streams, models, pictures, events, mjpeg, recordings, whep, openapi)
+MODULES = (page, health, session, streams, models, pictures, events, mjpeg, recordings, timeline, clips, whep, openapi)
 ROUTES = RouteTable(route for module in MODULES for route in module.ROUTES)
 CLOSE_CONNECTIONS_S = 0.5
 """aiohttp waits this long for requests under way, then as long again for them to take note."""
@@ -55,8 +70,9 @@ def _build_long_answers(app: web.Application, context: WebContext) -> None:
         context.streams, context.service, partial(streams.describe, context)
     )
     directory = context.recording.directory
-    archive = app[recordings.ARCHIVE] = recordings.Archive(Library(directory) if directory else None)
+    archive = app[recording_files.ARCHIVE] = recording_files.Archive(Library(directory) if directory else None)
     app[models.CATALOGUE] = SharedCall("models", context.service.catalogue)
+    app.on_startup.append(archive.start)
     app[pictures.DEVICES] = pictures.device_list()
     exposition = app[health.EXPOSITION] = Exposition(context.metrics.registry)
     app.on_shutdown.extend([feeds.end, broadcaster.end])

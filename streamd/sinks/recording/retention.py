@@ -19,15 +19,14 @@ from datetime import UTC, datetime
 from streamd.concurrency.threads import Periodic
 from streamd.config.sections import RecordingConfig
 from streamd.sinks.recording.library import BeingWritten, Library
-from streamd.sinks.recording.names import SegmentName
+from streamd.sinks.recording.names import SegmentName, parse_file, parse_path
+from streamd.sinks.recording.store import LONGEST_S
 
 log = logging.getLogger(__name__)
 
 PRUNE_EVERY_S = 60.0
 EARLIEST_S = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
 """streamd is younger than this: a clock with an earlier time has not been set."""
-LONGEST_S = 25 * 3600.0
-"""No segment takes longer (``segment_seconds`` allows a day)."""
 
 
 @dataclass
@@ -61,6 +60,8 @@ class Retention:
         self._monotonic = monotonic
         self._kept: dict[SegmentName, _Kept] = {}
         """In the order of recording, as far as that is known."""
+        self._files: dict[str, frozenset[str]] = {}
+        """Of each stream, as they were seen last."""
         self._is_first_scan = True
         self._failure = ""
 
@@ -106,9 +107,14 @@ class Retention:
     def _scan(self) -> None:
         """Raises OSError."""
         streams = self._library.streams()
-        there = {name for stream in streams for name in self._library.names(stream)}
-        self._kept = {name: kept for name, kept in self._kept.items() if name in there}
-        for name in sorted(there - self._kept.keys()):
+        new: list[SegmentName] = []
+        for stream in {*streams, *self._files}:
+            before, files = self._files.get(stream, frozenset()), self._library.files(stream)
+            new += [name for file in files - before if (name := parse_file(stream, file))]
+            for file in before - files:
+                self._kept.pop(parse_path(f"{stream}/{file}"), None)
+            self._files[stream] = files
+        for name in sorted(new):
             self._kept[name] = _Kept(0, self._monotonic(), None, is_growing=True)
         for name, kept in self._kept.items():
             if kept.is_growing:
