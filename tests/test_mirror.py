@@ -56,10 +56,12 @@ ELSEWHERE = {
     "integration/test_web_streams.py": "web/health web/streams",
     "integration/test_web_models.py": "depth/guest web/models",
     "integration/test_web_mjpeg.py": "web/mjpeg web/pictures web/streaming",
-    "integration/test_web_recordings.py": "web/recordings",
+    "integration/test_web_recordings.py": "web/recording_files web/recordings",
+    "integration/test_web_recorded_time.py": "web/clips web/timeline",
     "integration/test_webrtc.py": "web/whep",
     "integration/test_zipdepth.py": "depth/models/zipdepth",
     "unit/depth/test_store.py": "depth/download",
+    "unit/media/test_depth16.py": "streamd",
     "unit/streams/test_kept.py": "streams/kept_file",
     "unit/sources/test_network.py": "sources/body sources/connection sources/fetch",
 }

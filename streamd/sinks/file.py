@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import av
 import av.error
@@ -200,7 +200,7 @@ class FileWriter:
             except (av.error.FFmpegError, OSError) as error:
                 raise SinkError(f"{self._output}: {_reason(error)}") from error
 
-    def __enter__(self) -> FileWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -59,9 +59,10 @@ def segment(
     stream: str = "porch",
     view: str = "depth",
     cut_short: bool = False,
+    begin: datetime = BEGIN,
 ) -> SegmentName:
-    """Begun ``offset_s`` after BEGIN. ``cut_short``: as kill -9 leaves it."""
-    name = name_segment(stream, view, BEGIN + timedelta(seconds=offset_s))
+    """Begun ``offset_s`` after ``begin``. ``cut_short``: as kill -9 leaves it."""
+    name = name_segment(stream, view, begin + timedelta(seconds=offset_s))
     (root / stream).mkdir(parents=True, exist_ok=True)
     writer: SegmentWriter = open_segment(root / name.path, units[0], lambda count: None, lambda: None)
     for unit in units:

@@ -61,7 +61,7 @@ class Track:
 @dataclass(frozen=True)
 class Timeline:
     tracks: list[Track]
-    """By stream and view."""
+    """By stream and view; also those that were recorded at another time only."""
     before_s: float | None
     """When the last recording before it ends, Unix time."""
     after_s: float | None
@@ -256,7 +256,7 @@ class Index:
                     found = _joined(found, span)
                 before.append(spans.before(from_s))
                 after.append(spans.after(to_s))
-            if found:
+            if found or any(at is not None for at in (*before[-2:], *after[-2:])):
                 tracks.append(Track(*key, found))
         ends, starts = [at for at in before if at is not None], [at for at in after if at is not None]
         return Timeline(tracks, max(ends, default=None), min(starts, default=None), not is_more)

@@ -29,7 +29,7 @@ def made(root: Path, first_s: float, last_s: float, **options: object) -> Clip:
 def shown(clip: Clip) -> list[tuple[float, int]]:
     """When, and which picture."""
     os.lseek(clip.descriptor, 0, os.SEEK_SET)
-    with open(clip.descriptor, "rb") as file, av.open(file) as container:
+    with open(clip.descriptor, "rb") as file, av.open(file, "r") as container:
         return [(round(frame.time or 0.0, 3), number_in(frame)) for frame in container.decode(video=0)]
 
 
@@ -75,7 +75,7 @@ def test_nothing_is_encoded_again(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "porch" / os.listdir(tmp_path / "porch")[0])) as source:
         recorded = [bytes(packet) for packet in source.demux(video=0) if packet.size]
     os.lseek(clip.descriptor, 0, os.SEEK_SET)
-    with open(clip.descriptor, "rb") as file, av.open(file) as container:
+    with open(clip.descriptor, "rb") as file, av.open(file, "r") as container:
         assert [bytes(packet) for packet in container.demux(video=0) if packet.size] == recorded
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from streamd.sinks.recording import index as index_module
 from streamd.sinks.recording import segment as segment_module
-from streamd.sinks.recording.index import Index
+from streamd.sinks.recording.index import Index, Track
+from streamd.sinks.recording.length import Length, measure
 from streamd.sinks.recording.library import Library
-from streamd.sinks.recording.names import position
-from streamd.sinks.recording.store import FILE, MEMORY, Filter, Store
-from tests.support.segments import BEGIN_S, depths, packets, segment
+from streamd.sinks.recording.names import SegmentName, name_segment, position
+from streamd.sinks.recording.store import FILE, MEMORY, Filter, Row, Store, open_store
+from tests.support.segments import BEGIN, BEGIN_S, depths, packets, segment
 
 END = b"....mfra\x00\x00\x00\x10mfro\x00\x00\x00\x00\x00\x00\x00\x18"
 
@@ -112,8 +113,13 @@ class TestPages:
 
 
 def test_only_what_is_new_is_read(root: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads, measure = [], index_module.measure
-    monkeypatch.setattr(index_module, "measure", lambda *about: reads.append(about) or measure(*about))
+    reads = []
+
+    def counted(descriptor: int, size: int) -> Length:
+        reads.append(size)
+        return measure(descriptor, size)
+
+    monkeypatch.setattr(index_module, "measure", counted)
     for second in range(20):
         record(root, "porch", second)
     index.page(3)
@@ -195,11 +201,14 @@ class TestTimeline:
         segment(root, 86400, packets(50), stream="yard", cut_short=True)
         assert not index.catch_up(5)
         found = index.timeline(BEGIN_S, BEGIN_S + 600)
-        assert [(track.stream, track.view) for track in found.tracks] == [("porch", "depth"), ("porch", "depth16")]
+        assert [(track.stream, track.view) for track in found.tracks if track.spans] == [
+            ("porch", "depth"),
+            ("porch", "depth16"),
+        ]
         spans = [[round(at - BEGIN_S, 1) for at in span] for span in found.tracks[0].spans]
         assert spans == [[0, 6.0], [60, 62.0]]
         assert (found.before_s, found.after_s, found.complete) == (None, BEGIN_S + 86400, True)
-        assert index.timeline(BEGIN_S, BEGIN_S + 600, "yard").tracks == []
+        assert index.timeline(BEGIN_S, BEGIN_S + 600, "yard").tracks == [Track("yard", "depth", [])], "at another time"
         assert len(index.timeline(BEGIN_S, BEGIN_S + 90000, "porch", "depth16").tracks) == 1
 
     def test_what_cannot_be_told_apart_is_one(self, root: Path, index: Index) -> None:
@@ -208,3 +217,36 @@ class TestTimeline:
         index.catch_up(5)
         assert len(index.timeline(BEGIN_S, BEGIN_S + 60).tracks[0].spans) == 3
         assert len(index.timeline(BEGIN_S, BEGIN_S + 86400).tracks[0].spans) == 1
+
+
+def test_100_000_recordings_of_8_streams(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute each, without files. Of how long it takes, benchmarks/recordings.py has the figures."""
+    minutes = [BEGIN + timedelta(minutes=minute) for minute in range(12_500)]
+    files = {
+        stream: frozenset(name_segment(stream, "depth", minute).file for minute in minutes)
+        for stream in (f"cam{number}" for number in range(8))
+    }
+    about = os.stat(root)
+    library = Library(root)
+    monkeypatch.setattr(library, "streams", lambda: list(files))
+    monkeypatch.setattr(library, "files", files.__getitem__)
+    monkeypatch.setattr(library, "status", lambda name: about)
+
+    store = open_store(root)
+    names = [name_segment(stream, "depth", minute) for stream in files for minute in minutes]
+    store.add(names)
+    store.measured(Row(name, 0, 60.0, True, about.st_size, about.st_mtime_ns) for name in names)
+    store.close()
+    monkeypatch.setattr(Index, "_read", None)
+    again = Index(library)
+    assert not again.catch_up(1), "nothing is read a second time"
+    day = BEGIN_S + 86400, BEGIN_S + 2 * 86400
+    assert [track.spans for track in again.timeline(*day).tracks] == [[day]] * 8
+    assert len(again.within(Filter("cam3", "depth", *day))) == 24 * 60
+    found, more = again.page(1000, Filter(to_s=day[0]))
+    assert len({segment.name for segment in found}) == 1000
+    assert more is not None
+    assert found[0].name == SegmentName(
+        name_segment("", "", BEGIN + timedelta(hours=24, minutes=-1)).moment, "cam7", "depth"
+    )
+    again.close()

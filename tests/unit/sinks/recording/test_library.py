@@ -131,7 +131,12 @@ class TestFiles:
         record(root, "porch", 0)
         self.settle(root)
         library, lists, listdir = Library(root), [], os.listdir
-        monkeypatch.setattr(os, "listdir", lambda path: lists.append(path) or listdir(path))
+
+        def counted(path: Path) -> list[str]:
+            lists.append(path)
+            return listdir(path)
+
+        monkeypatch.setattr(os, "listdir", counted)
         first = library.files("porch")
         assert library.files("porch") is first
         assert len(lists) == 1
