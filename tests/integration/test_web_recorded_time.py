@@ -36,7 +36,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with served(
         recording=RecordingConfig(directory=root, min_free_gb=0), streams={"porch": {"record": ()}}
     ) as site:
-        await site.until(lambda: site.app[ARCHIVE]._index and not site.app[ARCHIVE]._index._unread)
+        await site.until(lambda: site.app[ARCHIVE]._index and not site.app[ARCHIVE]._index._next_unread())
         yield site
 
 

@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from streamd.sinks.recording.length import measure
@@ -77,8 +77,8 @@ class Index:
         self._files: dict[str, frozenset[str]] = {}
         """Those in the store, by stream."""
         self._spans: defaultdict[tuple[str, str], Spans] = defaultdict(Spans)
-        self._unread: list[SegmentName] = []
-        """Not measured yet; sorted."""
+        self._unread: defaultdict[str, list[SegmentName]] = defaultdict(list)
+        """Not measured yet, by stream, sorted: all together would take longer to sort than other threads may wait."""
         self._growing: set[SegmentName] = set()
 
     def catch_up(self, within_s: float) -> bool:
@@ -133,7 +133,7 @@ class Index:
         for name, started_s, seconds in store.all():
             files[name.stream].add(name.file)
             if seconds is None:
-                self._unread.append(name)
+                self._unread[name.stream].append(name)
             elif seconds > 0:
                 self._spans[name.stream, name.view].add(started_s, started_s + seconds)
         self._files = {stream: frozenset(names) for stream, names in files.items()}
@@ -153,37 +153,36 @@ class Index:
             self._reset(None)  # the directory is not there yet, or its disk has gone
             return
         store = self._opened()
-        new: list[SegmentName] = []
         for stream in {*streams, *self._files}:
             before, files = self._files.get(stream, frozenset()), self._library.files(stream)
             if files is before:
                 continue
             self._forget(store, stream, before - files)
-            new += [name for file in files - before if (name := parse_file(stream, file))]
+            new = [name for file in files - before if (name := parse_file(stream, file))]
+            if new:
+                store.add(new)
+                self._unread[stream] = sorted({*self._unread[stream], *new})
             self._files[stream] = files
-        if new:
-            store.add(new)
-            self._unread = sorted({*self._unread, *new})
         for name in [name for name in self._growing if not self._library.is_written(name)]:
             self._growing.remove(name)
-            self._unread.append(name)
+            self._unread[name.stream].append(name)
 
     def _forget(self, store: Store, stream: str, files: frozenset[str]) -> None:
-        gone = [name for file in files if (name := parse_file(stream, file))]
+        gone = {name for file in files if (name := parse_file(stream, file))}
         for name in gone:
             row = store.get(name)
             if row is not None and row.seconds:
                 self._spans[stream, name.view].remove(row.started_s, row.started_s + row.seconds)
         if gone:
             store.remove(gone)
-            self._unread = [name for name in self._unread if name not in set(gone)]
+            self._unread[stream] = [name for name in self._unread[stream] if name not in gone]
             self._growing.difference_update(gone)
 
     def _catch_up(self, within_s: float) -> bool:
         until = time.monotonic() + within_s
         read: list[Row] = []
-        while self._unread and time.monotonic() < until:
-            name = self._unread.pop()
+        while (unread := self._next_unread()) and time.monotonic() < until:
+            name = unread.pop()
             if self._library.is_written(name):
                 self._growing.add(name)
                 continue
@@ -196,7 +195,11 @@ class Index:
                 self._spans[name.stream, name.view].add(row.started_s, row.started_s + row.seconds)
         if read:
             self._opened().measured(read)
-        return bool(self._unread)
+        return self._next_unread() is not None
+
+    def _next_unread(self) -> list[SegmentName] | None:
+        """Those of the stream that has the newest; None when all are measured."""
+        return max((names for names in self._unread.values() if names), key=lambda names: names[-1], default=None)
 
     def _read(self, name: SegmentName) -> Row:
         opened = self._library.open(name.path)
@@ -232,16 +235,16 @@ class Index:
 
     def _segment(self, row: Row) -> tuple[Segment, Row | None]:
         """And the row, where its file was read just now, for it is new or was changed. Raises FileNotFoundError."""
-        name = row.name
-        written = self._library.is_written(name)  # first: it may be finished meanwhile
+        name, started = row.name, datetime.fromtimestamp(row.started_s, UTC)
+        written = row.seconds is None and self._library.is_written(name)  # first: it may be finished meanwhile
         about = self._library.status(name)
         if written:
             seconds = max(0.0, about.st_mtime - row.started_s)
-            return Segment(name, name.started, about.st_size, True, False, seconds), None
+            return Segment(name, started, about.st_size, True, False, seconds), None
         fresh = None
         if row.seconds is None or (row.size_bytes, row.modified_ns) != (about.st_size, about.st_mtime_ns):
             row = fresh = self._read(name)
-        return Segment(name, name.started, row.size_bytes, False, not row.whole, row.seconds or 0.0), fresh
+        return Segment(name, started, row.size_bytes, False, not row.whole, row.seconds or 0.0), fresh
 
     def _timeline(self, from_s: float, to_s: float, stream: str | None, view: str | None) -> Timeline:
         is_more = self._catch_up(0.02)

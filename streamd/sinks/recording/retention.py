@@ -8,6 +8,7 @@ the future, is not believed, and then its age counts from when it was first seen
 
 from __future__ import annotations
 
+import heapq
 import logging
 import math
 import threading
@@ -107,14 +108,14 @@ class Retention:
     def _scan(self) -> None:
         """Raises OSError."""
         streams = self._library.streams()
-        new: list[SegmentName] = []
+        new: list[list[SegmentName]] = []
         for stream in {*streams, *self._files}:
             before, files = self._files.get(stream, frozenset()), self._library.files(stream)
-            new += [name for file in files - before if (name := parse_file(stream, file))]
+            new.append(sorted(name for file in files - before if (name := parse_file(stream, file))))
             for file in before - files:
                 self._kept.pop(parse_path(f"{stream}/{file}"), None)
             self._files[stream] = files
-        for name in sorted(new):
+        for name in heapq.merge(*new):  # to sort them all at once would hold up other threads
             self._kept[name] = _Kept(0, self._monotonic(), None, is_growing=True)
         for name, kept in self._kept.items():
             if kept.is_growing:

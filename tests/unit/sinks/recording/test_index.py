@@ -113,7 +113,7 @@ class TestPages:
 
 
 def test_only_what_is_new_is_read(root: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = []
+    reads: list[int] = []
 
     def counted(descriptor: int, size: int) -> Length:
         reads.append(size)
