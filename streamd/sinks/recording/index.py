@@ -77,8 +77,9 @@ class Index:
         self._files: dict[str, frozenset[str]] = {}
         """Those in the store, by stream."""
         self._spans: defaultdict[tuple[str, str], Spans] = defaultdict(Spans)
-        self._unread: defaultdict[str, list[SegmentName]] = defaultdict(list)
-        """Not measured yet, by stream, sorted: all together would take longer to sort than other threads may wait."""
+        self._unread: defaultdict[str, list[str]] = defaultdict(list)
+        """The files not measured yet, by stream, sorted: all together, and as objects for the garbage collector, they
+        would hold up other threads."""
         self._growing: set[SegmentName] = set()
 
     def catch_up(self, within_s: float) -> bool:
@@ -133,7 +134,7 @@ class Index:
         for name, started_s, seconds in store.all():
             files[name.stream].add(name.file)
             if seconds is None:
-                self._unread[name.stream].append(name)
+                self._unread[name.stream].append(name.file)
             elif seconds > 0:
                 self._spans[name.stream, name.view].add(started_s, started_s + seconds)
         self._files = {stream: frozenset(names) for stream, names in files.items()}
@@ -158,14 +159,13 @@ class Index:
             if files is before:
                 continue
             self._forget(store, stream, before - files)
-            new = [name for file in files - before if (name := parse_file(stream, file))]
-            if new:
-                store.add(new)
+            if new := files - before:
+                store.add(name for file in new if (name := parse_file(stream, file)))
                 self._unread[stream] = sorted({*self._unread[stream], *new})
             self._files[stream] = files
         for name in [name for name in self._growing if not self._library.is_written(name)]:
             self._growing.remove(name)
-            self._unread[name.stream].append(name)
+            self._unread[name.stream].append(name.file)
 
     def _forget(self, store: Store, stream: str, files: frozenset[str]) -> None:
         gone = {name for file in files if (name := parse_file(stream, file))}
@@ -175,14 +175,16 @@ class Index:
                 self._spans[stream, name.view].remove(row.started_s, row.started_s + row.seconds)
         if gone:
             store.remove(gone)
-            self._unread[stream] = [name for name in self._unread[stream] if name not in gone]
+            self._unread[stream] = [file for file in self._unread[stream] if file not in files]
             self._growing.difference_update(gone)
 
     def _catch_up(self, within_s: float) -> bool:
         until = time.monotonic() + within_s
         read: list[Row] = []
-        while (unread := self._next_unread()) and time.monotonic() < until:
-            name = unread.pop()
+        while (stream := self._next_unread()) and time.monotonic() < until:
+            name = parse_file(stream, self._unread[stream].pop())
+            if name is None:
+                continue
             if self._library.is_written(name):
                 self._growing.add(name)
                 continue
@@ -197,9 +199,13 @@ class Index:
             self._opened().measured(read)
         return self._next_unread() is not None
 
-    def _next_unread(self) -> list[SegmentName] | None:
-        """Those of the stream that has the newest; None when all are measured."""
-        return max((names for names in self._unread.values() if names), key=lambda names: names[-1], default=None)
+    def _next_unread(self) -> str | None:
+        """The stream that has the newest; None when all are measured."""
+        return max(
+            (stream for stream, files in self._unread.items() if files),
+            key=lambda stream: self._unread[stream][-1],
+            default=None,
+        )
 
     def _read(self, name: SegmentName) -> Row:
         opened = self._library.open(name.path)
