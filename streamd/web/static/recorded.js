@@ -12,6 +12,7 @@ import { Timeline } from './timeline.js';
 const CLIP_MS = 30_000; // of one whose end was not chosen
 const CLIP_TIMEOUT_MS = 600_000;
 const APART_MS = 120; // views in step are no further apart
+const CLOSER_MS = 250; // after the last zoom or move
 const AGAIN_MS = 1500; // while recordings are read for the first time
 const SHOWN_AT_ONCE = 2;
 const NOT_PLAYED = 'depth16'; // data, not video
@@ -31,11 +32,16 @@ let playing = false;
 let opened = 0; // counts: answers to an earlier question are thrown away
 /** @type {number | undefined} */
 let ticker;
+/** @type {number | undefined} */
+let closer;
 
 /** @param {typeof dialog} given what the dialog around it does */
 export function wireRecorded(given) {
   dialog = given;
-  line = new Timeline((ms) => void seek(ms), setClip);
+  line = new Timeline((ms) => void seek(ms), setClip, () => {
+    clearTimeout(closer);
+    closer = setTimeout(() => void lookCloser(), CLOSER_MS);
+  });
   $('recorded-stream', HTMLSelectElement).onchange = ({ target }) => void choose(/** @type {HTMLSelectElement} */ (target).value);
   $('day', HTMLInputElement).onchange = () => {
     const { value } = $('day', HTMLInputElement);
@@ -68,6 +74,7 @@ export async function showRecorded(name, control) {
 
 export function closeRecorded() {
   clearInterval(ticker);
+  clearTimeout(closer);
   opened += 1;
   setPlaying(false);
   closeReels();
@@ -153,6 +160,25 @@ function showDay(whole, another) {
   updateClip();
   if (another && first !== null) void seek(first);
   else line.draw();
+  if (!another) void lookCloser();
+}
+
+/** The spans of a whole day are drawn as finely as a day needs: of a part of it they are asked for anew. */
+async function lookCloser() {
+  const { shown } = line;
+  const time = opened;
+  const query = { stream, from: iso(shown[0]), to: iso(shown[1]) };
+  try {
+    const part = /** @type {RecordedDay} */ (await readJson(await ask(at('api/v1/recordings/timeline', query))));
+    if (time !== opened || shown !== line.shown) return;
+    line.rows = line.rows.map(({ view }) => {
+      const track = part.tracks.find((each) => each.view === view);
+      return { view, spans: track ? spansOf(track) : [] };
+    });
+    line.draw();
+  } catch (thrown) {
+    if (time === opened) note(asApiError(thrown).message);
+  }
 }
 
 /** Where any view that is shown has something. */

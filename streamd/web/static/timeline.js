@@ -33,10 +33,12 @@ export class Timeline {
   /**
    * @param {(ms: number) => void} onSeek
    * @param {(clip: TimeSpan) => void} onClip
+   * @param {() => void} onShown called when another part of the day is shown
    */
-  constructor(onSeek, onClip) {
+  constructor(onSeek, onClip, onShown) {
     this.onSeek = onSeek;
     this.onClip = onClip;
+    this.onShown = onShown;
     this.box = $('timeline');
     this.canvas = $('timeline-canvas', HTMLCanvasElement);
     this.#listen();
@@ -57,15 +59,21 @@ export class Timeline {
    * @param {number} [about]
    */
   zoom(factor, about = clamped(this.playhead, this.shown)) {
-    this.shown = zoomed(this.shown, this.whole, factor, about);
-    this.draw();
+    this.#show(zoomed(this.shown, this.whole, factor, about));
   }
 
   /** Moves on when the playhead leaves what is shown. */
   follow() {
     const [from, to] = this.shown;
-    if (this.playhead > to || this.playhead < from) this.shown = moved(this.shown, this.whole, this.playhead - from);
+    if (this.playhead > to || this.playhead < from) this.#show(moved(this.shown, this.whole, this.playhead - from));
+    else this.draw();
+  }
+
+  /** @param {TimeSpan} shown */
+  #show(shown) {
+    this.shown = shown;
     this.draw();
+    this.onShown();
   }
 
   // --- drawing
@@ -217,8 +225,7 @@ export class Timeline {
   /** @param {number} px */
   #pan(px) {
     const [from, to] = this.shown;
-    this.shown = moved(this.shown, this.whole, (px / this.box.clientWidth) * (to - from));
-    this.draw();
+    this.#show(moved(this.shown, this.whole, (px / this.box.clientWidth) * (to - from)));
   }
 
   /** @param {Hand} hand */
