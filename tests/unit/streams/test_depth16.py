@@ -38,7 +38,8 @@ def made() -> tuple[Depth16Output, Hub]:
 
 def test_codes_with_their_scale() -> None:
     output, hub = made()
-    assert output.publish(frame(3, 900))
+    assert output.publish(frame(3, 900), is_new=False), "the recording begins"
+    assert not output.publish(frame(3, 950), is_new=False)
     [packet] = hub.packets
     assert (packet.pts, packet.size, packet.epoch, packet.codec, packet.is_keyframe) == (
         900,
@@ -54,7 +55,7 @@ def test_codes_with_their_scale() -> None:
 def test_times_only_grow() -> None:
     output, hub = made()
     for pts in (900, 900, 5):
-        output.publish(frame(0, pts))
+        output.publish(frame(0, pts), is_new=True)
     assert [packet.pts for packet in hub.packets] == [900, 901, 902]
 
 
@@ -68,8 +69,8 @@ def test_a_notice_has_no_picture() -> None:
 def test_nothing_while_nobody_records() -> None:
     output, hub = made()
     hub.watched = False
-    assert not output.publish(frame(0, 0))
+    assert not output.publish(frame(0, 0), is_new=True)
     hub.watched, output.abandoned = True, True
-    assert not output.publish(frame(0, 0))
+    assert not output.publish(frame(0, 0), is_new=True)
     output.publish_notice(Stamp(0, 7, 0.0))
     assert hub.packets == []
