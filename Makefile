@@ -22,7 +22,7 @@ PREFIX ?= /opt/streamd
 RUN_PACKAGES  := libgl1 libglib2.0-0
 NODE_PACKAGES := $(if $(shell command -v npm),,nodejs npm)
 TEST_PACKAGES := $(RUN_PACKAGES) $(NODE_PACKAGES) ffmpeg chromium firefox-esr fonts-dejavu-core coturn openssl \
-	prometheus iproute2 systemd-container python3-gi gir1.2-gst-rtsp-server-1.0 glib-networking gstreamer1.0-libav gstreamer1.0-x \
+	mosquitto prometheus iproute2 systemd-container python3-gi gir1.2-gst-rtsp-server-1.0 glib-networking gstreamer1.0-libav gstreamer1.0-x \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 CLIENTS := tests/e2e/clients
 PAGE := tests/page

@@ -23,6 +23,7 @@ from streamd.config.load import load
 from streamd.config.redact import printable, redact, redact_source, shorten
 from streamd.config.sections import (
     FORMATS,
+    RECORDED_VIEWS,
     VIEWS,
     Config,
     Edges,
@@ -149,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     convert = command("convert", _convert, "Depth of every frame of a video file, its audio copied.")
     convert.add_argument("input", metavar="INPUT", help="a file, or - for standard input")
     convert.add_argument("output", metavar="OUTPUT", type=Path)
-    convert.add_argument("--view", choices=VIEWS, default="depth")
+    convert.add_argument("--view", choices=RECORDED_VIEWS, default="depth")
     convert.add_argument("--edges", choices=get_args(Edges), default="crisp", help="of the depth that is drawn")
     _model_options(convert)
 
@@ -297,11 +298,11 @@ def _convert(options: argparse.Namespace) -> None:
     with (
         doing(f"converting {options.input} to {options.output}"),
         spooled(_file_named(options.input)) as input,
-        Conversion(input, options.output) as conversion,  # before anything is started
+        Conversion(input, options.output, options.view) as conversion,  # before anything is started
     ):
         service = _service(options, partial(examples.of_film, input), parallel=2)
         try:
-            done = conversion.run(service, view=options.view, edges=options.edges)
+            done = conversion.run(service, edges=options.edges)
         finally:
             service.close()
     what = printable(str(options.output))

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from streamd.config.sections import VIEWS, RecordingConfig
+from streamd.config.sections import RECORDED_VIEWS, RecordingConfig
 from streamd.depth.guest import Guest
 from streamd.depth.service import DepthService
 from streamd.host import allocator
@@ -77,7 +77,7 @@ class Upkeep:
                 log.warning("memory: %d of %d MB in use: %s", used / 1e6, watch.limit / 1e6, step.action)
                 self._relieve_memory(step)
             self._memory.update(watch.step)
-            held = {view for view in VIEWS if self._memory.sheds(view)}
+            held = {view for view in RECORDED_VIEWS if self._memory.sheds(view)}
             for stream in self._streams.values():
                 stream.hold_recordings(held)
 

@@ -53,6 +53,9 @@ MANIFEST = ".toml"
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 View = Literal["depth", "overlay", "side-by-side", "source", "gray", "rgbd"]
 VIEWS: tuple[View, ...] = get_args(View)
+RecordedView = Literal[View, "depth16"]
+RECORDED_VIEWS: tuple[RecordedView, ...] = get_args(RecordedView)
+NOT_SHOWN = "depth16 is recorded or converted, not shown"
 PictureFormat = Literal["jpg", "png", "png16", "npz", "ply"]
 FORMATS: tuple[PictureFormat, ...] = get_args(PictureFormat)
 Edges = Literal["crisp", "plain"]
@@ -258,7 +261,7 @@ class ModelConfig(Section):
 
 
 class RecordingConfig(Section):
-    """Recorded files: fragmented MP4, playable up to the last second even after a power cut."""
+    """Recorded files: fragmented MP4 (depth16: Matroska), playable up to the last second even after a power cut."""
 
     directory: Path | None = None
     """Where segments go, in one folder per stream; empty: nothing is recorded."""
@@ -298,8 +301,8 @@ class StreamConfig(Section):
     """Largest height of the published picture, px; never enlarged."""
     bitrate_kbps: int | None = Field(default=None, ge=50, le=100_000)
     """Of each view; unset: by picture size, 1500 for 720p."""
-    record: Annotated[tuple[View, ...], FailFast()] = Field(default=("depth",), max_length=len(VIEWS))
-    """Views to record when recording.directory is set."""
+    record: Annotated[tuple[RecordedView, ...], FailFast()] = Field(default=("depth",), max_length=len(RECORDED_VIEWS))
+    """Views to record when recording.directory is set; depth16 is relative inverse depth as data, in Matroska."""
     inference: Literal["changes", "every"] = "changes"
     """changes: live frames in which nothing has changed take the last depth; every: the network sees each."""
     refresh_s: float = Field(default=2.0, ge=0.1, le=3600)
@@ -352,7 +355,7 @@ class StreamConfig(Section):
 
     @field_validator("record")
     @classmethod
-    def _named_once(cls, value: tuple[View, ...]) -> tuple[View, ...]:
+    def _named_once(cls, value: tuple[RecordedView, ...]) -> tuple[RecordedView, ...]:
         if len(set(value)) < len(value):
             raise ValueError("names a view twice")
         return value

@@ -18,15 +18,15 @@ from tqdm import tqdm
 from streamd.concurrency import threads
 from streamd.concurrency.mailbox import Closed, Mailbox
 from streamd.config.redact import printable
-from streamd.config.sections import Edges, StreamConfig, View
+from streamd.config.sections import Edges, RecordedView, StreamConfig, View
 from streamd.depth.range import DepthRange
 from streamd.depth.service import DepthService
 from streamd.errors import SinkError
 from streamd.jobs.progress import Progress
-from streamd.media.frames import CLOCK_RATE, TIME_BASE, CapturedFrame, DepthFrame, Stamp
+from streamd.media.frames import CLOCK_RATE, TIME_BASE, CapturedFrame, DepthFrame, Picture, Stamp
 from streamd.render.views import Renderer
-from streamd.sinks.endings import Sound, check_ending, codec_of, fitting
-from streamd.sinks.file import DEFAULT_RATE, FileWriter
+from streamd.sinks.endings import Sound, check_depth16_ending, check_ending, codec_of, fitting
+from streamd.sinks.file import DEFAULT_RATE, DepthFileWriter, FileWriter
 from streamd.sources.file import FileInfo, FileSource
 from streamd.streams.inference import Inference, Observe
 
@@ -52,13 +52,13 @@ def convert(
     output: Path,
     service: DepthService,
     *,
-    view: View = "depth",
+    view: RecordedView = "depth",
     observe: Observe = lambda stage, seconds: None,
     quiet: bool = False,
 ) -> Converted:
     """Raises SourceError, DepthError, SinkError. Ctrl-C ends early and keeps what is done."""
-    with Conversion(input, output) as conversion:
-        return conversion.run(service, view=view, observe=observe, quiet=quiet)
+    with Conversion(input, output, view) as conversion:
+        return conversion.run(service, observe=observe, quiet=quiet)
 
 
 class Conversion:
@@ -67,8 +67,9 @@ class Conversion:
     Three threads: decode, which reads the input once, infer, and this one, which renders, encodes and writes.
     """
 
-    def __init__(self, input: str, output: Path) -> None:
+    def __init__(self, input: str, output: Path, view: RecordedView = "depth") -> None:
         self._output = output
+        self._view = view
         self._stop = threading.Event()
         self._source = FileSource(StreamConfig(source=input, realtime=False), self._stop)
         self._frames: Mailbox[CapturedFrame] = Mailbox(every=True, capacity=QUEUE)
@@ -81,7 +82,7 @@ class Conversion:
             raise SinkError(f"{self._output}: is a directory")
         if self._output.exists() and (source := Path(self._source.path)).exists() and self._output.samefile(source):
             raise SinkError(f"{self._output}: is the input itself")
-        check_ending(self._output)
+        (check_depth16_ending if self._view == "depth16" else check_ending)(self._output)
         with ExitStack() as ending:
             self._reader = threads.start("decode", self._reading.run)
             ending.callback(self._end_reading)
@@ -94,7 +95,8 @@ class Conversion:
         sounds = fitting(self._output, header.sounds)
         if left_out := [sound for sound in header.sounds if sound not in sounds]:
             _remark(f"{self._source.name}: sound left out: {', '.join(map(codec_of, left_out))}")
-        writer = FileWriter(self._output, header.rate, sounds, lambda text: _remark(f"{self._source.name}: {text}"))
+        kind = DepthFileWriter if self._view == "depth16" else FileWriter
+        writer = kind(self._output, header.rate, sounds, lambda text: _remark(f"{self._source.name}: {text}"))
         self._source.sounds, self._source.on_sound = sounds, writer.sound
         return writer
 
@@ -113,7 +115,6 @@ class Conversion:
         self,
         service: DepthService,
         *,
-        view: View = "depth",
         edges: Edges = "crisp",
         observe: Observe = lambda stage, seconds: None,
         quiet: bool = False,
@@ -124,7 +125,7 @@ class Conversion:
         inference = Inference(service, self._frames, depths, every=True, in_flight=IN_FLIGHT, observe=observe)
         model = service.wait_ready().spec.name
         started = time.monotonic()
-        job = _Job(self._writer, view, edges, observe)
+        job = _Job(self._writer, self._view, edges, observe)
         self._reading.go.set()
         infer = threads.start("infer", inference.run)
         try:
@@ -200,7 +201,7 @@ def _drain(depths: Mailbox[DepthFrame], job: _Job, step: Callable[[], None]) -> 
 class _Job:
     """Renders and writes depth frames in order."""
 
-    def __init__(self, writer: FileWriter, view: View, edges: Edges, observe: Observe) -> None:
+    def __init__(self, writer: FileWriter, view: RecordedView, edges: Edges, observe: Observe) -> None:
         self._writer = writer
         self._view = view
         self._observe = observe
@@ -209,13 +210,20 @@ class _Job:
         self.count = 0
 
     def take(self, frame: DepthFrame) -> None:
-        started = time.monotonic()
-        normalised = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.provenance.model)
-        self._renderer.begin(normalised, frame.picture, None)
-        picture = self._renderer.draw(self._view)
-        drawn = time.monotonic()
-        self._observe("render", drawn - started)
+        started = drawn = time.monotonic()
         source = frame.picture
-        self._writer.write(picture, source.pts or 0, source.time_base or TIME_BASE, source.duration or 0)
+        when = source.pts or 0, source.time_base or TIME_BASE, source.duration or 0
+        if isinstance(self._writer, DepthFileWriter):
+            self._writer.write_depth(frame.inverse_depth, *when)
+        elif self._view != "depth16":
+            picture = self._draw(self._view, frame)
+            drawn = time.monotonic()
+            self._observe("render", drawn - started)
+            self._writer.write(picture, *when)
         self._observe("encode", time.monotonic() - drawn)
         self.count += 1
+
+    def _draw(self, view: View, frame: DepthFrame) -> Picture:
+        normalised = self._range.normalise(frame.inverse_depth, frame.stamp.captured_at, frame.provenance.model)
+        self._renderer.begin(normalised, frame.picture, None)
+        return self._renderer.draw(view)

@@ -18,6 +18,8 @@ CLOCK_RATE = 90_000
 TIME_BASE = Fraction(1, CLOCK_RATE)
 
 Codec = Literal["h264", "vp8"]
+PacketCodec = Literal[Codec, "gray16"]
+"""gray16: not coded, the codes of depth16, which is recorded only and encoded by its recorder."""
 FloatImage = NDArray[np.float32]
 ByteImage = NDArray[np.uint8]
 Picture = av.VideoFrame
@@ -119,7 +121,8 @@ class NormalisedFrame:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPacket:
-    """One coded picture. H.264: an access unit in Annex B, SPS and PPS in front of every keyframe."""
+    """One coded picture. H.264: an access unit in Annex B, SPS and PPS in front of every keyframe. gray16: (h, w)
+    little-endian 16-bit codes; ``scale`` takes them back to inverse depth."""
 
     data: bytes
     pts: int
@@ -132,7 +135,9 @@ class EncodedPacket:
     """How often the source had been opened again: a recording takes each by itself."""
     is_notice: bool = False
     """NO SIGNAL and the like: shown, not recorded."""
-    codec: Codec = "h264"
+    codec: PacketCodec = "h264"
+    scale: tuple[float, float] = (0.0, 0.0)
+    """Of gray16: far and near (see ``depth16``)."""
 
 
 _LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21", "gray")

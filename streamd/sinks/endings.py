@@ -16,6 +16,7 @@ from av.format import Flags
 from av.stream import Stream
 
 from streamd.errors import SinkError
+from streamd.media.depth16 import ENDING
 
 Sound = AudioStream
 
@@ -53,6 +54,12 @@ def check_ending(output: Path) -> None:
         if "output format" in str(error):
             raise SinkError(f"{output}: the ending {ending} names no video format: {_ADVICE}") from None
         raise SinkError(f"{output}: the ending {ending} names a format that cannot hold H.264: {_ADVICE}") from None
+
+
+def check_depth16_ending(output: Path) -> None:
+    """Raises SinkError."""
+    if output.suffix.lower() != ENDING:
+        raise SinkError(f"{output}: depth16 goes into Matroska: name the output {ENDING}")
 
 
 def fitting(output: Path, sounds: Sequence[Sound]) -> list[Sound]:

@@ -9,19 +9,22 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import av
 import av.error
+import cv2
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.format import Flags as Format
 from av.packet import Packet
+from av.video.stream import VideoStream
 
 from streamd.errors import SinkError
 from streamd.host.whole_file import WholeFile, phrase
+from streamd.media import depth16
 from streamd.media.encode import file_options, tag_colours
-from streamd.media.frames import Picture, Scaler, canvas, yuv_planes
+from streamd.media.frames import FloatImage, Picture, Scaler, canvas, yuv_planes
 from streamd.sinks.endings import add_copy
 
 DEFAULT_RATE = Fraction(25)
@@ -57,7 +60,7 @@ class FileWriter:
         try:
             self._container = av.open(str(self._file.part), "w")
             self._counted = self._container.format.name in _COUNTED
-            self._video = self._container.add_stream("libx264", rate=rate, options=file_options())
+            self._video = self._add_video(rate)
             self._sounds = {sound.index: add_copy(self._container, sound) for sound in sounds}
         except BaseException as error:
             self._file.discard()
@@ -107,16 +110,27 @@ class FileWriter:
             base = self._video.codec_context.time_base
             picture.pts, picture.time_base, picture.duration = pts, base, duration
             self._mux_sound(until_s=float(pts * base))
-            self._mux(self._video.encode(picture))
+            self._mux(self._packets(picture))
             self._end_s = float((pts + duration) * base)
 
-    def _begin(self, picture: Picture, time_base: Fraction) -> None:
+    def _add_video(self, rate: Fraction) -> VideoStream:
+        return self._container.add_stream("libx264", rate=rate, options=file_options())
+
+    def _prepare(self, width: int, height: int, time_base: Fraction) -> None:
+        """The encoder, before it begins."""
         context = self._video.codec_context
-        self._video.width, self._video.height, self._video.pix_fmt = picture.width, picture.height, "yuv420p"
+        self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
         context.time_base = self._video.time_base = 1 / self._rate if self._counted else time_base
         context.thread_count = 1  # the cores are busy with the network
         context.flags |= Flags.frame_duration
         tag_colours(context)
+
+    def _packets(self, picture: Picture) -> list[Packet[Any]]:
+        return list(self._video.encode(picture))
+
+    def _begin(self, picture: Picture, time_base: Fraction) -> None:
+        context = self._video.codec_context
+        self._prepare(picture.width, picture.height, time_base)
         self._size = picture.width, picture.height
         try:
             self._container.start_encoding()
@@ -186,7 +200,7 @@ class FileWriter:
             except (av.error.FFmpegError, OSError) as error:
                 raise SinkError(f"{self._output}: {_reason(error)}") from error
 
-    def __enter__(self) -> FileWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -206,6 +220,31 @@ class FileWriter:
                 raise SinkError(f"{self._output}: {_reason(failure)}") from failure
         finally:
             self._file.discard()  # unless it is in its place
+
+
+class DepthFileWriter(FileWriter):
+    """The same for depth16 (see ``media/depth16.py``): what the network gave of each frame, and when."""
+
+    def _add_video(self, rate: Fraction) -> VideoStream:
+        self._tracks = depth16.Tracks(self._container, rate)
+        self._scale = depth16.Scale(0.0, 0.0)
+        return self._tracks.video
+
+    def _prepare(self, width: int, height: int, time_base: Fraction) -> None:
+        self._tracks.size(width, height, time_base)
+
+    def _packets(self, picture: Picture) -> list[Packet[Any]]:
+        return self._tracks.packets(picture, self._scale)
+
+    def write_depth(self, depth: FloatImage, pts: int, time_base: Fraction, duration: int = 0) -> None:
+        """(h, w) float32, as ``write`` takes a picture; enlarged or shrunk to the size of the first."""
+        height, width = depth.shape
+        if self._size not in (None, (width, height)):
+            assert self._size is not None
+            self._remark_once("the size of the picture changes: all depth is brought to that of the first")
+            depth = cv2.resize(depth, self._size, interpolation=cv2.INTER_LINEAR)
+        codes, self._scale = depth16.quantise(depth)
+        self.write(depth16.picture_of(codes), pts, time_base, duration)
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from streamd.config.sections import VIEWS, View
+from streamd.config.sections import NOT_SHOWN, VIEWS, RecordedView
 from streamd.errors import UsageError
 from streamd.media.frames import Codec
 from streamd.media.hub import RENDITIONS, PacketHub, Rendition
@@ -26,6 +26,8 @@ class Hubs(Mapping[Rendition, PacketHub]):
         self._hubs = {
             rendition: PacketHub(loop, partial(request_keyframe, rendition), on_change) for rendition in RENDITIONS
         }
+        self.depth16 = PacketHub(loop, lambda reason: None, on_change)
+        """Recorded only; its frames do not need each other."""
 
     def __getitem__(self, rendition: Rendition) -> PacketHub:
         return self._hubs[rendition]
@@ -38,25 +40,31 @@ class Hubs(Mapping[Rendition, PacketHub]):
 
     def find(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:
         """Raises UsageError for a view that does not exist."""
+        if view == "depth16":
+            raise UsageError(f"view {NOT_SHOWN}")
         if view not in VIEWS:
             raise UsageError(f"view {view}: unknown; there are: {', '.join(VIEWS)}")
         return self[Rendition(view, codec, light)]
 
     @property
-    def full(self) -> dict[View, PacketHub]:
-        """What is recorded: each view in H.264 and in its full size."""
-        return {view: self[Rendition(view)] for view in VIEWS}
+    def recorded(self) -> dict[RecordedView, PacketHub]:
+        """Each view in H.264 and in its full size, and depth16."""
+        return {**{view: self[Rendition(view)] for view in VIEWS}, "depth16": self.depth16}
 
     @property
     def watched(self) -> bool:
         """Whether anyone subscribes to any."""
-        return any(hub.watched for hub in self.values())
+        return any(hub.watched for hub in self._all)
 
     @property
     def subscribers(self) -> int:
-        return sum(map(len, self.values()))
+        return sum(map(len, self._all))
+
+    @property
+    def _all(self) -> tuple[PacketHub, ...]:
+        return (*self.values(), self.depth16)
 
     def close(self) -> None:
         """The stream has gone: closes all subscribers, and none can join any more."""
-        for hub in self.values():
+        for hub in self._all:
             hub.close()

@@ -42,6 +42,7 @@ class Pipeline:
         metrics: StreamMetrics,
         clock: StampClock,
         hubs: Mapping[Rendition, PacketHub],
+        depth16: PacketHub,
         *,
         every: bool,
         on_first_frame: Callable[[], None],
@@ -72,7 +73,7 @@ class Pipeline:
             if not frames.closed:
                 on_first_frame()
 
-        self.publisher = Publisher(name, config, depths, hubs, metrics, clock, published, zones)
+        self.publisher = Publisher(name, config, depths, hubs, depth16, metrics, clock, published, zones)
         self._parts: dict[asyncio.Future[None], threads.Worker] = {}
         self.abandoned: list[threads.Worker] = []
         """Those that did not end in time."""

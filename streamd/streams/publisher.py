@@ -20,6 +20,7 @@ from streamd.media.hub import PacketHub, Rendition
 from streamd.render.notice import Notice
 from streamd.render.views import Renderer
 from streamd.states import Change, KeyframeReason
+from streamd.streams.depth16 import Depth16Output
 from streamd.streams.notices import Notices
 from streamd.streams.renditions import RenditionOutput
 from streamd.streams.zones import Zones
@@ -45,6 +46,7 @@ class Publisher:
         config: StreamConfig,
         inbox: Mailbox[DepthFrame],
         hubs: Mapping[Rendition, PacketHub],
+        depth16: PacketHub,
         metrics: StreamMetrics,
         clock: StampClock,
         on_first_frame: Callable[[], None],
@@ -70,6 +72,7 @@ class Publisher:
             rendition: RenditionOutput(name, rendition, hub, config.bitrate_kbps, self.fps)
             for rendition, hub in hubs.items()
         }
+        self._depth16 = Depth16Output(depth16)
 
     @property
     def flicker(self) -> float:
@@ -89,6 +92,7 @@ class Publisher:
     def abandon(self) -> None:
         """Publishes nothing any more, though its thread may hang."""
         self._zones = None
+        self._depth16.abandoned = True
         for output in self._outputs.values():
             output.abandoned = True
 
@@ -127,6 +131,8 @@ class Publisher:
         began, outputs = time.monotonic(), list(self._watched())
         newest = self.newest
         is_new = newest is None or frame.inverse_depth is not newest.frame.inverse_depth
+        if self._depth16.publish(frame, is_new=is_new):
+            self._metrics.published("depth16")
         if newest is not None and not is_new:
             outputs = [output for output in outputs if output.keyframe_wanted or output.silent_s >= REPEAT_S]
             if not outputs:
@@ -188,6 +194,7 @@ class Publisher:
         is_due = self._notices.due_in_s <= 0
         if is_due:
             self._notices.published()
+            self._depth16.publish_notice(self._clock.now())
         for output in self._watched():
             if is_due or output.keyframe_wanted:
                 picture = self._notices.draw(notice, output.rendition, self.size)

@@ -10,7 +10,7 @@ from functools import partial
 
 from streamd.concurrency import threads
 from streamd.concurrency.backoff import Backoff
-from streamd.config.sections import RecordingConfig, View
+from streamd.config.sections import RecordedView, RecordingConfig
 from streamd.errors import DiskFull, SinkError
 from streamd.media.hub import PacketHub
 from streamd.sinks.recording.recorder import Recorder, RecorderEvents, RecordingRules
@@ -36,11 +36,11 @@ class Recorders:
         self,
         stream: str,
         config: RecordingConfig,
-        hubs: Mapping[View, PacketHub],
+        hubs: Mapping[RecordedView, PacketHub],
         metrics: StreamMetrics,
         backoff: Backoff = BACKOFF,
     ) -> None:
-        self._recordings: dict[View, Recording] = {}
+        self._recordings: dict[RecordedView, Recording] = {}
         if config.directory is not None:
             rules = RecordingRules(config.directory, config.segment_seconds, config.min_free_gb * 1e9)
             self._recordings = {
@@ -53,12 +53,12 @@ class Recorders:
         return sum(recording.subscribed for recording in self._recordings.values())
 
     @property
-    def wanted(self) -> list[View]:
+    def wanted(self) -> list[RecordedView]:
         """The views that are to be recorded."""
         return [view for view, recording in self._recordings.items() if recording.wanted]
 
     @property
-    def active(self) -> list[View]:
+    def active(self) -> list[RecordedView]:
         """Those whose pictures are written: nothing is known to be wrong."""
         return [view for view, recording in self._recordings.items() if recording.active]
 
@@ -67,7 +67,7 @@ class Recorders:
         """Why a view that is wanted is not recorded, until it is again."""
         return next((each.error for each in self._recordings.values() if each.wanted and each.error), None)
 
-    def start(self, views: Iterable[View]) -> None:
+    def start(self, views: Iterable[RecordedView]) -> None:
         """Does nothing without a directory to record to. What is recorded goes on; what waits is tried at once."""
         for view in views:
             if view in self._recordings:
@@ -76,19 +76,19 @@ class Recorders:
                     self._recordings[view] = self._recordings.pop(view)  # listed in the order of asking
                 recording.start()
 
-    async def stop(self, views: Collection[View] = (), within_s: float = STOP_S) -> None:
+    async def stop(self, views: Collection[RecordedView] = (), within_s: float = STOP_S) -> None:
         """All, unless some are named. Returns when their files are complete, or the disk has hung for too long."""
         ending = [recording for view, recording in self._recordings.items() if not views or view in views]
         for recording in ending:
             recording.stop()
         await asyncio.gather(*(recording.ended(within_s) for recording in ending))
 
-    def hold(self, views: Collection[View]) -> None:
+    def hold(self, views: Collection[RecordedView]) -> None:
         """These are not recorded until they are held no more: what is wanted of them then goes on. Safe to repeat."""
         for view, recording in self._recordings.items():
             recording.hold(view in views)
 
-    async def change(self, views: Collection[View]) -> None:
+    async def change(self, views: Collection[RecordedView]) -> None:
         """Records these and no others."""
         if others := [view for view in self.wanted if view not in views]:
             await self.stop(others)
@@ -101,7 +101,7 @@ class Recording:
     def __init__(
         self,
         stream: str,
-        view: View,
+        view: RecordedView,
         hub: PacketHub,
         rules: RecordingRules,
         metrics: StreamMetrics,

@@ -79,6 +79,7 @@ class Run:
             parts.metrics,
             parts.clock,
             parts.hubs,
+            parts.hubs.depth16,
             every=every,
             on_first_frame=events.on_first_frame,
             zones=parts.zones,

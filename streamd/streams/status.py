@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streamd.config.sections import StreamConfig, View
+from streamd.config.sections import RecordedView, StreamConfig
 from streamd.states import Origin, SkipReason, StreamState
 from streamd.streams.calibrated import UNCALIBRATED, CalibrationStatus
 from streamd.streams.zones import ZoneStatus
@@ -36,8 +36,8 @@ class StreamStatus:
     """Capture to publication of new depth, over the last seconds; None when there was none."""
     latency_p95_ms: float | None
     viewers: int
-    recording_wanted: tuple[View, ...]
-    recording_active: tuple[View, ...]
+    recording_wanted: tuple[RecordedView, ...]
+    recording_active: tuple[RecordedView, ...]
     recording_error: str | None
     """Why another one is not active, until it is again."""
     flicker: float

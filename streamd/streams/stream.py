@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, suppress
 
 from streamd.concurrency.backoff import Backoff
-from streamd.config.sections import RecordingConfig, StreamConfig, View
+from streamd.config.sections import RecordedView, RecordingConfig, StreamConfig
 from streamd.depth.calibration import Calibration
 from streamd.depth.service import DepthService
 from streamd.errors import PictureError
@@ -66,7 +66,7 @@ class Stream:
         loop, attention = asyncio.get_running_loop(), asyncio.Event()
         self._states = StateMachine(name, metrics, self._changed)
         self._hubs = Hubs(loop, self._request_keyframe, attention.set)
-        self._recorders = Recorders(name, recording, self._hubs.full, metrics)
+        self._recorders = Recorders(name, recording, self._hubs.recorded, metrics)
         self._loop = loop
         self._zones = Zones(name, config, metrics, self._zone_changed, lambda: self.calibration)
         parts = StreamParts(
@@ -180,17 +180,17 @@ class Stream:
         """Keeps it running: for those who do not subscribe to a hub."""
         return self._life.keep_awake()
 
-    def start_recording(self, views: Iterable[View] = ()) -> None:
+    def start_recording(self, views: Iterable[RecordedView] = ()) -> None:
         """Views that are recorded already go on; none named: those of its settings. Does nothing
         without a directory to record to, nor when it is about to stop."""
         if not self._life.stopping:
             self._recorders.start(views or self.config.record or ("depth",))
 
-    def hold_recordings(self, views: Collection[View]) -> None:
+    def hold_recordings(self, views: Collection[RecordedView]) -> None:
         """These are not recorded for now: memory is short. Without them, what was recorded goes on."""
         self._recorders.hold(views)
 
-    async def stop_recording(self, views: Collection[View] = ()) -> None:
+    async def stop_recording(self, views: Collection[RecordedView] = ()) -> None:
         """Returns when the files are complete; none named: of all views. Views that the settings name are
         recorded again when ``record`` changes."""
         await self._recorders.stop(views)

@@ -14,7 +14,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
-from streamd.config.sections import VIEWS
+from streamd.config.sections import RECORDED_VIEWS, VIEWS
 from streamd.states import Change, KeyframeReason, LossReason, SkipReason, StreamState, WorkerEnd
 from streamd.telemetry.statistics import Rate
 
@@ -169,13 +169,13 @@ class StreamMetrics:
         self._skipped = {reason: metrics.skipped.labels(name, reason) for reason in SkipReason}
         self._inferences = metrics.inferences.labels(name)
         self._unchanged = metrics.unchanged.labels(name)
-        self._published: dict[str, Counter] = {view: metrics.published.labels(name, view) for view in VIEWS}
+        self._published: dict[str, Counter] = {view: metrics.published.labels(name, view) for view in RECORDED_VIEWS}
         self._restarts = {reason: metrics.source_restarts.labels(name, reason) for reason in LossReason}
         self._keyframe_requests = {reason: metrics.keyframe_requests.labels(name, reason) for reason in KeyframeReason}
         self._viewers: dict[str, Gauge] = {view: metrics.viewers.labels(name, view) for view in VIEWS}
         self._recordings: dict[str, tuple[Gauge, Gauge]] = {
             view: (metrics.recording_wanted.labels(name, view), metrics.recording_active.labels(name, view))
-            for view in VIEWS
+            for view in RECORDED_VIEWS
         }
         self._states = {state: metrics.state.labels(name, state) for state in StreamState}
         self.stages = {

@@ -13,6 +13,7 @@ from streamd.errors import StreamdError
 from streamd.sinks.recording.library import Library
 from streamd.web import (
     calibration,
+    clips,
     events,
     health,
     mjpeg,
@@ -20,9 +21,11 @@ from streamd.web import (
     openapi,
     page,
     pictures,
+    recording_files,
     recordings,
     session,
     streams,
+    timeline,
     trial,
     whep,
 )
@@ -46,6 +49,8 @@ MODULES = (
     events,
     mjpeg,
     recordings,
+    timeline,
+    clips,
     whep,
     openapi,
 )
@@ -83,9 +88,10 @@ def _build_long_answers(app: web.Application, context: WebContext) -> None:
         context.streams, context.service, partial(streams.describe, context)
     )
     directory = context.recording.directory
-    archive = app[recordings.ARCHIVE] = recordings.Archive(Library(directory) if directory else None)
+    archive = app[recording_files.ARCHIVE] = recording_files.Archive(Library(directory) if directory else None)
     app[models.CATALOGUE] = SharedCall("models", context.service.catalogue)
     app[trial.TRIALS] = trial.build(context)
+    app.on_startup.append(archive.start)
     app[pictures.DEVICES] = pictures.device_list()
     exposition = app[health.EXPOSITION] = Exposition(context.metrics.registry)
     app.on_shutdown.extend([feeds.end, broadcaster.end, trial.end])

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from aiohttp import web
 
-from streamd.config.sections import FORMATS, VIEWS, PictureFormat, View
+from streamd.config.sections import FORMATS, NOT_SHOWN, VIEWS, PictureFormat, View
 from streamd.web.errors import Refusal
 
 T = TypeVar("T", bound=str)
@@ -45,6 +45,8 @@ class Choice(Generic[T]):
     def parse(self, value: object) -> T:
         """A value from elsewhere, such as a body. Raises Refusal: 422."""
         found = next((choice for choice in self.choices if choice == value), None)
+        if found is None and self.choices == VIEWS and value == "depth16":
+            raise Refusal(422, "bad_value", f"{self.name} {NOT_SHOWN}")
         if found is None:
             message = f"{self.name} {shortened(value)}: unknown; there are: {', '.join(self.choices)}"
             raise Refusal(422, "bad_value", message)

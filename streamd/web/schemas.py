@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from streamd.config.sections import VIEWS, Precision, StreamConfig
+from streamd.config.sections import RECORDED_VIEWS, VIEWS, Precision, StreamConfig
 from streamd.depth.calibration import MAX_METRES, MAX_POINTS, MIN_POINTS
 from streamd.render.pictures import CONTENT_TYPES
 from streamd.states import Origin, StreamState
@@ -40,6 +40,8 @@ TEXT_OR_NULL: dict[str, Any] = {"type": ["string", "null"]}
 NUMBER_OR_NULL: Schema = {"type": ["number", "null"]}
 COUNT_OR_NULL: Schema = {"type": ["integer", "null"]}
 VIEW_NAME: Schema = {"type": "string", "enum": [*VIEWS]}
+RECORDED_VIEW_NAME: Schema = {"type": "string", "enum": [*RECORDED_VIEWS]}
+MOMENT: dict[str, Any] = {"type": "string", "format": "date-time"}
 
 NUMBER_PAIR_OR_NULL: Schema = {"type": ["array", "null"], "items": NUMBER_OR_NULL, "minItems": 2, "maxItems": 2}
 POINT: dict[str, Schema] = {
@@ -56,6 +58,7 @@ METRES: dict[str, Schema] = {
 NOTHING: Content = {}
 HTML: Content = {"text/html": {}}
 VIDEO: Content = {"video/mp4": {}}
+RECORDING_FILE: Content = {"video/mp4": {}, "video/x-matroska": {}}
 PICTURES: Content = {kind: {} for kind in dict.fromkeys(CONTENT_TYPES.values())}
 STREAM: Content = json_content(reference("Stream"))
 ACCESS: Content = json_content(reference("Access"))
@@ -81,8 +84,8 @@ _COMPONENTS: dict[str, Schema] = {
             "latency_ms": record({"p50": NUMBER_OR_NULL, "p95": NUMBER_OR_NULL}),
             "viewers": COUNT,
             "recording": BOOLEAN | {"description": "Whether a view is recorded now"},
-            "recording_views": {**listing(VIEW_NAME), "description": "Those that are to be recorded"},
-            "recording_active": {**listing(VIEW_NAME), "description": "Those that are recorded"},
+            "recording_views": {**listing(RECORDED_VIEW_NAME), "description": "Those that are to be recorded"},
+            "recording_active": {**listing(RECORDED_VIEW_NAME), "description": "Those that are recorded"},
             "recording_error": {**TEXT_OR_NULL, "description": "Why another is not, until it is again"},
             "flicker": NUMBER,
             "views": listing(VIEW_NAME),
@@ -185,8 +188,9 @@ _COMPONENTS: dict[str, Schema] = {
         {
             "path": TEXT | {"description": "Below /recordings/"},
             "stream": TEXT,
-            "view": VIEW_NAME,
-            "started": TEXT | {"format": "date-time"},
+            "view": RECORDED_VIEW_NAME,
+            "started": MOMENT,
+            "duration_s": NUMBER | {"description": "What can be played of it"},
             "size_bytes": COUNT,
             "complete": BOOLEAN | {"description": "False while it is being written"},
             "cut_short": BOOLEAN | {"description": "It ended without its end, as in a power cut; it can be played"},

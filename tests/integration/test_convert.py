@@ -16,12 +16,14 @@ import av
 import numpy as np
 import pytest
 
+import streamd
 from streamd.depth.service import DepthService
 from streamd.errors import InferenceFailed, SinkError, SourceUnreachable, SourceUnsupported, StreamdError
 from streamd.jobs import convert as module
 from streamd.jobs.convert import Converted, convert
+from streamd.media.frames import DepthFrame
 from streamd.render.colormap import INFERNO_RGB
-from streamd.sinks.file import FileWriter
+from streamd.sinks.file import DepthFileWriter, FileWriter
 from streamd.states import WorkerEnd
 from streamd.streams.inference import Inference
 from tests.support.clips import HEIGHT, WIDTH, audio_of, frames_of, number_in, times_of, write_clip
@@ -318,3 +320,45 @@ def test_pictures_are_shown_for_as_long_as_in_the_source(run: Convert, tmp_path:
             assert video.average_rate == 25
     assert lengths[0] == pytest.approx(lengths[1], abs=0.001)
     assert all(a < b for a, b in pairwise(times_of(tmp_path / "out.mp4")))
+
+
+class TestDepth16:
+    @pytest.fixture
+    def taken(self, monkeypatch: pytest.MonkeyPatch) -> list[DepthFrame]:
+        """What the network gave."""
+        taken, take = [], module._Job.take
+
+        def spy(job: Any, frame: DepthFrame) -> None:
+            taken.append(frame)
+            take(job, frame)
+
+        monkeypatch.setattr(module._Job, "take", spy)
+        return taken
+
+    def test_what_the_network_gave_and_when(self, run: Convert, tmp_path: Path, taken: list[DepthFrame]) -> None:
+        times = [number * 1001 / 30000 + 0.4 * (number > 9) for number in range(20)]
+        source = write_clip(tmp_path / "in.mp4", 20, times_s=times, audio=True)
+        assert run(source, tmp_path / "out.mkv", view="depth16").frames == 20
+        found = list(streamd.read_depth(tmp_path / "out.mkv"))
+        assert [time_s for time_s, _ in found] == [float(time) for time in times_of(source)]
+        for frame, (_, depth) in zip(taken, found, strict=True):
+            assert depth.shape == frame.network_output.shape
+            assert np.abs(depth - frame.network_output).max() <= np.ptp(frame.network_output) / 65535
+        assert audio_of(tmp_path / "out.mkv") == audio_of(source)
+
+    def test_it_needs_matroska(self, run: Convert, tmp_path: Path) -> None:
+        source = write_clip(tmp_path / "in.mp4", 2)
+        with pytest.raises(SinkError, match=r"out.mp4: depth16 goes into Matroska: name the output .mkv"):
+            run(source, tmp_path / "out.mp4", view="depth16")
+        assert files_in(tmp_path) == {"in.mp4"}
+
+    def test_depth_of_another_size_is_brought_to_the_first(self, tmp_path: Path) -> None:
+        remarks: list[str] = []
+        flat = np.full((32, 64), 3, np.float32)
+        with DepthFileWriter(tmp_path / "out.mkv", Fraction(25), on_remark=remarks.append) as writer:
+            writer.write_depth(flat, 0, Fraction(1, 25), 1)
+            writer.write_depth(np.full((64, 64), 5, np.float32), 1, Fraction(1, 25), 1)
+        found = [depth for _, depth in streamd.read_depth(tmp_path / "out.mkv")]
+        assert [depth.shape for depth in found] == [(32, 64)] * 2
+        assert [float(depth.max()) for depth in found] == [3, 5]
+        assert len(remarks) == 1

@@ -15,15 +15,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from streamd.concurrency import threads
 from streamd.errors import DiskFull, SinkError, StreamGone
+from streamd.media.depth16 import read_depth
 from streamd.media.encode import LiveEncoder
 from streamd.media.frames import CLOCK_RATE, EncodedPacket, Stamp
 from streamd.sinks.recording import recorder, segment
 from streamd.sinks.recording.recorder import Recorder, RecorderEvents, RecordingRules
 from tests.support.clips import HEIGHT, WIDTH, frames_of, number_in, picture_of, times_of
+from tests.support.segments import depth_of, depths
 from tests.support.waiting import scaled
 
 pytestmark = pytest.mark.timeout(30)
@@ -70,14 +73,16 @@ class Camera:
 
 
 class Bench:
-    def __init__(self, folder: Path, *, segment_s: float = 60, min_free: float = 0, was_full: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, segment_s: float = 60, min_free: float = 0, was_full: bool = False, view: str = "depth"
+    ) -> None:
         self.folder, self.hub, self.bytes, self.left_out = folder, Hub(), 0, 0
         self.health: list[str | None] = []
         rules = RecordingRules(folder / "rec", segment_s, min_free)
         self.recorder = Recorder(
             self.hub,  # type: ignore[arg-type]
             stream="porch",
-            view="depth",
+            view=view,
             rules=rules,
             events=RecorderEvents(self._count, self._overflow, self.health.append),
             was_full=was_full,
@@ -265,6 +270,42 @@ def test_kill_9_costs_a_second_at_most(tmp_path: Path) -> None:
     assert len(found) >= 130 - FPS - 1
     times = times_of(segment)
     assert times == [Fraction(n, FPS) for n in range(len(times))]
+
+
+DEPTH16_CHILD = """
+import sys, time
+from pathlib import Path
+from streamd.sinks.recording.segment import open_segment
+from tests.support.segments import depths
+units = depths(130)
+writer = open_segment(Path(sys.argv[1]), units[0], lambda count: None, lambda: None)
+for unit in units:
+    writer.write(unit)
+print("written", flush=True)
+time.sleep(60)
+"""
+
+
+def test_kill_9_costs_depth16_a_second_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "x.mkv"
+    child = subprocess.Popen([sys.executable, "-c", DEPTH16_CHILD, str(path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "written\n"
+    child.kill()
+    child.communicate()
+    found = list(read_depth(path))
+    assert [time_s for time_s, _ in found] == [number / FPS for number in range(len(found))]
+    assert len(found) >= 130 - FPS
+
+
+def test_depth16_is_encoded_by_the_recorder(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, segment_s=1, view="depth16")
+    bench.push(*depths(50))
+    assert bench.finish() is None
+    first, second = sorted((tmp_path / "rec").rglob("*.mkv"))
+    assert [len(list(read_depth(path))) for path in (first, second)] == [25, 25]
+    (_, depth), *_ = read_depth(second)
+    assert np.abs(depth - depth_of(25)).max() <= np.ptp(depth_of(25)) / 65535
 
 
 def test_a_full_disk_ends_the_recording_and_is_reported(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ import pytest
 from streamd.config.sections import RecordingConfig
 from streamd.sinks.recording.library import Library
 from streamd.states import StreamState
-from streamd.web import recordings, requests
+from streamd.web import recording_files, requests
 from streamd.web.description import describe_stream
-from streamd.web.recordings import ARCHIVE
+from streamd.web.recording_files import ARCHIVE
 from tests.integration.web_site import Reply, Site, served
 from tests.support.waiting import timeout
 
@@ -244,14 +244,14 @@ class TestDownload:
     async def test_a_file_that_becomes_shorter_meanwhile_is_not_sent_as_whole(
         self, site: Site, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(recordings, "CHUNK_BYTES", 400_000)
-        read = recordings.Archive.read
+        monkeypatch.setattr(recording_files, "CHUNK_BYTES", 400_000)
+        read = recording_files.Archive.read
 
-        async def shrink(archive: Any, opened: Any, offset: int, count: int) -> bytes:
+        async def shrink(archive: Any, descriptor: int, offset: int, count: int) -> bytes:
             os.truncate(file, 400_000)
-            return await read(archive, opened, offset, count)
+            return await read(archive, descriptor, offset, count)
 
-        monkeypatch.setattr(recordings.Archive, "read", shrink)
+        monkeypatch.setattr(recording_files.Archive, "read", shrink)
         with pytest.raises(aiohttp.ClientPayloadError):
             await site.get(self.PATH)
         await site.until(lambda: site.app[ARCHIVE].downloads == 0)
@@ -291,7 +291,7 @@ class TestDownload:
         assert b"root:" not in body
 
     async def test_there_are_places_for_so_many(self, site: Site, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(recordings, "MAX_DOWNLOADS", 0)
+        monkeypatch.setattr(recording_files, "MAX_DOWNLOADS", 0)
         reply = await site.get(self.PATH)
         assert reply.error == (503, "full")
         assert "Retry-After" in reply.headers
@@ -299,7 +299,7 @@ class TestDownload:
     async def test_one_who_does_not_read_is_cut_off(
         self, site: Site, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(recordings, "STALLED_S", 0.2)
+        monkeypatch.setattr(recording_files, "STALLED_S", 0.2)
         os.truncate(file, 200_000_000)
         async with site.http.get(site.url + self.PATH) as response:
             assert response.status == 200
@@ -367,8 +367,8 @@ class TestADiskThatHangs:
     @pytest.fixture
     async def hung(self, site: Site, file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
         answers = threading.Event()
-        monkeypatch.setattr(recordings, "DISK_TIMEOUT_S", 0.1)
-        for name in ("page", "open", "delete"):
+        monkeypatch.setattr(recording_files, "DISK_TIMEOUT_S", 0.1)
+        for name in ("streams", "open", "delete"):
             monkeypatch.setattr(Library, name, self.waiting(answers, getattr(Library, name)))
         yield site
         answers.set()

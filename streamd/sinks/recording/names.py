@@ -1,4 +1,4 @@
-"""The one codec of the names of recorded files: STREAM/STARTED-VIEW.mp4, STARTED in UTC.
+"""The one codec of the names of recorded files: STREAM/STARTED-VIEW.mp4 (depth16: .mkv), STARTED in UTC.
 
 Streams may have dots and dashes in their names, and one name may begin with another: so each has a
 folder. Views have dashes too: so the time, whose length is fixed, stands before them.
@@ -10,9 +10,11 @@ import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from streamd.config.sections import STREAM_NAME, VIEWS
+from streamd.config.sections import RECORDED_VIEWS, STREAM_NAME
 
-_FILE = re.compile(rf"(\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{{3}}Z)-({'|'.join(VIEWS)})\.mp4", re.ASCII)
+_FILE = re.compile(rf"(\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{{3}}Z)-({'|'.join(RECORDED_VIEWS)})(\.mp4|\.mkv)", re.ASCII)
+_FIRST_S, _LAST_S = -62_135_596_800.0, 253_402_300_799.0
+"""The years that dates have."""
 _STREAM = re.compile(STREAM_NAME)
 
 
@@ -31,7 +33,7 @@ class SegmentName(NamedTuple):
 
     @property
     def file(self) -> str:
-        return f"{self.moment}-{self.view}.mp4"
+        return f"{self.moment}-{self.view}{_ending(self.view)}"
 
     @property
     def started(self) -> datetime:
@@ -54,7 +56,7 @@ def parse_path(path: str) -> SegmentName:
 def parse_file(stream: str, file: str) -> SegmentName | None:
     """None for a file that is no recording."""
     match = _FILE.fullmatch(file)
-    if match is None:
+    if match is None or match[3] != _ending(match[2]):
         return None
     try:
         _time(match[1])
@@ -77,6 +79,15 @@ def position(text: str) -> SegmentName:
         return SegmentName(_moment(datetime.fromisoformat(text)), "", "")
     except OverflowError as error:  # in UTC it is before the year 1, or after 9999
         raise ValueError(text) from error
+
+
+def moment_at(unix_s: float) -> str:
+    """As in a name; the nearest that a name can have, for what is beyond."""
+    return _moment(datetime.fromtimestamp(min(max(unix_s, _FIRST_S), _LAST_S), UTC))
+
+
+def _ending(view: str) -> str:
+    return ".mkv" if view == "depth16" else ".mp4"
 
 
 def _moment(time: datetime) -> str:

@@ -1,4 +1,4 @@
-"""Recordings: fragmented MP4 segments, playable up to the last second even after kill -9."""
+"""Recordings: segments of fragmented MP4 (depth16: Matroska), playable up to the last second even after kill -9."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from streamd.media.frames import EncodedPacket
 from streamd.media.hub import PacketHub
 from streamd.sinks.recording.disk import free_bytes, require_directory
 from streamd.sinks.recording.names import name_segment
-from streamd.sinks.recording.segment import SegmentWriter
+from streamd.sinks.recording.segment import SegmentWriter, open_segment
 from streamd.states import KeyframeReason
 
 log = logging.getLogger(__name__)
 
 QUEUE_PACKETS = 300
+QUEUE_DEPTHS = 60
+"""Of depth16, whose frames wait uncoded."""
 IDLE_S = 3.0
 """When the source has been away, or at its end, for this long, the segment is finished."""
 RESUME_SHARE = 1.1
@@ -78,7 +80,7 @@ class Recorder:
         self._view = view
         self._rules = rules
         self._events = events
-        self._queue: Mailbox[EncodedPacket] = Mailbox(capacity=QUEUE_PACKETS)
+        self._queue: Mailbox[EncodedPacket] = Mailbox(capacity=QUEUE_DEPTHS if view == "depth16" else QUEUE_PACKETS)
         self._needs_keyframe = True
         self._overflows = False
         """Whether packets are left out now. Event loop only."""
@@ -189,7 +191,7 @@ class Recorder:
         self._check_space()
         self._min_free_bytes = self._rules.min_free_bytes
         log.debug("%s: segment %s", self._label, path)
-        return SegmentWriter(path, first, self._events.on_bytes, self._synced)
+        return open_segment(path, first, self._events.on_bytes, self._synced)
 
     def _check_space(self) -> None:
         folder = self._rules.directory / self._stream

@@ -8,38 +8,25 @@ the future, is not believed, and then its age counts from when it was first seen
 
 from __future__ import annotations
 
+import heapq
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from streamd.concurrency.threads import Periodic
 from streamd.config.sections import RecordingConfig
 from streamd.sinks.recording.library import BeingWritten, Library
-from streamd.sinks.recording.names import SegmentName
+from streamd.sinks.recording.names import parse_path
+from streamd.sinks.recording.store import LONGEST_S
 
 log = logging.getLogger(__name__)
 
 PRUNE_EVERY_S = 60.0
 EARLIEST_S = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
 """streamd is younger than this: a clock with an earlier time has not been set."""
-LONGEST_S = 25 * 3600.0
-"""No segment takes longer (``segment_seconds`` allows a day)."""
-
-
-@dataclass
-class _Kept:
-    """What is known of a recording."""
-
-    size_bytes: int
-    seen_at: float
-    """By the monotonic clock: when it was first seen, or last seen being written."""
-    ended_s: float | None
-    """Unix time, as far as its name can be believed."""
-    is_growing: bool
 
 
 class Retention:
@@ -59,8 +46,19 @@ class Retention:
         self._max_bytes = 1e9 * rules.max_gb if rules.max_gb is not None else math.inf
         self._now = now
         self._monotonic = monotonic
-        self._kept: dict[SegmentName, _Kept] = {}
+        # Of each recording, by path. In columns: the garbage collector would look at a hundred thousand objects
+        # again and again, and hold all threads meanwhile.
+        self._sizes: dict[str, int] = {}
         """In the order of recording, as far as that is known."""
+        self._seen_at: dict[str, float] = {}
+        """By the monotonic clock: when it was first seen, or last seen being written."""
+        self._started_s: dict[str, float] = {}
+        """Unix time, as its name has it."""
+        self._ended_s: dict[str, float] = {}
+        """Unix time, as far as its name can be believed."""
+        self._growing: set[str] = set()
+        self._files: dict[str, frozenset[str]] = {}
+        """Of each stream, as they were seen last."""
         self._is_first_scan = True
         self._failure = ""
 
@@ -80,62 +78,77 @@ class Retention:
         return deleted
 
     def _delete_superfluous(self, stop: threading.Event) -> int:
-        deleted, total = 0, sum(kept.size_bytes for kept in self._kept.values())
-        for name, kept in list(self._kept.items()):
+        deleted, total = 0, sum(self._sizes.values())
+        for path in list(self._sizes):
             if stop.is_set():
                 break
-            is_superfluous = total > self._max_bytes or self._age_s(name, kept) > self._max_age_s
-            if is_superfluous and self._delete(name):
-                total -= kept.size_bytes
+            size = self._sizes[path]
+            if (total > self._max_bytes or self._age_s(path) > self._max_age_s) and self._delete(path):
+                total -= size
                 deleted += 1
         return deleted
 
-    def _delete(self, name: SegmentName) -> bool:
+    def _delete(self, path: str) -> bool:
         try:
-            self._library.delete(name.path)
+            self._library.delete(path)
         except BeingWritten:
             return False
         except FileNotFoundError:
             pass
         except OSError as error:
-            self._failure = self._failure or f"old recordings cannot be deleted: {name.path}: {error.strerror}"
+            self._failure = self._failure or f"old recordings cannot be deleted: {path}: {error.strerror}"
             return False
-        del self._kept[name]
+        self._forget(path)
         return True
+
+    def _forget(self, path: str) -> None:
+        for column in (self._sizes, self._seen_at, self._started_s, self._ended_s):
+            column.pop(path, None)
+        self._growing.discard(path)
 
     def _scan(self) -> None:
         """Raises OSError."""
         streams = self._library.streams()
-        there = {name for stream in streams for name in self._library.names(stream)}
-        self._kept = {name: kept for name, kept in self._kept.items() if name in there}
-        for name in sorted(there - self._kept.keys()):
-            self._kept[name] = _Kept(0, self._monotonic(), None, is_growing=True)
-        for name, kept in self._kept.items():
-            if kept.is_growing:
-                self._measure(name, kept)
+        new: list[list[tuple[str, str]]] = []
+        for stream in {*streams, *self._files}:
+            before, files = self._files.get(stream, frozenset()), self._library.files(stream)
+            new.append(sorted((file, stream) for file in files - before))
+            for file in before - files:
+                self._forget(f"{stream}/{file}")
+            self._files[stream] = files
+        for file, stream in heapq.merge(*new):  # to sort them all at once would hold up other threads
+            path = f"{stream}/{file}"
+            self._sizes[path], self._seen_at[path] = 0, self._monotonic()
+            self._started_s[path] = parse_path(path).started.timestamp()
+            self._growing.add(path)
+        for path in [path for path in self._sizes if path in self._growing]:
+            self._measure(path)
         self._is_first_scan &= not streams
 
-    def _measure(self, name: SegmentName, kept: _Kept) -> None:
+    def _measure(self, path: str) -> None:
         """Raises OSError."""
+        name = parse_path(path)
         is_written = self._library.is_written(name)  # first: it may end meanwhile
         try:
             about = self._library.status(name)
         except FileNotFoundError:
             return
-        kept.size_bytes, kept.is_growing = about.st_size, is_written
+        self._sizes[path] = about.st_size
         if is_written:
-            kept.seen_at = self._monotonic()
-        elif self._is_first_scan:
-            started_s = name.started.timestamp()
+            self._seen_at[path] = self._monotonic()
+            return
+        self._growing.discard(path)
+        if self._is_first_scan:
+            started_s = self._started_s[path]
             written_s = about.st_mtime - started_s  # files that were copied or restored have another time
-            kept.ended_s = started_s + (written_s if 0 <= written_s <= LONGEST_S else self._segment_s)
+            self._ended_s[path] = started_s + (written_s if 0 <= written_s <= LONGEST_S else self._segment_s)
 
-    def _age_s(self, name: SegmentName, kept: _Kept) -> float:
+    def _age_s(self, path: str) -> float:
         """Since it ended; what we are sure of, when its name cannot be believed."""
-        age_s, now_s = self._monotonic() - kept.seen_at, self._now()
-        if kept.ended_s is None or not EARLIEST_S <= name.started.timestamp() <= now_s:
+        age_s, now_s, ended_s = self._monotonic() - self._seen_at[path], self._now(), self._ended_s.get(path)
+        if ended_s is None or not EARLIEST_S <= self._started_s[path] <= now_s:
             return age_s
-        return max(age_s, now_s - kept.ended_s)
+        return max(age_s, now_s - ended_s)
 
 
 def start_retention(rules: RecordingConfig) -> Periodic | None:

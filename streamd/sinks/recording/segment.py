@@ -8,15 +8,20 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
+import numpy as np
+from av.packet import Packet
 
+from streamd.media import depth16
 from streamd.media.frames import CLOCK_RATE, TIME_BASE, EncodedPacket
 
 SYNC_EVERY_S = 1.0
 # A fragment a second, each flushed whole: a reader of the file never misses more than that.
 _MUXER = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
+_CLUSTER = bytes.fromhex("1f43b675")
+"""The ID that each group of frames begins with in Matroska (RFC 9559, 5.1.3)."""
 _open: set[Path] = set()
 
 
@@ -27,6 +32,9 @@ def is_written(path: Path) -> bool:
 
 class SegmentWriter:
     """One file, from a keyframe on, its times counted from zero. Everything may raise OSError."""
+
+    format = "mp4"
+    options = _MUXER
 
     def __init__(
         self, path: Path, first: EncodedPacket, on_bytes: Callable[[int], None], on_sync: Callable[[], None]
@@ -45,8 +53,10 @@ class SegmentWriter:
         except OSError:
             _open.discard(path)
             raise
-        self._container = av.open(self._file, "w", format="mp4", options=_MUXER)
-        width, height = first.size
+        self._container = av.open(self._file, "w", format=self.format, options=self.options)
+        self._begin(*first.size)
+
+    def _begin(self, width: int, height: int) -> None:
         self._stream = self._container.add_mux_stream("h264", rate=30, width=width, height=height, time_base=TIME_BASE)
 
     def is_of_another(self, packet: EncodedPacket) -> bool:
@@ -57,17 +67,20 @@ class SegmentWriter:
         return (packet.pts - self._first_pts) / CLOCK_RATE
 
     def write(self, unit: EncodedPacket) -> None:
-        packet = av.Packet(unit.data)
-        packet.pts = packet.dts = unit.pts - self._first_pts
-        packet.time_base = TIME_BASE
-        packet.is_keyframe = unit.is_keyframe
-        packet.stream = self._stream
-        self._container.mux(packet)
+        self._container.mux(self._packets(unit, unit.pts - self._first_pts))
         now = time.monotonic()
         if now >= self._next_sync:
             self._next_sync = now + SYNC_EVERY_S
             self._file.sync()
             self._on_sync()
+
+    def _packets(self, unit: EncodedPacket, pts: int) -> list[Packet[Any]]:
+        packet = Packet(unit.data)
+        packet.pts = packet.dts = pts
+        packet.time_base = TIME_BASE
+        packet.is_keyframe = unit.is_keyframe
+        packet.stream = self._stream
+        return [packet]
 
     def close(self) -> None:
         try:
@@ -85,6 +98,31 @@ class SegmentWriter:
         if not self._file.has_picture:
             with suppress(OSError):
                 self.path.unlink()
+
+
+class Depth16Writer(SegmentWriter):
+    """The same for depth16, which is encoded here: not on the path of a frame."""
+
+    format = "matroska"
+    options = depth16.MUXER
+
+    def _begin(self, width: int, height: int) -> None:
+        self._tracks = depth16.Tracks(self._container, 30)
+        self._tracks.size(width, height, TIME_BASE)
+
+    def _packets(self, unit: EncodedPacket, pts: int) -> list[Packet[Any]]:
+        width, height = unit.size
+        picture = depth16.picture_of(np.frombuffer(unit.data, np.uint16).reshape(height, width))
+        picture.pts, picture.time_base = pts, TIME_BASE
+        return self._tracks.packets(picture, depth16.Scale(*unit.scale))
+
+
+def open_segment(
+    path: Path, first: EncodedPacket, on_bytes: Callable[[int], None], on_sync: Callable[[], None]
+) -> SegmentWriter:
+    """The writer for what it begins with."""
+    kind = Depth16Writer if first.codec == "gray16" else SegmentWriter
+    return kind(path, first, on_bytes, on_sync)
 
 
 class _CountedFile:
@@ -107,7 +145,7 @@ class _CountedFile:
             written = self._file.write(left)
             self._on_bytes(written)
             left = left[written:]
-        self._fragments += bytes(data[4:8]) == b"moof"
+        self._fragments += bytes(data[4:8]) == b"moof" or bytes(data[:4]) == _CLUSTER
         return len(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:

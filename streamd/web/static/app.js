@@ -225,7 +225,7 @@ const actions = {
     if (stream) void toggleRecording(stream, selectedView(stream.name), () => void news.ask().then(render));
     return stream !== null;
   },
-  showRecordings: () => void showRecordings(news.session?.access === 'control'),
+  showRecordings: () => void showRecordings(news.session?.access === 'control', state.stream),
   showModels: () => void showModels(news.session?.access === 'control'),
   showSpace() {
     const name = state.layout === 'one' ? state.stream : wall.focused;

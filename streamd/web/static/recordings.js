@@ -1,9 +1,12 @@
-// The list of recordings: page by page, the newest first. Who may control can delete them.
+// The dialog of recordings: a day on a line of time above, and the list of files, page by page, the newest first.
+// Who may control can delete them.
 
 /** @import { Recording } from './types.js' */
 
 import { asApiError, ask, at, readJson } from './api.js';
 import { $, cloneTemplate, isNumber, joined, part, write } from './dom.js';
+import { closeRecorded, showRecorded, wireRecorded } from './recorded.js';
+import { recordingUrl } from './reel.js';
 
 const PAGE = 100;
 let mayDelete = false;
@@ -15,16 +18,25 @@ const more = () => $('recordings-more', HTMLButtonElement);
 
 export function wireRecordings() {
   more().onclick = () => void loadMore();
+  wireRecorded({ confirmed, changed: () => void reload() });
+  $('recordings', HTMLDialogElement).addEventListener('close', closeRecorded);
 }
 
-/** @param {boolean} control whether this visitor may delete */
-export async function showRecordings(control) {
+/**
+ * @param {boolean} control whether this visitor may delete
+ * @param {string | null} stream the one that is shown
+ */
+export async function showRecordings(control, stream) {
   mayDelete = control;
+  $('recordings', HTMLDialogElement).showModal();
+  await Promise.all([reload(), showRecorded(stream, control)]);
+}
+
+async function reload() {
   next = null;
   opened += 1;
   $('recording-list').replaceChildren();
   more().hidden = true;
-  $('recordings', HTMLDialogElement).showModal();
   await load();
 }
 
@@ -79,9 +91,6 @@ function item(recording) {
   write(part(element, 'small'), recordingDetail(recording));
   return element;
 }
-
-/** @param {string} path */
-const recordingUrl = (path) => at(`recordings/${path.split('/').map(encodeURIComponent).join('/')}`);
 
 /** @param {Recording} recording */
 function recordingDetail({ started, size_bytes: bytes, complete, cut_short: cutShort }) {

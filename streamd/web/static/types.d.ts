@@ -180,9 +180,36 @@ export interface Recording {
   size_bytes?: number;
   complete?: boolean;
   cut_short?: boolean;
+  duration_s?: number;
+}
+
+/** Of /api/v1/recordings/timeline. */
+export interface RecordedDay {
+  from: string;
+  to: string;
+  tracks: RecordedTrack[];
+  before: string | null;
+  after: string | null;
+  complete: boolean;
+}
+
+export interface RecordedTrack {
+  stream: string;
+  view: string;
+  spans: { from: string; to: string }[];
 }
 
 // --- of the page
+
+/** From and to, ms since 1970. */
+export type TimeSpan = [number, number];
+
+/** A recorded file that is played. */
+export interface Piece {
+  url: string;
+  startMs: number;
+  endMs: number;
+}
 
 /** What the address names. */
 export interface Shown {

@@ -236,7 +236,8 @@ def test_every_key_with_a_limit_is_in_the_tables() -> None:
         ),
         (
             {"streams": {"cam": {"source": "demo:", "record": ["colour"]}}},
-            "streams.cam.record.0: colour: should be 'depth', 'overlay', 'side-by-side', 'source', 'gray' or 'rgbd'",
+            "streams.cam.record.0: colour: should be 'depth', 'overlay', 'side-by-side', 'source', 'gray', 'rgbd' or "
+            "'depth16'",
         ),
     ],
 )

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from streamd.config.sections import VIEWS
+from streamd.config.sections import RECORDED_VIEWS
 from streamd.errors import StreamGone, UsageError
 from streamd.media.hub import RENDITIONS, Rendition, Subscription
 from streamd.states import KeyframeReason
@@ -27,8 +27,8 @@ class Bench:
 async def test_there_is_one_for_each_rendition() -> None:
     hubs = Bench().hubs
     assert set(hubs) == set(RENDITIONS)
-    assert list(hubs.full) == list(VIEWS)
-    assert hubs.find("depth") is hubs.full["depth"]
+    assert list(hubs.recorded) == list(RECORDED_VIEWS)
+    assert hubs.find("depth") is hubs.recorded["depth"]
     assert hubs.find("depth", "vp8", light=True) is hubs[Rendition("depth", "vp8", True)]
     with pytest.raises(UsageError, match="view x: unknown; there are: depth, overlay"):
         hubs.find("x")

@@ -57,7 +57,7 @@ class Bench:
         self.started: list[float] = []
         self.inbox: Mailbox[DepthFrame] = Mailbox(every=True)
         self.hubs = {view: Hub() for view in ("depth", "source", "side-by-side")}
-        self.light, self.vp8 = Hub(), Hub()
+        self.light, self.vp8, self.depth16 = Hub(), Hub(), Hub()
         hubs = {Rendition(view): hub for view, hub in self.hubs.items()}  # type: ignore[arg-type]
         hubs |= {LIGHT: self.light, VP8: self.vp8}
         self.publisher = Publisher(
@@ -65,6 +65,7 @@ class Bench:
             StreamConfig(source="demo:", **config),
             self.inbox,
             hubs,  # type: ignore[arg-type]
+            self.depth16,  # type: ignore[arg-type]
             self.metrics.of_stream("porch"),
             StampClock(),
             lambda: self.started.append(time.monotonic()),

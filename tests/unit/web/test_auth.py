@@ -74,6 +74,8 @@ NEEDS: dict[str, str] = {
     "GET /api/v1/devices": "read",
     "GET /api/v1/events": "read",
     "GET /api/v1/recordings": "read",
+    "GET /api/v1/recordings/timeline": "read",
+    "GET /api/v1/recordings/clip": "read",
     "GET /recordings/{path:.+}": "read",
     "GET /api/v1/models": "read",
     "GET /api/v1/streams": "read",
@@ -98,6 +100,7 @@ NEEDS: dict[str, str] = {
     "POST /api/v1/streams/{name}/trial": "change",
     "PUT /api/v1/streams/{name}/recording": "change",
     "DELETE /api/v1/streams/{name}/recording": "change",
+    "DELETE /api/v1/recordings": "change",
     "DELETE /recordings/{path:.+}": "change",
 }
 """What asking for it is: reading with GET, sending a picture, watching by WHEP (its GET and the rest), changing."""

@@ -31,16 +31,18 @@ async def test_free_space_also_before_the_directory_is_there(tmp_path: Path) -> 
 
 async def test_of_a_disk_that_hangs_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes one thread, however long, and the end does not wait for it."""
-    released, asked = threading.Event(), []
+    released, began, asked = threading.Event(), threading.Event(), []
 
     def hang(path: Path) -> int:
         asked.append(path)
+        began.set()
         released.wait(10)
         return 1
 
     monkeypatch.setattr(disk, "free_bytes", hang)
     monkeypatch.setattr(disk, "MEASURE_EVERY_S", 0.001)
     watch = DiskWatch(tmp_path)
+    assert began.wait(5), "a thread that is stopped before it has begun asks nothing"
     assert math.isnan(watch.free_bytes)
     await watch._thread.stop(within_s=0.05)
     assert len(asked) == 1

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ import pytest
 from streamd.sinks.recording import library as library_module
 from streamd.sinks.recording import segment as segment_module
 from streamd.sinks.recording.library import BeingWritten, Library
-from streamd.sinks.recording.names import SegmentName, position
 
 END = b"....mfra\x00\x00\x00\x10mfro\x00\x00\x00\x00\x00\x00\x00\x18"
 
@@ -30,64 +27,6 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "recordings"
     root.mkdir()
     return root
-
-
-def test_the_newest_first_whichever_stream(root: Path) -> None:
-    paths = [record(root, stream, second) for second, stream in enumerate(["porch", "yard", "porch", "door"])]
-    found, more = Library(root).page(10)
-    assert [segment.name.path for segment in found] == paths[::-1]
-    assert more is None
-    newest = found[0]
-    assert (newest.name.stream, newest.name.view, newest.size_bytes) == ("door", "depth", len(END))
-    assert (newest.written, newest.cut_short) == (False, False)
-    assert newest.started == datetime(2026, 11, 25, 3, 41, 3, 500_000, UTC)
-
-
-def test_page_by_page_nothing_is_missed_or_repeated(root: Path) -> None:
-    paths = {record(root, "porch", second, view) for second in range(5) for view in ("depth", "side-by-side")}
-    paths |= {record(root, "yard", second) for second in range(5)}
-    library, before, seen = Library(root), None, []
-    while True:
-        found, before = library.page(4, before)
-        seen += [segment.name.path for segment in found]
-        if before is None:
-            break
-        assert len(found) == 4
-        assert position(before.path) == before
-    assert sorted(seen) == sorted(paths)
-    assert [path.partition("/")[2][:24] for path in seen] == sorted(
-        (p.partition("/")[2][:24] for p in paths), reverse=True
-    )
-
-
-def test_before_a_moment_and_of_one_stream(root: Path) -> None:
-    for second in range(4):
-        record(root, "porch", second)
-        record(root, "yard", second)
-    found, _ = Library(root).page(10, position("2026-11-25T04:41:02+01:00"), "yard")
-    assert [segment.name.path for segment in found] == [
-        f"yard/2026-11-25T03-41-{second:02}.500Z-depth.mp4" for second in (1, 0)
-    ]
-    assert Library(root).page(10, None, "../porch") == ([], None)
-
-
-@pytest.mark.parametrize("data", [b"", b"abc", b"x" * 1000, END + b"more than a trailer"])
-def test_what_was_cut_short(root: Path, data: bytes) -> None:
-    record(root, "porch", 0, data=data)
-    [segment] = Library(root).page(1)[0]
-    assert (segment.written, segment.cut_short) == (False, True)
-    assert segment.size_bytes == len(data)
-
-
-def test_what_is_no_recording_is_not_listed(root: Path) -> None:
-    record(root, "porch", 0)
-    (root / "porch" / "notes.txt").touch()
-    (root / "porch" / "2026-11-25T03-41-00.500Z-x-ray.mp4").touch()
-    (root / "porch" / "2026-11-25T03-41-01.500Z-depth.mp4").mkdir()
-    (root / "2026-11-25T03-41-00.500Z-depth.mp4").touch()
-    (root / ".hidden").mkdir()
-    assert len(Library(root).page(10)[0]) == 1
-    assert Library(root / "nowhere").page(10) == ([], None)
 
 
 def read(library: Library, path: str) -> bytes:
@@ -156,70 +95,72 @@ def test_nothing_else_can_be_had(full: Path, path: str) -> None:
         Library(full).open(path)
 
 
-class TestTheIndex:
+class TestFiles:
     """Only what has changed is read."""
 
     @pytest.fixture
-    def scans(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        scans, scan = [], library_module._scan
+    def looks(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        looks, look = [], library_module._is_regular
 
-        def counted(stream: str, folder: Path) -> Iterator[SegmentName]:
-            scans.append(stream)
-            return scan(stream, folder)
+        def counted(folder: Path, entry: str) -> bool:
+            looks.append(f"{folder.name}/{entry}")
+            return look(folder, entry)
 
-        monkeypatch.setattr(library_module, "_scan", counted)
-        return scans
+        monkeypatch.setattr(library_module, "_is_regular", counted)
+        return looks
 
     def settle(self, root: Path) -> None:
         """As if nothing had changed for a while."""
         for folder in root.iterdir():
             os.utime(folder, (0, folder.stat().st_mtime - 10))
 
-    def test_a_folder_is_read_again_when_it_has_changed(self, root: Path, scans: list[str]) -> None:
-        record(root, "porch", 0)
-        record(root, "yard", 0)
-        self.settle(root)
+    def test_only_new_ones_are_looked_at(self, root: Path, looks: list[str]) -> None:
+        paths = [record(root, "porch", 0), record(root, "porch", 1)]
+        (root / "porch" / "notes.txt").touch()
         library = Library(root)
-        for _ in range(3):
-            assert len(library.page(10)[0]) == 2
-        assert sorted(scans) == ["porch", "yard"]
-        record(root, "yard", 1)
-        assert len(library.page(10)[0]) == 3
-        assert sorted(scans) == ["porch", "yard", "yard"]
+        assert library.files("porch") == {Path(path).name for path in paths}
+        assert sorted(looks) == paths
+        paths.append(record(root, "porch", 2))
+        (root / paths.pop(0)).unlink()
+        assert library.files("porch") == {Path(path).name for path in paths}
+        assert looks[2:] == paths[-1:]
+        (root / "porch" / "more.txt").touch()
+        assert library.files("porch") is library.files("porch"), "no recording came or went"
+
+    def test_a_folder_is_read_again_when_it_has_changed(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        record(root, "porch", 0)
+        self.settle(root)
+        library, lists, listdir = Library(root), [], os.listdir
+
+        def counted(path: Path) -> list[str]:
+            lists.append(path)
+            return listdir(path)
+
+        monkeypatch.setattr(os, "listdir", counted)
+        first = library.files("porch")
+        assert library.files("porch") is first
+        assert len(lists) == 1
+        record(root, "porch", 1)
+        assert len(library.files("porch")) == 2
+        assert len(lists) == 2
 
     def test_one_that_changed_a_moment_ago_may_change_within_the_same_time_stamp(
-        self, root: Path, scans: list[str]
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(library_module, "SETTLED_NS", 10_000_000_000)
         record(root, "porch", 0)
         library = Library(root)
-        assert len(library.page(10)[0]) == 1
+        assert len(library.files("porch")) == 1
         stamp = (root / "porch").stat().st_mtime_ns
         record(root, "porch", 1)
         os.utime(root / "porch", ns=(stamp, stamp))
-        assert len(library.page(10)[0]) == 2
+        assert len(library.files("porch")) == 2
 
-    def test_a_folder_that_goes_and_comes_back(self, root: Path, scans: list[str]) -> None:
-        record(root, "porch", 0)
-        self.settle(root)
-        library = Library(root)
-        assert len(library.page(10)[0]) == 1
-        (root / "porch").rename(root.parent / "away")
-        assert library.page(10) == ([], None)
-        (root.parent / "away").rename(root / "porch")
-        assert len(library.page(10)[0]) == 1
-
-    def test_only_the_files_of_the_page_are_opened(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        for second in range(50):
-            record(root, "porch", second)
-        opened, open_one = [], Library.open
-
-        def counted(self: Library, path: str) -> library_module.OpenFile:
-            opened.append(path)
-            return open_one(self, path)
-
-        monkeypatch.setattr(Library, "open", counted)
-        Library(root).page(3, position("2026-11-25T03:41:20Z"))
-        assert [path[23:25] for path in opened] == ["19", "18", "17"]
+    def test_what_is_no_recording(self, full: Path) -> None:
+        library = Library(full)
+        assert library.files("porch") == {"2026-11-25T03-41-00.500Z-depth.mp4"}
+        assert library.files("link") == library.files("../porch") == library.files("nobody") == frozenset()
+        assert library.streams() == ["porch"]
 
 
 def test_a_disk_that_fails_is_no_empty_list(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,22 +171,20 @@ def test_a_disk_that_fails_is_no_empty_list(root: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "stat", fail)
     with pytest.raises(OSError, match="Input/output"):
-        Library(root).page(10)
+        Library(root).files("porch")
 
 
 class TestDeleting:
     def test_it_goes(self, root: Path) -> None:
         path, other = record(root, "porch", 0), record(root, "porch", 1)
         Library(root).delete(path)
-        assert [segment.name.path for segment in Library(root).page(10)[0]] == [other]
+        assert Library(root).files("porch") == {Path(other).name}
         with pytest.raises(FileNotFoundError):
             Library(root).delete(path)
 
     def test_not_while_it_is_written(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = record(root, "porch", 0, data=b"")
         monkeypatch.setattr(segment_module, "_open", {root / path})
-        [segment] = Library(root).page(10)[0]
-        assert (segment.written, segment.cut_short) == (True, False)
         with pytest.raises(BeingWritten, match="is being recorded"):
             Library(root).delete(path)
         assert (root / path).exists()

@@ -1,0 +1,71 @@
+"""How long a file is, by the file itself: whole, cut short anywhere, growing, or none of ours."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from streamd.media.frames import EncodedPacket
+from streamd.sinks.recording.length import Length, measure
+from tests.support.segments import depths, packets, segment
+
+
+def length_of(path: Path) -> Length:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return measure(descriptor, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture(params=["depth", "depth16"])
+def view(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def film(view: str, count: int) -> list[EncodedPacket]:
+    return depths(count) if view == "depth16" else packets(count)
+
+
+def test_of_a_whole_file(tmp_path: Path, view: str) -> None:
+    path = tmp_path / segment(tmp_path, 0, film(view, 100), view=view).path
+    assert length_of(path) == (pytest.approx(4.0, abs=0.02), True)
+
+
+def test_what_kill_9_leaves(tmp_path: Path, view: str) -> None:
+    """A second at most is missing, and what there is counts."""
+    path = tmp_path / segment(tmp_path, 0, film(view, 100), view=view, cut_short=True).path
+    found = length_of(path)
+    assert not found.is_whole
+    assert 3.0 <= found.seconds <= 4.02
+
+
+def test_cut_anywhere_it_is_never_too_long(tmp_path: Path, view: str) -> None:
+    path = tmp_path / segment(tmp_path, 0, film(view, 100), view=view).path
+    data, before = path.read_bytes(), 0.0
+    for size in range(0, len(data) - 1, max(1, len(data) // 200)):
+        path.write_bytes(data[:size])
+        seconds = length_of(path).seconds
+        assert before <= seconds <= 4.05
+        before = seconds
+    assert before > 3.0
+
+
+@pytest.mark.parametrize("data", [b"", b"abc", b"x" * 1000, b"\x1a\x45\xdf\xa3", b"\0\0\0\x08moov" * 9])
+def test_of_none_of_ours(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x").write_bytes(data)
+    assert length_of(tmp_path / "x") == (0.0, False)
+
+
+def test_damaged_bytes_end_soon_and_raise_nothing(tmp_path: Path, view: str) -> None:
+    path = tmp_path / segment(tmp_path, 0, film(view, 30), view=view).path
+    data, chance = path.read_bytes(), random.Random(5)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for _ in range(8):
+            damaged[chance.randrange(len(data))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        assert length_of(path).seconds >= 0
