@@ -387,7 +387,7 @@ def _models(options: argparse.Namespace) -> None:
 
 def _list(store: ModelStore, options: argparse.Namespace) -> None:
     for status in store.status():
-        digest = status.manifest.sha256[:12] if status.manifest else ""
+        digest = status.receipt.sha256[:12] if status.receipt else ""
         print(f"{status.spec.name:23} {status.spec.title:25} {status.spec.licence:14} {digest:12} {status.note}")
 
 
@@ -405,8 +405,8 @@ def _fetch(store: ModelStore, options: argparse.Namespace) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        manifest = store.fetch(name, progress)
-    print(f"{name}: {manifest.size / 1e6:.1f} MB, sha256 {manifest.sha256}")
+        receipt = store.fetch(name, progress)
+    print(f"{name}: {receipt.size / 1e6:.1f} MB, sha256 {receipt.sha256}")
 
 
 def _tell_notice(name: str) -> None:
@@ -422,9 +422,9 @@ def _import(store: ModelStore, options: argparse.Namespace) -> None:
     if options.file is None:
         raise UsageError("models import: name a FILE too")
     _tell_notice(name)
-    manifest = store.import_file(name, options.file)
-    note = {True: " (the official file)", False: " (not the official file)", None: ""}[manifest.official]
-    print(f"{name}: {manifest.size / 1e6:.1f} MB, sha256 {manifest.sha256}{note}")
+    receipt = store.import_file(name, options.file)
+    note = {True: " (the official file)", False: " (not the official file)", None: ""}[receipt.official]
+    print(f"{name}: {receipt.size / 1e6:.1f} MB, sha256 {receipt.sha256}{note}")
 
 
 def _verify(store: ModelStore, options: argparse.Namespace) -> None:

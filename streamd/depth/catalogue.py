@@ -34,7 +34,7 @@ def catalogue(store: ModelStore, fetcher: ModelFetcher) -> list[Entry]:
 
 def _note(store: ModelStore, status: ModelStatus) -> str:
     note = status.note.replace(f"{store.data}{os.sep}", "")
-    origin = status.manifest.origin if status.manifest else ""
+    origin = status.receipt.origin if status.receipt else ""
     return note.replace(origin, Path(origin).name) if origin.startswith(os.sep) else note
 
 

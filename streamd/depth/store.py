@@ -1,7 +1,7 @@
-"""The weights on this machine: built in, fetched or imported, each with a manifest of what it is.
+"""The weights on this machine: built in, fetched or imported, each with a receipt of what it is.
 
-``data/NAME/`` holds ``manifest.json`` and the file that it names. The file's name holds its digest,
-and it is in place before the manifest names it: an interrupted change leaves the last good state.
+``data/NAME/`` holds the receipt, ``manifest.json``, and the file that it names. The file's name holds its digest,
+and it is in place before the receipt names it: an interrupted change leaves the last good state.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PART = "download.part"
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Receipt:
     """What is known of an installed file."""
 
     file: str
@@ -57,7 +57,7 @@ class ModelStatus:
     spec: ModelSpec
     path: Path | None
     """None when there are no usable weights."""
-    manifest: Manifest | None
+    receipt: Receipt | None
     note: str
     sha256: str | None = None
     """Of the weights at ``path``."""
@@ -113,21 +113,21 @@ class ModelStore:
             path = _asset(spec.embedded_weights)
             with one_line(path):
                 return path, sha256_of(path)
-        manifest = self._manifest(name)
-        if manifest is None:
+        receipt = self._receipt(name)
+        if receipt is None:
             raise ModelMissing(name, _hint(spec))
-        path = self.data / name / manifest.file
+        path = self.data / name / receipt.file
         with one_line(path):
             found = path.stat().st_size if path.exists() else 0
-        if found != manifest.size:
-            raise WeightsRejected(str(path), f"{found:,} bytes are left of {manifest.size:,}; {_hint(spec)}")
-        return path, manifest.sha256
+        if found != receipt.size:
+            raise WeightsRejected(str(path), f"{found:,} bytes are left of {receipt.size:,}; {_hint(spec)}")
+        return path, receipt.sha256
 
     def status(self) -> list[ModelStatus]:
         """Every model that streamd knows. Reads no weights."""
         return [self._status(spec) for spec in self._models.values()]
 
-    def fetch(self, name: str, progress: Progress) -> Manifest:
+    def fetch(self, name: str, progress: Progress) -> Receipt:
         """Downloads the official weights, carrying on what was begun, and installs them once they load.
 
         Where no digest is published, later downloads must have that of the first. Returns at once when they are
@@ -138,7 +138,7 @@ class ModelStore:
         if spec.download is None:
             raise UsageError(f"model {name}: there is nothing to fetch; {_hint(spec)}")
         url = spec.download.url
-        here = self._manifest(name)
+        here = self._receipt(name)
         wanted = spec.download.sha256 or (here.sha256 if here and here.origin == redact(url) else "")
         if here and wanted and here.sha256.startswith(wanted) and self._intact(name, here):
             return here
@@ -153,12 +153,12 @@ class ModelStore:
             except WeightsRejected:
                 discard(part)
                 raise
-            manifest = self._install(spec, part, digest, redact(url), Path(urlsplit(url).path).suffix)
+            receipt = self._install(spec, part, digest, redact(url), Path(urlsplit(url).path).suffix)
             discard(part)
-            return manifest
+            return receipt
 
-    def import_file(self, name: str, file: Path) -> Manifest:
-        """Installs a copy of a local file once it loads. It need not be the published one: see ``Manifest.official``.
+    def import_file(self, name: str, file: Path) -> Receipt:
+        """Installs a copy of a local file once it loads. It need not be the published one: see ``Receipt.official``.
 
         Raises DepthError (unreadable, disk full), WeightsRejected, UsageError for a built-in model.
         """
@@ -172,20 +172,20 @@ class ModelStore:
             return self._install(spec, copy, digest, str(file.resolve()), file.suffix)
 
     def verify(self) -> list[Verification]:
-        """Reads every file on this machine again: its digest against the manifest, and whether it loads."""
-        present = [status.spec for status in self.status() if status.path or status.manifest]
+        """Reads every file on this machine again: its digest against the receipt, and whether it loads."""
+        present = [status.spec for status in self.status() if status.path or status.receipt]
         return [self._verification(spec) for spec in present]
 
     def _status(self, spec: ModelSpec) -> ModelStatus:
-        manifest = None
+        receipt = None
         try:
-            manifest = self._manifest(spec.name)
+            receipt = self._receipt(spec.name)
             path, sha256 = self.weights(spec.name)
         except ModelMissing as error:
             return ModelStatus(spec, None, None, f"missing: {error.hint}{_whence(spec)}")
         except DepthError as error:
-            return ModelStatus(spec, None, manifest, f"damaged: {error}")
-        return ModelStatus(spec, path, manifest, _origin_note(manifest), sha256)
+            return ModelStatus(spec, None, receipt, f"damaged: {error}")
+        return ModelStatus(spec, path, receipt, _origin_note(receipt), sha256)
 
     def _verification(self, spec: ModelSpec) -> Verification:
         try:
@@ -196,23 +196,23 @@ class ModelStore:
             self._check(spec, path)
         except DepthError as error:
             return Verification(spec.name, False, str(error))
-        return Verification(spec.name, True, f"sha256 {sha256}, loads, {_origin_note(self._manifest(spec.name))}")
+        return Verification(spec.name, True, f"sha256 {sha256}, loads, {_origin_note(self._receipt(spec.name))}")
 
     def _spec(self, name: str) -> ModelSpec:
         return self._models.get(name) or find_model(name)
 
-    def _manifest(self, name: str) -> Manifest | None:
+    def _receipt(self, name: str) -> Receipt | None:
         """None also when it is unreadable: the model is to be installed again. Raises DepthError."""
         path = self.data / name / "manifest.json"
         with one_line(path):
             try:
-                return Manifest(**json.loads(path.read_text()))
+                return Receipt(**json.loads(path.read_text()))
             except (FileNotFoundError, ValueError, TypeError):
                 return None
 
-    def _intact(self, name: str, manifest: Manifest) -> bool:
-        path = self.data / name / manifest.file
-        return path.exists() and path.stat().st_size == manifest.size and sha256_of(path) == manifest.sha256
+    def _intact(self, name: str, receipt: Receipt) -> bool:
+        path = self.data / name / receipt.file
+        return path.exists() and path.stat().st_size == receipt.size and sha256_of(path) == receipt.sha256
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Path]:
@@ -229,22 +229,22 @@ class ModelStore:
         except WeightsRejected as error:
             raise WeightsRejected(called, error.reason) from error
 
-    def _install(self, spec: ModelSpec, file: Path, sha256: str, origin: str, suffix: str) -> Manifest:
-        """Moves the file in, names it in the manifest, removes what was there before."""
+    def _install(self, spec: ModelSpec, file: Path, sha256: str, origin: str, suffix: str) -> Receipt:
+        """Moves the file in, names it in the receipt, removes what was there before."""
         home = self.data / spec.name
         official = spec.is_official(sha256)
         target = home / f"{spec.name}-{sha256[:16]}{suffix}"
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        manifest = Manifest(target.name, sha256, file.stat().st_size, origin, now, official)
+        receipt = Receipt(target.name, sha256, file.stat().st_size, origin, now, official)
         sync(file)
         file.replace(target)
         target.chmod(0o644)
         sync(home)
-        write_json(home / "manifest.json", asdict(manifest))
+        write_json(home / "manifest.json", asdict(receipt))
         for old in home.glob(f"{spec.name}-*"):
             if old != target:
                 old.unlink()
-        return manifest
+        return receipt
 
 
 def _wrong_digest(spec: ModelSpec, found: str, wanted: str) -> str:
@@ -255,11 +255,11 @@ def _wrong_digest(spec: ModelSpec, found: str, wanted: str) -> str:
     return f"its sha256 is {found[:8]}..., that of {whose} {wanted[:8]}...{advice}"
 
 
-def _origin_note(manifest: Manifest | None) -> str:
-    if manifest is None:
+def _origin_note(receipt: Receipt | None) -> str:
+    if receipt is None:
         return "built in"
-    origin = f"from {manifest.origin}"
-    return {True: "the official file, ", False: "not the official file, ", None: ""}[manifest.official] + origin
+    origin = f"from {receipt.origin}"
+    return {True: "the official file, ", False: "not the official file, ", None: ""}[receipt.official] + origin
 
 
 def _hint(spec: ModelSpec) -> str:

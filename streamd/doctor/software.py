@@ -124,7 +124,7 @@ def models(config: Config) -> Iterator[Finding]:
         found = f"{name}: {status.note}"
         if status.path is not None:
             yield Finding("models", "ok", found)
-        elif status.manifest is not None:
+        elif status.receipt is not None:
             yield Finding("models", "problem", found, f"streamd models fetch {name}")
         elif name == wanted:
             severity: Status = "warning" if fallback and fallback != wanted else "problem"

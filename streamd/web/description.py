@@ -91,7 +91,7 @@ def _wanted(status: ServiceStatus) -> str:
 
 def describe_entry(entry: Entry, status: ServiceStatus) -> dict[str, Any]:
     """One line of the list of models."""
-    spec, manifest = entry.status.spec, entry.status.manifest
+    spec, receipt = entry.status.spec, entry.status.receipt
     running = status.info is not None and status.info.spec.reference == spec.reference
     return {
         "name": spec.name,
@@ -101,9 +101,9 @@ def describe_entry(entry: Entry, status: ServiceStatus) -> dict[str, Any]:
         "input_size": spec.preprocessing.input_size,
         "installed": entry.status.path is not None,
         "built_in": spec.embedded_weights is not None,
-        "official": manifest.official if manifest else None,
-        "sha256": manifest.sha256 if manifest else None,
-        "size_bytes": manifest.size if manifest else None,
+        "official": receipt.official if receipt else None,
+        "sha256": receipt.sha256 if receipt else None,
+        "size_bytes": receipt.size if receipt else None,
         "download_bytes": spec.download.size if spec.download else None,
         "notice": spec.notice or None,
         "note": entry.note,

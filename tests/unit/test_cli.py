@@ -19,7 +19,7 @@ from streamd import __version__, cli, doctor
 from streamd.cli import _named, main
 from streamd.config.sections import STREAM_NAME, StreamConfig
 from streamd.depth.models import MODELS
-from streamd.depth.store import Manifest, ModelStore
+from streamd.depth.store import Receipt, ModelStore
 from streamd.doctor.finding import Finding, Status
 from streamd.errors import StreamdError
 from streamd.host.whole_file import WholeFile
@@ -245,7 +245,7 @@ def test_models_list(capsys: pytest.CaptureFixture[str]) -> None:
 def test_who_fetches_is_told_of_the_licence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    installed = Manifest("zipdepth.pth", "ab12", 27_000_000, "", "", True)
+    installed = Receipt("zipdepth.pth", "ab12", 27_000_000, "", "", True)
     monkeypatch.setattr(ModelStore, "fetch", lambda *_: installed)
     assert outcome("models", "fetch", "zipdepth") == 0
     output = capsys.readouterr()
@@ -256,7 +256,7 @@ def test_who_fetches_is_told_of_the_licence(
 def test_who_imports_is_told_of_the_licence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    installed = Manifest("res101.pth", "ab12", 531_000_000, "", "", True)
+    installed = Receipt("res101.pth", "ab12", 531_000_000, "", "", True)
     monkeypatch.setattr(ModelStore, "import_file", lambda *_: installed)
     assert outcome("models", "import", "leres_resnext101", "res101.pth") == 0
     output = capsys.readouterr()

@@ -105,13 +105,13 @@ class TestFetch:
         assert box.files() == INSTALLED
         assert box.checked == [OFFICIAL]
 
-    def test_manifest_names_its_origin(self, box: Box, server: FileServer) -> None:
+    def test_the_receipt_names_its_origin(self, box: Box, server: FileServer) -> None:
         box.fetch()
-        manifest = json.loads((box.home / "manifest.json").read_text())
-        assert manifest["origin"] == server.url
-        assert manifest["sha256"] == SHA256
-        assert manifest["size"] == len(OFFICIAL)
-        assert manifest["official"] is True
+        receipt = json.loads((box.home / "manifest.json").read_text())
+        assert receipt["origin"] == server.url
+        assert receipt["sha256"] == SHA256
+        assert receipt["size"] == len(OFFICIAL)
+        assert receipt["official"] is True
 
     def test_again_asks_for_nothing(self, box: Box, server: FileServer) -> None:
         box.fetch()
@@ -244,9 +244,9 @@ class TestFetch:
 class TestImport:
     def test_official_file(self, box: Box, tmp_path: Path) -> None:
         (tmp_path / "midas_v21_small_256.pt").write_bytes(OFFICIAL)
-        manifest = box.store.import_file("midas_small", tmp_path / "midas_v21_small_256.pt")
-        assert manifest.official is True
-        assert manifest.origin == str(tmp_path / "midas_v21_small_256.pt")
+        receipt = box.store.import_file("midas_small", tmp_path / "midas_v21_small_256.pt")
+        assert receipt.official is True
+        assert receipt.origin == str(tmp_path / "midas_v21_small_256.pt")
         assert box.store.weights("midas_small")[1] == SHA256
         assert box.files() == INSTALLED
 
@@ -331,7 +331,7 @@ class TestStatusAndVerify:
         assert not box.store.verify()[0].ok
         assert box.store.status()[0].note.startswith("damaged:")
 
-    def test_an_unreadable_manifest_means_install_again(self, box: Box) -> None:
+    def test_an_unreadable_receipt_means_install_again(self, box: Box) -> None:
         box.fetch()
         (box.home / "manifest.json").write_text("{")
         assert box.store.status()[0].note.startswith("missing:")
