@@ -19,7 +19,7 @@ from streamd import __version__, cli, doctor
 from streamd.cli import _named, main
 from streamd.config.sections import STREAM_NAME, StreamConfig
 from streamd.depth.models import MODELS
-from streamd.depth.store import Receipt, ModelStore
+from streamd.depth.store import ModelStore, Receipt
 from streamd.doctor.finding import Finding, Status
 from streamd.errors import StreamdError
 from streamd.host.whole_file import WholeFile
