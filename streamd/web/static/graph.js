@@ -53,7 +53,7 @@ export class Graph {
     strokeLevels(context, width, [y(0), y(top)]);
     context.fillStyle = style.getPropertyValue('--soft');
     context.font = `11px ${style.fontFamily}`;
-    context.fillText(`${fixed(top)} ms`, 0, 9);
+    context.fillText(top < 1000 ? `${fixed(top)} ms` : `${fixed(top / 1000)} s`, 0, 9);
     context.textAlign = 'right';
     context.fillText('last minute', width, 9);
 
