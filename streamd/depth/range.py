@@ -142,3 +142,8 @@ class FlickerMeter:
             change = float(np.abs(normalised - before)[still].mean())
             self.ratio += self._smoothing * (change - self.ratio)
         return self.ratio
+
+    def hold(self) -> float:
+        """For a picture that changes nothing of what is shown."""
+        self.ratio -= self._smoothing * self.ratio
+        return self.ratio

@@ -136,6 +136,7 @@ class Publisher:
         if newest is not None and not is_new:
             outputs = [output for output in outputs if output.keyframe_wanted or output.silent_s >= REPEAT_S]
             if not outputs:
+                self._metrics.flicker.set(self._flicker.hold())
                 self._pass_on(frame, newest.normalised)
                 return
         self._take(frame, is_new=is_new)

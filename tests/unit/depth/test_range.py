@@ -54,6 +54,19 @@ def test_smooth_lets_no_more_through_than_the_network_wavers() -> None:
     assert flicker("smooth", frames) < 0.015
 
 
+def test_pictures_that_change_nothing_count() -> None:
+    """Else a picture that is held for long would flicker as much as one that changes as often as it comes."""
+    held, drawn = FlickerMeter(), FlickerMeter()
+    for number in range(200):
+        shown = np.full((64, 96), 0.5 + 0.1 * (number % 40 == 0), np.float32)
+        drawn.update(shown, STILL)
+        if number % 40 < 2:
+            held.update(shown, STILL)
+        else:
+            held.hold()
+        assert held.ratio == pytest.approx(drawn.ratio)
+
+
 def test_a_static_scene_does_not_flicker_at_all() -> None:
     assert flicker("smooth", (scene() for _ in range(20))) == 0
 

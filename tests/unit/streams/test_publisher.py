@@ -271,6 +271,17 @@ def test_a_fault_ends_the_thread_and_closes_its_inbox(monkeypatch: pytest.Monkey
     assert bench.inbox.closed
 
 
+def test_flicker_fades_while_depth_is_reused(bench: Bench) -> None:
+    bench.put()
+    bench.settle()
+    bench.publisher._flicker.ratio = 0.1
+    for _ in range(30):
+        bench.put_unchanged()
+    faded = 0.1 * 0.95**29
+    until("it has faded", lambda: bench.metric("streamd_depth_flicker_ratio") <= faded)
+    assert bench.publisher.flicker >= 0.1 * 0.95**31
+
+
 def test_flicker_is_measured(bench: Bench) -> None:
     bench.put(3)
     bench.settle()
