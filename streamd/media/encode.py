@@ -112,7 +112,8 @@ class LiveEncoder:
         """Times come from the stamp; a picture shown again gets the next free tick. Raises EncodeError."""
         pts = self.last_pts = max(stamp.pts, self.last_pts + 1)
         picture.pts, picture.time_base = pts, TIME_BASE
-        picture.pict_type = PictureType.I if self.keyframe_due else PictureType.NONE
+        is_old = time.monotonic() - self._last_keyframe >= KEYFRAME_EVERY_S  # of a still scene few pictures come
+        picture.pict_type = PictureType.I if self.keyframe_due or is_old else PictureType.NONE
         try:
             packets = [
                 EncodedPacket(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 from streamd.media.depth16 import quantise
 from streamd.media.frames import DepthFrame, EncodedPacket, Stamp
 from streamd.media.hub import PacketHub
+from streamd.streams.renditions import REPEAT_S
 
 
 class Depth16Output:
@@ -13,15 +17,18 @@ class Depth16Output:
     def __init__(self, hub: PacketHub) -> None:
         self._hub = hub
         self._last_pts = -1
-        self._was_watched = False
+        self._published_at = -math.inf
         self.abandoned = False
         """The publish thread hung: when it goes on, another one has taken its place."""
 
     def publish(self, frame: DepthFrame, *, is_new: bool) -> bool:
-        """Whether it is recorded: depth that was reused only where a recording begins."""
-        before, self._was_watched = self._was_watched, self._hub.watched and not self.abandoned
-        if not self._was_watched or (before and not is_new):
+        """Whether it is recorded: depth that was reused only where a recording begins, and now and then."""
+        if not self._hub.watched or self.abandoned:
+            self._published_at = -math.inf
             return False
+        if not is_new and time.monotonic() - self._published_at < REPEAT_S:
+            return False
+        self._published_at = time.monotonic()
         codes, scale = quantise(frame.inverse_depth)
         height, width = codes.shape
         self._send(codes.tobytes(), frame.stamp, (width, height), scale)

@@ -30,8 +30,6 @@ from streamd.telemetry.statistics import Latencies, Rate
 STALE_S = 0.1
 """With no new frame for this long, a viewer who joins gets the last picture again."""
 MIN_WAIT_S = 0.01
-REPEAT_S = 1.0
-"""How often viewers and recordings get a picture in which nothing has changed."""
 
 
 class Publisher:
@@ -134,7 +132,7 @@ class Publisher:
         if self._depth16.publish(frame, is_new=is_new):
             self._metrics.published("depth16")
         if newest is not None and not is_new:
-            outputs = [output for output in outputs if output.keyframe_wanted or output.silent_s >= REPEAT_S]
+            outputs = [output for output in outputs if output.repeat_due]
             if not outputs:
                 self._metrics.flicker.set(self._flicker.hold())
                 self._pass_on(frame, newest.normalised)
@@ -145,7 +143,7 @@ class Publisher:
             started = time.monotonic()
             picture = self._renderer.draw(output.rendition.view, light=output.rendition.light)
             drawn = time.monotonic()
-            if output.publish(picture, frame.stamp):
+            if output.publish(picture, frame.stamp, is_repeat=not is_new):
                 self._metrics.stages["render"].observe(drawn - started + begin_s)
                 self._metrics.stages["encode"].observe(time.monotonic() - drawn)
                 self._metrics.published(output.rendition.view)

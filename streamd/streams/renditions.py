@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 RETRY_S = 30.0
 """A size that the encoder refused is tried again: it may have been for want of memory."""
 USUAL_FPS, MIN_FPS = 30.0, 1.0
+REPEAT_S = 1.0
+"""How often viewers and recordings get a picture in which nothing has changed."""
+FIRST_REPEAT_S = 0.2
+"""For the first of them: when the last of a movement is lost on the way, a viewer notices by the next."""
 
 
 class RenditionOutput:
@@ -41,6 +45,8 @@ class RenditionOutput:
         """Whether this encoder has: one that fails later is replaced at once."""
         self._last_pts = -1
         self._published_at = -math.inf
+        self._is_repeat = False
+        """Whether the newest picture was one."""
         self._refused_size: tuple[int, int] | None = None
         self._retry_at = 0.0
 
@@ -49,16 +55,26 @@ class RenditionOutput:
         return self._hub.watched and not self.abandoned
 
     @property
-    def silent_s(self) -> float:
-        """How long nothing was published."""
-        return time.monotonic() - self._published_at
+    def repeat_due(self) -> bool:
+        """Whether a picture in which nothing has changed is to be published."""
+        wait_s = REPEAT_S if self._is_repeat else FIRST_REPEAT_S
+        return self.keyframe_wanted or time.monotonic() - self._published_at >= wait_s
 
     def release(self) -> None:
         """Closes the encoder while nobody watches."""
         self.keyframe_wanted = False
         self._encoder = self._refused_size = None
+        self._published_at = -math.inf  # who joins just now gets the next picture, though its request was dropped
 
-    def publish(self, picture: Picture, stamp: Stamp, *, only_keyframe: bool = False, is_notice: bool = False) -> bool:
+    def publish(
+        self,
+        picture: Picture,
+        stamp: Stamp,
+        *,
+        only_keyframe: bool = False,
+        is_notice: bool = False,
+        is_repeat: bool = False,
+    ) -> bool:
         """Returns whether a packet went to the hub. With ``only_keyframe`` none goes before a keyframe is due."""
         size = (picture.width, picture.height)
         if size == self._refused_size and time.monotonic() < self._retry_at:
@@ -70,7 +86,7 @@ class RenditionOutput:
             self._fail(size, error)
             return False
         if packets and not self.abandoned:
-            self._published_at = time.monotonic()
+            self._published_at, self._is_repeat = time.monotonic(), is_repeat
             self._hub.publish_threadsafe(packets)
         return bool(packets)
 

@@ -136,6 +136,14 @@ def test_a_keyframe_comes_by_itself_now_and_then(monkeypatch: pytest.MonkeyPatch
     assert [n for n, packet in enumerate(packets) if packet.is_keyframe] == [0, 15, 30]
 
 
+def test_it_comes_in_time_though_few_pictures_do(now: list[float]) -> None:
+    encoder, keys = LiveEncoder(WIDTH, HEIGHT, fps=30), []
+    for number in range(25):
+        keys += [number for packet in encoded(encoder, range(number, number + 1), now) if packet.is_keyframe]
+        now[0] += 1.0
+    assert len(keys) == 3, "every ten seconds"
+
+
 def test_pts_grow_though_a_picture_is_shown_again() -> None:
     encoder = LiveEncoder(WIDTH, HEIGHT)
     same, older = stamp(5), stamp(4)

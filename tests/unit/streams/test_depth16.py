@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 import numpy as np
+import pytest
 
 from streamd.media.depth16 import Scale, restore
 from streamd.media.frames import DepthFrame, EncodedPacket, Provenance, Stamp
@@ -50,6 +51,27 @@ def test_codes_with_their_scale() -> None:
     )
     codes = np.frombuffer(packet.data, np.uint16).reshape(32, 64)
     assert np.abs(restore(codes, Scale(*packet.scale)) - depth_of(3)).max() <= np.ptp(depth_of(3)) / 65535
+
+
+def test_depth_that_is_reused_comes_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a recording of a still scene that is cut short has lost what lies behind the last new depth."""
+    output, _ = made()
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    sent = []
+    for number in range(50):
+        now = 100 + number / 8
+        if output.publish(frame(0, number), is_new=number in (0, 14)):
+            sent.append(number)
+    assert sent == [0, 8, 14, 22, 30, 38, 46]
+
+
+def test_a_recording_begins_with_depth_that_is_reused() -> None:
+    output, hub = made()
+    assert output.publish(frame(0, 0), is_new=True)
+    hub.watched = False
+    assert not output.publish(frame(0, 0), is_new=False)
+    hub.watched = True
+    assert output.publish(frame(0, 0), is_new=False)
 
 
 def test_times_only_grow() -> None:

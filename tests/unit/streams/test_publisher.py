@@ -219,7 +219,10 @@ def test_the_newest_frame_is_what_all_views_are_drawn_from(bench: Bench) -> None
 
 
 class TestUnchanged:
-    def test_it_is_neither_drawn_nor_encoded_but_the_newest(self, bench: Bench) -> None:
+    def test_it_is_neither_drawn_nor_encoded_but_the_newest(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(renditions, "FIRST_REPEAT_S", 9.0)
         hub = bench.watch("depth")
         bench.put()
         hub.wait_for(1)
@@ -241,12 +244,18 @@ class TestUnchanged:
         assert packet.is_keyframe
 
     def test_a_picture_comes_now_and_then(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(publisher, "REPEAT_S", 0.0)
+        monkeypatch.setattr(renditions, "FIRST_REPEAT_S", 0.0)
         hub = bench.watch("depth")
         bench.put()
         bench.settle()
         bench.put_unchanged()
         hub.wait_for(2)
+        bench.put_unchanged()
+        bench.put_unchanged()
+        assert len(hub.packets) == 2, "and the next is not due yet"
+        monkeypatch.setattr(renditions, "REPEAT_S", 0.0)
+        bench.put_unchanged()
+        hub.wait_for(3)
 
     def test_new_depth_is_shown_though_its_own_frame_was_skipped(self, bench: Bench) -> None:
         hub = bench.watch("depth")

@@ -58,10 +58,10 @@ class Bench:
         self.output = RenditionOutput("porch", rendition, self.hub, kbps, self.rate)  # type: ignore[arg-type]
         self._pts = 0
 
-    def publish(self, size: tuple[int, int] = (64, 48), *, only_keyframe: bool = False) -> bool:
+    def publish(self, size: tuple[int, int] = (64, 48), **how: bool) -> bool:
         self._pts += 3000
         stamp = Stamp(self._pts, self._pts, self._pts / 90_000)
-        return self.output.publish(av.VideoFrame(*size, "yuv420p"), stamp, only_keyframe=only_keyframe)
+        return self.output.publish(av.VideoFrame(*size, "yuv420p"), stamp, **how)
 
 
 @pytest.fixture
@@ -77,6 +77,30 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     monkeypatch.setattr("time.monotonic", lambda: moment[0])
     yield moment
     monkeypatch.undo()
+
+
+def test_a_repeat_is_due_soon_after_a_new_picture_and_each_second_from_then_on(now: list[float]) -> None:
+    bench = Bench()
+    assert bench.output.repeat_due, "nothing was published yet"
+    repeats = []
+    for number in range(40):
+        now[0] = 1000 + number / 8
+        if number in (0, 21):
+            bench.publish()
+        elif bench.output.repeat_due:
+            bench.publish(is_repeat=True)
+            repeats.append(number)
+    assert repeats == [2, 10, 18, 23, 31, 39]
+
+
+def test_a_viewer_whose_request_was_dropped_does_not_wait_for_a_repeat() -> None:
+    bench = Bench()
+    bench.publish()
+    bench.output.release()
+    assert not bench.output.keyframe_wanted
+    assert bench.output.repeat_due
+    bench.publish(is_repeat=True)
+    assert bench.hub.packets[-1].is_keyframe
 
 
 def test_one_encoder_for_one_size(encoders: Encoders) -> None:
