@@ -72,27 +72,20 @@ class Figures:
 def compare(expected: Takes, made: Takes, in_bf16: Takes | None) -> Figures:
     """``expected`` is in fp32, ``made`` by the network in question; None where the CPU has no bf16. One take has two
     pictures at least."""
-    errors = [_errors(*pair) for pair in zip(expected, made, strict=True)]
-    sizes = [math.sqrt(float(np.mean(error**2))) for take in errors for error in take]
     pairs = [pair for takes in zip(expected, made, strict=True) for pair in zip(*takes, strict=True)]
-    own = (
-        BF16_FLICKER if in_bf16 is None else _flicker([_errors(*pair) for pair in zip(expected, in_bf16, strict=True)])
-    )
+    sizes = [math.sqrt(float(np.mean(_error(*pair) ** 2))) for pair in pairs]
+    own = BF16_FLICKER if in_bf16 is None else _flicker(expected, in_bf16)
     return Figures(
         mean=float(np.mean(sizes)),
         worst=float(np.max(sizes)),
         spearman=float(np.min([_spearman(*pair) for pair in pairs])),
         edges=float(np.mean([_edges_found(*pair) for pair in pairs])),
-        flicker=_ratio(_flicker(errors), own),
+        flicker=_ratio(_flicker(expected, made), own),
     )
 
 
-def _errors(expected: FloatImage, made: FloatImage) -> list[FloatImage]:
-    """Of each picture, as a share of the spread of what was expected."""
-    return [_error(*pair) for pair in zip(expected, made, strict=True)]
-
-
 def _error(expected: FloatImage, made: FloatImage) -> FloatImage:
+    """Of a picture, or of a take by one scale and shift: as a share of the spread of what was expected."""
     low, high = np.percentile(expected, (2, 98))
     x, y = made.astype(np.float64), expected.astype(np.float64)
     variance = x.var()
@@ -101,8 +94,10 @@ def _error(expected: FloatImage, made: FloatImage) -> FloatImage:
     return np.asarray((aligned - y) / max(high - low, np.finfo(np.float32).tiny), np.float32)
 
 
-def _flicker(takes: Sequence[Sequence[FloatImage]]) -> float:
-    changes = [np.abs(after - before).mean() for errors in takes for before, after in pairwise(errors)]
+def _flicker(expected: Takes, made: Takes) -> float:
+    """How much the error changes from a picture to the next. A scale that wavers is such a change."""
+    errors = [_error(*takes) for takes in zip(expected, made, strict=True)]
+    changes = [np.abs(after - before).mean() for take in errors for before, after in pairwise(take)]
     return float(np.mean(changes)) if changes else math.nan
 
 

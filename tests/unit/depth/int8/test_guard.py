@@ -86,6 +86,16 @@ def test_flicker_is_what_changes_from_a_picture_to_the_next() -> None:
     assert compare(EXACT, noisy(0.01), BF16).flicker == pytest.approx(2, rel=0.2)
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(1.05, 0.0), (1.0, 0.2)])
+def test_a_scale_that_wavers_is_refused(scale: float, shift: float) -> None:
+    """Each picture by itself is without fault, and the colours of a stream would pump."""
+    made = [np.stack([first, scale * second + shift]) for first, second in BF16]
+    figures = compare(EXACT, made, BF16)
+    assert figures.mean == pytest.approx(0.005, rel=0.1)
+    assert figures.flicker > 2
+    assert not figures.good
+
+
 def test_without_bf16_its_flicker_is_what_was_measured_elsewhere() -> None:
     made = noisy(0.005)
     changes = [np.abs((b - a) - (d - c)) / spread for (a, b), (c, d), spread in zip(EXACT, made, SPREADS, strict=True)]
