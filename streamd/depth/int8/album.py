@@ -11,8 +11,8 @@ from streamd.depth.int8.scenes import Take
 from streamd.media.frames import FloatImage
 
 FIRST_EVERY_S = 2.0
-PAIR_S = 1.0
-"""The second picture of a take comes within this."""
+PAIR_S = 10.0
+"""The second picture of a take comes within this: of a still scene the network sees few."""
 MAX_TAKES = 32
 MAX_BYTES = 64 << 20
 

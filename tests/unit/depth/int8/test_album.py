@@ -49,6 +49,14 @@ def test_two_pictures_one_after_the_other_now_and_then(clock: Clock) -> None:
     assert all(float(np.ptp(take.planes[:, 0, 0, 0])) == 1 for take in takes)
 
 
+def test_a_still_scene_has_takes_too(clock: Clock) -> None:
+    """The network sees it every two seconds."""
+    kept = Album()
+    kept.open("m")
+    play(kept, clock, 40, "porch", fps=0.48)
+    assert len(kept.takes()) >= 8
+
+
 def test_all_streams_have_their_share(clock: Clock) -> None:
     kept = Album()
     kept.open("m")
