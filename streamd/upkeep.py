@@ -95,7 +95,8 @@ class Upkeep:
             await asyncio.sleep(GOVERN_EVERY_S)
             min_fps = self._service.config.min_fps
             statuses = [stream.status for stream in self._streams.values()] if min_fps else []
-            self._service.govern(min((each.fps_out for each in statuses if _counts(each, min_fps)), default=None))
+            slowest = min((each.fps_out for each in statuses if _counts(each, min_fps)), default=None)
+            self._service.govern(slowest, sum(each.fps_out for each in statuses))
 
     async def _keep_recordings(self) -> None:
         """How full their disk is, and which the rules do not keep: looked at in threads, which a dead disk may hold."""

@@ -18,17 +18,23 @@ class Meter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seconds = 0.0
+        self._seconds, self._count = 0.0, 0
         self._read_at: float | None = None
+        self.each_s = 0.0
+        """For an inference, between the last two readings that saw one."""
 
     def add(self, seconds: float) -> None:
         with self._lock:
             self._seconds += seconds
+            self._count += 1
 
     def read(self, now_s: float, lanes: int) -> float:
         """Share of the time since the last reading, 0 to 1, where ``lanes`` inferences may be under way at once."""
         with self._lock:
-            seconds, self._seconds = self._seconds, 0.0
+            seconds, count = self._seconds, self._count
+            self._seconds, self._count = 0.0, 0
+        if count:
+            self.each_s = seconds / count
         before, self._read_at = self._read_at, now_s
         if before is None or now_s <= before:
             return 0.0
@@ -47,10 +53,11 @@ class Governing:
         """It has chosen a size that is not in use yet."""
         self.meter = Meter()
 
-    def step(self, now_s: float, fps: float | None, serving: Serving | None) -> None:
-        """``fps``: of the slowest stream that is watched and whose source gives enough; None: there is none."""
+    def step(self, now_s: float, fps: float | None, total_fps: float, serving: Serving | None) -> None:
+        """``fps``: of the slowest stream that is watched and whose source gives enough; None: there is none.
+        ``total_fps``: of all streams together."""
         demand = self._supervisor.demand
-        load = Load(fps, self.meter.read(now_s, demand.lanes)) if fps is not None else None
+        load = self._load(now_s, fps, total_fps, demand.lanes) if fps is not None else None
         if serving is None:
             return
         info, full = serving.info, serving.full
@@ -74,6 +81,10 @@ class Governing:
         if size != in_use:
             log.info("%.1f fps: model %s sees pictures of %d px now, not %d", fps or 0.0, info.spec.name, size, in_use)
             self._supervisor.lower(info.spec.reference, size)
+
+    def _load(self, now_s: float, fps: float, total_fps: float, lanes: int) -> Load:
+        busy = self.meter.read(now_s, lanes)
+        return Load(fps, busy, max(busy, self.meter.each_s * total_fps / lanes))
 
     def _for(self, serving: Serving) -> Governor | None:
         """None while nothing is to be governed: then it has its full size."""

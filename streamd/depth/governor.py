@@ -39,6 +39,8 @@ class Load:
     """Of the slowest stream that is watched, and whose source gives enough."""
     busy: float
     """Share of the time that its network takes, 0 to 1."""
+    moving: float
+    """The same, if every picture were inferred: while a scene stands still few are."""
 
 
 def ladder(full: Preprocessing) -> list[int]:
@@ -107,5 +109,5 @@ class Governor:
         larger = min((size for size in self._sizes if size > self.size), default=None)
         if larger is None or load.fps < self._min_fps:
             return None
-        busy = load.busy * self._min_fps / load.fps * cost(larger) / cost(self.size)
+        busy = load.moving * self._min_fps / load.fps * cost(larger) / cost(self.size)
         return larger if busy <= ROOM else None

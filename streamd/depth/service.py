@@ -197,10 +197,10 @@ class DepthService:
             answer.add_done_callback(lambda _: self._governing.meter.add(time.monotonic() - began))
         return answer
 
-    def govern(self, fps: float | None) -> None:
+    def govern(self, fps: float | None, total_fps: float) -> None:
         """To be called each second, with the rate of the slowest stream that is watched and whose source gives enough;
-        None: there is none. Keeps ``min_fps``."""
-        self._governing.step(time.monotonic(), fps, self._current.serving)
+        None: there is none. ``total_fps``: of all streams together. Keeps ``min_fps``."""
+        self._governing.step(time.monotonic(), fps, total_fps, self._current.serving)
 
     def recycle(self) -> None:
         """Replaces a worker that has grown. Callers see a short pause."""

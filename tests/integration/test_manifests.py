@@ -128,7 +128,7 @@ def test_one_that_is_deleted_while_it_runs_takes_nothing_down(make_service: Make
     manifest.unlink()
     assert (service.status.state, service.status.full_input_size) == ("ready", 64)
     assert service.memory_limit == 1_000_000 * service.config.memory_limit_mb
-    service.govern(None)
+    service.govern(None, 0.0)
     assert answer(service, np.zeros((64, 64, 3), np.uint8))["network_output"].shape == (64, 64)
 
 

@@ -292,7 +292,7 @@ def test_the_governor_lowers_the_input_under_a_viewer_and_raises_it_again(
     def second(fps: float | None) -> int:
         clock[0] += 1.0
         serving = service._current.serving
-        governing.step(clock[0], fps, serving)
+        governing.step(clock[0], fps, fps or 0.0, serving)
         return serving.info.spec.preprocessing.input_size if serving else 0
 
     def until_size(fps: float, done: Callable[[int], bool]) -> None:
@@ -321,7 +321,7 @@ def test_without_min_fps_nothing_is_lowered(make_service: MakeService) -> None:
     service = make_service()
     service.wait_ready(20)
     for _ in range(10):
-        service.govern(0.1)
+        service.govern(0.1, 0.1)
     assert len(notes(service).running) == 1
 
 
@@ -335,6 +335,11 @@ def test_the_meter_tells_how_busy_the_network_is() -> None:
     assert meter.read(12.0, 2) == pytest.approx(0.75)
     meter.add(9.0)
     assert meter.read(13.0, 1) == 1.0
+    meter.add(0.02)
+    meter.add(0.04)
+    for now_s in (14.0, 15.0):
+        meter.read(now_s, 1)
+        assert meter.each_s == pytest.approx(0.03), "also while nothing is inferred"
 
 
 def test_a_manifest_that_goes_before_its_turn_is_refused(

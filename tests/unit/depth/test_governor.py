@@ -25,6 +25,7 @@ class Box:
 
     def __init__(self, ms: float, other_ms: float = 8.0, min_fps: float = 15.0, noise: float = 0.0) -> None:
         self.ms, self.other_ms, self.noise = ms, other_ms, noise
+        self.inferred = 1.0
         self.min_fps = min_fps
         self.governor = Governor(SIZES, min_fps)
         self.size = SIZES[0]
@@ -36,7 +37,7 @@ class Box:
 
     @property
     def fps(self) -> float:
-        ms = self.ms * cost(self.size) / cost(256) + self.other_ms
+        ms = self.inferred * self.ms * cost(self.size) / cost(256) + self.other_ms
         return min(30.0, 1000 / ms) * (1 + self.noise * self.random.uniform(-1, 1))
 
     def run(self, seconds: int) -> None:
@@ -49,7 +50,8 @@ class Box:
             self.rates.append(self.fps)
             recent = sum(self.rates[-3:]) / len(self.rates[-3:])
             network_ms = self.ms * cost(self.size) / cost(256)
-            load = Load(recent, min(1.0, recent * network_ms / 1000))
+            moving = recent * network_ms / 1000
+            load = Load(recent, moving * self.inferred, moving)
             if self.governor.size == self.size:
                 self.governor.step(self.now, load, cost)
                 self.in_use_at = self.now + 2
@@ -93,6 +95,18 @@ def test_it_goes_up_again_when_there_is_room() -> None:
     assert min(box.rates[-60:]) > box.min_fps
 
 
+def test_while_the_scene_stands_still_it_stays_at_what_a_moving_one_takes() -> None:
+    box = Box(ms=120)
+    box.run(30)
+    settled = box.size
+    box.inferred = 0.02
+    box.run(180)
+    box.inferred = 1.0
+    box.run(30)
+    assert set(box.sizes[-200:]) == {settled}
+    assert min(box.rates[-25:]) > 0.9 * box.min_fps
+
+
 def test_a_step_up_that_was_too_much_is_not_tried_again_soon() -> None:
     """The law believes that there is room, and there never is."""
     box = Box(ms=100)
@@ -108,7 +122,8 @@ def test_a_step_up_that_was_too_much_is_not_tried_again_soon() -> None:
         now += 1
         fits = governor.size <= lower
         before = governor.size
-        governor.step(now, Load(20.0 if fits else 10.0, 0.5 if fits else 0.9), lying if fits else cost)
+        load = Load(20.0, 0.5, 0.5) if fits else Load(10.0, 0.9, 0.9)
+        governor.step(now, load, lying if fits else cost)
         tries += governor.size > before
     assert tries <= 10, "30, 60, 120, ... seconds apart"
 
@@ -117,8 +132,8 @@ def test_a_step_up_that_was_too_much_is_not_tried_again_soon() -> None:
     "load",
     [
         pytest.param(None, id="nobody watches"),
-        pytest.param(Load(5.0, 0.2), id="it is not the network"),
-        pytest.param(Load(14.6, 0.95), id="nearly enough"),
+        pytest.param(Load(5.0, 0.2, 0.2), id="it is not the network"),
+        pytest.param(Load(14.6, 0.95, 0.95), id="nearly enough"),
     ],
 )
 def test_what_is_no_reason(load: Load | None) -> None:
@@ -130,7 +145,7 @@ def test_what_is_no_reason(load: Load | None) -> None:
 def test_with_nothing_smaller_it_stays() -> None:
     governor = Governor([256], 15.0)
     for second in range(100):
-        assert governor.step(float(second), Load(1.0, 1.0), cost) == 256
+        assert governor.step(float(second), Load(1.0, 1.0, 1.0), cost) == 256
 
 
 @pytest.mark.parametrize(
