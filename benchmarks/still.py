@@ -34,7 +34,6 @@ from streamd.depth.preprocess import VideoPreprocessor
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore, default_directories
 from streamd.media.frames import ByteImage, FloatImage
-from streamd.states import Change
 
 RATE, SIZE = 30, (1280, 720)
 SETTLE_S = 3.0
@@ -211,7 +210,7 @@ def errors(clip: Path, model: str, weights: common.Weights) -> dict[str, float]:
                 planes, _ = preprocess(picture, info.spec.preprocessing)
                 depth = service.submit(info, planes, picture=SIZE).result()
                 change = gate.test(picture, number / RATE)
-                if change is Change.NONE and reused is not None:
+                if change.reuses_depth and reused is not None:
                     found.append(error_share(reused, depth))
                 else:
                     reused = depth

@@ -53,7 +53,13 @@ class Change(StrEnum):
     CHANGED = "changed"
     DUE = "due"
     """Nothing has changed, but it is time to infer again."""
+    FAINT = "faint"
+    """Too little to infer again, and yet to be seen in the picture: a clock in small print."""
     NONE = "none"
+
+    @property
+    def reuses_depth(self) -> bool:
+        return self in (Change.FAINT, Change.NONE)
 
 
 class SkipReason(StrEnum):

@@ -107,7 +107,7 @@ class DepthFrame:
     """The same as the network gave it, in its own polarity."""
     provenance: Provenance
     change: Change = Change.CHANGED
-    """NONE: the depth, and the luma, are those of an earlier picture."""
+    """Where it reuses depth: depth and luma are those of an earlier picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

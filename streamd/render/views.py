@@ -11,6 +11,8 @@ from streamd.render.colormap import GRAY_Y, INFERNO_U, INFERNO_V, INFERNO_Y, NEU
 from streamd.render.edges import drawn
 
 WIDE_VIEWS = ("side-by-side", "rgbd")
+DEPTH_VIEWS = ("depth", "gray")
+"""Those that show nothing of the picture."""
 
 
 def published_size(width: int, height: int, max_height: int | None) -> tuple[int, int]:

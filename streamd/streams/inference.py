@@ -115,19 +115,14 @@ class Inference:
             return True
         info, last = self._last
         picture = self._mask(frame.picture)
-        self._change = self._gate.test(picture, frame.stamp.captured_at)
-        if (
-            self._change is Change.DUE
-            and not self._service.turns.is_free
-            and not self._gate.is_overdue(frame.stamp.captured_at)
-        ):
-            self._change = Change.NONE  # those that move go first
+        is_busy = not self._service.turns.is_free  # those that move go first
+        self._change = self._gate.test(picture, frame.stamp.captured_at, is_busy=is_busy)
         if last.stamp.epoch != frame.stamp.epoch or info != self._service.info:
             self._change = Change.CHANGED
-        if self._change is not Change.NONE:
+        if not self._change.reuses_depth:
             self._inbox.put_back(frame)
             return False
-        self._put(replace(last, stamp=frame.stamp, picture=picture, change=Change.NONE))
+        self._put(replace(last, stamp=frame.stamp, picture=picture, change=self._change))
         return True
 
     def _put(self, frame: DepthFrame) -> None:

@@ -18,7 +18,7 @@ from streamd.depth.steady import SteadyDepth
 from streamd.media.frames import DepthFrame, FloatImage, NormalisedFrame, Stamp, StampClock
 from streamd.media.hub import PacketHub, Rendition
 from streamd.render.notice import Notice
-from streamd.render.views import Renderer
+from streamd.render.views import DEPTH_VIEWS, Renderer
 from streamd.states import Change, KeyframeReason
 from streamd.streams.depth16 import Depth16Output
 from streamd.streams.notices import Notices
@@ -132,7 +132,7 @@ class Publisher:
         if self._depth16.publish(frame, is_new=is_new):
             self._metrics.published("depth16")
         if newest is not None and not is_new:
-            outputs = [output for output in outputs if output.repeat_due]
+            outputs = [output for output in outputs if output.repeat_due or _shows(output, frame.change)]
             if not outputs:
                 self._metrics.flicker.set(self._flicker.hold())
                 self._pass_on(frame, newest.normalised)
@@ -143,7 +143,7 @@ class Publisher:
             started = time.monotonic()
             picture = self._renderer.draw(output.rendition.view, light=output.rendition.light)
             drawn = time.monotonic()
-            if output.publish(picture, frame.stamp, is_repeat=not is_new):
+            if output.publish(picture, frame.stamp, is_repeat=not is_new and not _shows(output, frame.change)):
                 self._metrics.stages["render"].observe(drawn - started + begin_s)
                 self._metrics.stages["encode"].observe(time.monotonic() - drawn)
                 self._metrics.published(output.rendition.view)
@@ -198,3 +198,8 @@ class Publisher:
             if is_due or output.keyframe_wanted:
                 picture = self._notices.draw(notice, output.rendition, self.size)
                 output.publish(picture, self._clock.now(), only_keyframe=not is_due, is_notice=True)
+
+
+def _shows(output: RenditionOutput, change: Change) -> bool:
+    """Whether a change that is too faint for depth is seen in its view."""
+    return change is Change.FAINT and output.rendition.view not in DEPTH_VIEWS

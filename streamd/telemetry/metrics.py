@@ -193,9 +193,8 @@ class StreamMetrics:
 
     def depth(self, change: Change) -> None:
         """Of one frame."""
-        is_inferred = change is not Change.NONE
-        (self._inferences if is_inferred else self._unchanged).inc()
-        (self.inference_rate if is_inferred else self.unchanged_rate).tick()
+        (self._unchanged if change.reuses_depth else self._inferences).inc()
+        (self.unchanged_rate if change.reuses_depth else self.inference_rate).tick()
 
     @property
     def inferred_share(self) -> float | None:

@@ -56,8 +56,8 @@ def test_codes_with_their_scale() -> None:
 def test_depth_that_is_reused_comes_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a recording of a still scene that is cut short has lost what lies behind the last new depth."""
     output, _ = made()
+    now, sent = 0.0, []
     monkeypatch.setattr("time.monotonic", lambda: now)
-    sent = []
     for number in range(50):
         now = 100 + number / 8
         if output.publish(frame(0, number), is_new=number in (0, 14)):

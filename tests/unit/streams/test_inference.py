@@ -218,9 +218,14 @@ class TestGate:
         bench.rest()
 
     @staticmethod
-    def look(bench: Bench, number: int, luma: int, at_s: float = 0.0, epoch: int = 0) -> DepthFrame:
+    def look(
+        bench: Bench, number: int, luma: int, at_s: float = 0.0, epoch: int = 0, speck: int | None = None
+    ) -> DepthFrame:
+        """``speck``: luma of the first pixel."""
         picture = av.VideoFrame(64, 64, "gray")
-        picture.planes[0].update(bytes([luma]) * picture.planes[0].buffer_size)
+        pixels = bytearray([luma]) * picture.planes[0].buffer_size
+        pixels[0] = luma if speck is None else speck
+        picture.planes[0].update(bytes(pixels))
         bench.frames.put(CapturedFrame(Stamp(number, number, at_s, epoch), picture))
         depth = bench.depths.get(timeout_s=2)
         assert depth is not None
@@ -233,6 +238,11 @@ class TestGate:
         assert second.inverse_depth is first.inverse_depth
         assert [first.change, second.change] == [Change.CHANGED, Change.NONE]
         assert len(gated.service.waiting) == 1
+
+    def test_what_is_faint_takes_the_last_depth_and_is_told(self, gated: Bench) -> None:
+        depths = [self.look(gated, 0, 100), *(self.look(gated, 1 + n, 100, 0.1, speck=130) for n in range(2))]
+        assert [depth.change for depth in depths] == [Change.CHANGED, Change.FAINT, Change.NONE]
+        assert depths[1].inverse_depth is depths[0].inverse_depth
 
     def test_what_changes_slowly_adds_up(self, gated: Bench) -> None:
         changes = [self.look(gated, luma, luma, luma / 100).change for luma in range(100, 120)]

@@ -94,13 +94,13 @@ class Bench:
             depth = np.tile(np.arange(64, dtype=np.float32), (32, 1))
             self.inbox.put(DepthFrame(stamp, picture, depth, np.zeros((32, 64), np.uint8), depth, PROVENANCE))
 
-    def put_unchanged(self) -> DepthFrame:
+    def put_unchanged(self, change: Change = Change.NONE) -> DepthFrame:
         """The newest frame's depth with a new picture, published when this returns."""
         newest = self.publisher.newest
         assert newest is not None
         now = time.monotonic()
         stamp = Stamp(self._count, int((now - self._began) * CLOCK_RATE) + self._count, now)
-        frame = replace(newest.frame, stamp=stamp, change=Change.NONE)
+        frame = replace(newest.frame, stamp=stamp, change=change)
         self.inbox.put(frame)
         until("it is the newest", lambda: self.publisher.newest is not newest)
         return frame
@@ -256,6 +256,19 @@ class TestUnchanged:
         monkeypatch.setattr(renditions, "REPEAT_S", 0.0)
         bench.put_unchanged()
         hub.wait_for(3)
+
+    def test_what_is_faint_is_drawn_where_the_picture_is_seen(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(renditions, "FIRST_REPEAT_S", 9.0)
+        depth, source = bench.watch("depth"), bench.watch("source")
+        bench.put()
+        source.wait_for(1)
+        bench.settle()
+        bench.put_unchanged(Change.FAINT)
+        source.wait_for(2)
+        bench.put_unchanged()
+        assert (len(depth.packets), len(source.packets)) == (1, 2)
 
     def test_new_depth_is_shown_though_its_own_frame_was_skipped(self, bench: Bench) -> None:
         hub = bench.watch("depth")
