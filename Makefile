@@ -43,7 +43,7 @@ uninstall:
 
 # All of them side by side, a file at a time: most wait for something. The coverage of all is measured, not that of a part.
 test: test-packages $(VENV)/installed-dev $(CLIENTS)/bundles
-	$(BIN)/pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile --cov --cov-report=)
+	$(BIN)/pytest $(if $(ARGS),$(ARGS),--numprocesses 3 --dist loadfile --cov --cov-report=)
 
 soak: test-packages $(VENV)/installed-dev
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --report build/soak

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from streamd import __version__
-from streamd.config.sections import VIEWS
+from streamd.config.sections import RECORDED_VIEWS
 from streamd.states import LossReason, StreamState
 from streamd.telemetry.metrics import STAGE_BUCKETS
 from tests.e2e.conftest import StartDaemon
@@ -139,7 +139,7 @@ def allowed(model: dict[str, str]) -> dict[str, set[str]]:
     deaths = {"crashed", "deadline", "memory", "start", "stopped", "changed", "error"}
     return {
         "stream": STREAMS,
-        "view": set(VIEWS),
+        "view": set(RECORDED_VIEWS),
         "state": set(StreamState),
         "stage": {"decode", "wait", "preprocess", "infer", "render", "encode"},
         "le": {str(edge) for edge in STAGE_BUCKETS} | {"+Inf"},

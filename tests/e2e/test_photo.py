@@ -16,10 +16,9 @@ import pytest
 from playwright.async_api import FilePayload, Page, Route
 
 from streamd.media.frames import ByteImage
-from tests.e2e import test_browser
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
-from tests.e2e.test_browser import Watched, watch
+from tests.e2e.test_browser import SWITCHES, Watched, watch
 from tests.support.bombs import orientation, saved, with_exif
 from tests.support.picture_files import heic
 from tests.support.players import CLIENTS
@@ -106,15 +105,13 @@ def forgive_driver(watched: Watched) -> None:
     watched.page_errors = [one for one in watched.page_errors if "GL Driver Message" not in one]
 
 
-@pytest.fixture
-def webgl(monkeypatch: pytest.MonkeyPatch) -> None:
-    switches = [one for one in test_browser.SWITCHES if one != "--disable-gpu"]
-    monkeypatch.setattr(test_browser, "SWITCHES", [*switches, "--enable-unsafe-swiftshader"])
+WEBGL = [*(one for one in SWITCHES if one != "--disable-gpu"), "--enable-unsafe-swiftshader"]
+FAKE_CAMERA = [*SWITCHES, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
-async def test_by_mouse(daemon: Daemon, artefacts: Path, webgl: None) -> None:
+async def test_by_mouse(daemon: Daemon, artefacts: Path) -> None:
     posts: list[str] = []
-    async with watch(f"{daemon.url}photo") as watched:
+    async with watch(f"{daemon.url}photo", switches=WEBGL) as watched:
         page = watched.page
         page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
         await page.screenshot(path=artefacts / "photo-empty.png")
@@ -375,10 +372,8 @@ async def test_each_model_is_asked_once_for_a_picture(daemon: Daemon) -> None:
         assert ["embedded" in posts[0], "midas_small" in posts[1]] == [True, True], "that of the streams is first"
 
 
-async def test_taken_by_a_camera(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    monkeypatch.setattr(test_browser, "SWITCHES", [*test_browser.SWITCHES, *fake])
-    async with watch(f"{daemon.url}photo") as watched:
+async def test_taken_by_a_camera(daemon: Daemon) -> None:
+    async with watch(f"{daemon.url}photo", switches=FAKE_CAMERA) as watched:
         page = watched.page
         await page.get_by_test_id("take").click()
         await until_async("it films", lambda: page.evaluate("viewfinder.videoWidth > 0"))

@@ -57,7 +57,7 @@ export function showCamera(stream) {
   field('source').value = settings.source ?? '';
   field('demand').checked = settings.mode === 'on_demand';
   transport().value = settings.transport ?? 'tcp';
-  $('camera-secret').hidden = !settings.source?.includes('***');
+  $('camera-password-kept').hidden = !settings.source?.includes('***');
   write(note(), '');
   forgetTrial();
   showTransport();
