@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 RESOLUTION = 4096
 """Parts of a time line: what is less apart than one of them is drawn as one."""
+MANY = 64
+"""Files of a stream that have gone at once: the line of time of all others is made anew."""
 
 
 @dataclass(frozen=True)
@@ -169,14 +171,36 @@ class Index:
 
     def _forget(self, store: Store, stream: str, files: frozenset[str]) -> None:
         gone = {name for file in files if (name := parse_file(stream, file))}
-        for name in gone:
-            row = store.get(name)
-            if row is not None and row.seconds:
-                self._spans[stream, name.view].remove(row.started_s, row.started_s + row.seconds)
-        if gone:
-            store.remove(gone)
-            self._unread[stream] = [file for file in self._unread[stream] if file not in files]
-            self._growing.difference_update(gone)
+        if not gone:
+            return
+        freed = [row for name in gone if (row := store.get(name)) and row.seconds]
+        store.remove(gone)
+        self._unread[stream] = [file for file in self._unread[stream] if file not in files]
+        self._growing.difference_update(gone)
+        if len(freed) > MANY:
+            self._lay_out(store, stream)
+        else:
+            for row in freed:
+                self._free(store, row)
+
+    def _free(self, store: Store, gone: Row) -> None:
+        """What was joined with it ends where its own files do; and others may go on beside it, where the clock was
+        set back."""
+        start, end = gone.started_s - TOUCH_S, gone.started_s + (gone.seconds or 0.0) + TOUCH_S
+        self._spans[gone.name.stream, gone.name.view].remove(start, end)
+        for row in store.find(Filter(gone.name.stream, gone.name.view, start, end)):
+            self._add(row)
+
+    def _lay_out(self, store: Store, stream: str) -> None:
+        """The same for all of a stream."""
+        for key in [key for key in self._spans if key[0] == stream]:
+            del self._spans[key]
+        for row in reversed(store.find(Filter(stream))):
+            self._add(row)
+
+    def _add(self, row: Row) -> None:
+        if row.seconds:
+            self._spans[row.name.stream, row.name.view].add(row.started_s, row.started_s + row.seconds)
 
     def _catch_up(self, within_s: float) -> bool:
         until = time.monotonic() + within_s
@@ -193,8 +217,7 @@ class Index:
             except FileNotFoundError:  # removed meanwhile: its folder will say so
                 continue
             read.append(row)
-            if row.seconds:
-                self._spans[name.stream, name.view].add(row.started_s, row.started_s + row.seconds)
+            self._add(row)
         if read:
             self._opened().measured(read)
         return self._next_unread() is not None

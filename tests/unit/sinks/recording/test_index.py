@@ -136,6 +136,26 @@ def test_only_what_is_new_is_read(root: Path, index: Index, monkeypatch: pytest.
 
 
 class TestByHand:
+    @pytest.mark.parametrize("many", [0, 64])
+    @pytest.mark.parametrize("gone", [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2]])
+    def test_nothing_is_left_of_what_was_joined(
+        self, root: Path, index: Index, monkeypatch: pytest.MonkeyPatch, gone: list[int], many: int
+    ) -> None:
+        """Not even of the moments between two files; and what goes on beside it is not touched."""
+        monkeypatch.setattr(index_module, "MANY", many)
+        begins = [0.0, 3.5, 4.5]  # the clock was set back before the third
+        names = [segment(root, begin, packets(50)) for begin in begins]
+        index.catch_up(5)
+        assert len(index.timeline(BEGIN_S, BEGIN_S + 600).tracks[0].spans) == 1
+        for number in gone:
+            (root / names[number].path).unlink()
+        index.catch_up(5)
+        fresh = Index(Library(root))
+        tracks = index.timeline(BEGIN_S, BEGIN_S + 600).tracks
+        assert tracks == fresh.timeline(BEGIN_S, BEGIN_S + 600).tracks
+        assert len(tracks) == (len(gone) < 3)
+        fresh.close()
+
     def test_what_is_deleted_disappears(self, root: Path, index: Index) -> None:
         names = [segment(root, 60 * number, packets(50)) for number in range(3)]
         index.catch_up(5)
