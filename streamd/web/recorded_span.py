@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from streamd.config.sections import RECORDED_VIEWS
-from streamd.sinks.recording.names import SegmentName
+from streamd.sinks.recording.names import SegmentName, date_at
 from streamd.sinks.recording.store import Filter
 from streamd.web.errors import Refusal
 from streamd.web.parameters import Text, shortened
@@ -81,8 +81,8 @@ def moment(name: str, text: str) -> float:
 
 
 def rfc3339(unix_s: float) -> str:
-    """UTC, to the millisecond."""
-    return datetime.fromtimestamp(round(unix_s, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """UTC, to the millisecond; the nearest that there is, for what is before the year 1, or after 9999."""
+    return date_at(round(unix_s, 3)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _check_order(from_s: float | None, to_s: float | None) -> None:

@@ -67,6 +67,21 @@ class TestTimeline:
     async def test_what_cannot_be_asked(self, site: Site, query: str) -> None:
         assert (await site.get(f"{LIST}/timeline?{query}")).error == (422, "bad_value")
 
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "from=0001-01-01T00:00:00%2B14:00",
+            "to=0001-01-01T00:00:00Z",
+            "from=9999-12-31T23:59:59Z",
+            "from=9999-12-31T00:00:00Z&to=9999-12-31T23:59:59-14:00",
+        ],
+    )
+    async def test_at_the_ends_of_time(self, site: Site, query: str) -> None:
+        reply = await site.get(f"{LIST}/timeline?{query}")
+        assert reply.status == 200
+        assert [track["spans"] for track in reply.json["tracks"]] == [[], [], []]
+        assert (await site.get(f"{LIST}?{query}")).status == 200
+
     async def test_without_a_directory(self) -> None:
         async with served() as site:
             assert (await site.get(f"{LIST}/timeline?{HOUR}")).json["tracks"] == []

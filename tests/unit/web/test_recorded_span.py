@@ -50,6 +50,7 @@ def test_the_ends_of_time(text: str) -> None:
 
 def test_it_is_written_as_it_is_read() -> None:
     assert rfc3339(NOON + 0.0304) == "2026-11-25T12:00:00.030Z"
+    assert (rfc3339(-1e12), rfc3339(1e12)) == ("0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.000Z")
 
 
 def request(query: str) -> Any:
