@@ -204,13 +204,16 @@ class Archive:
         stop = threading.Event()
         self._cutter = self._cutter or threads.SerialExecutor("clips", MAX_CLIPS, niceness=5, calls="clips")
         cutting = self._cutter.submit(partial(make, self._library, stop))
+        making = asyncio.wrap_future(cutting)
+        making.add_done_callback(lambda done: done.cancelled() or done.exception())  # or asyncio logs what nobody asks
         try:
-            making = asyncio.wrap_future(cutting)
             while not making.done() and alive(request):
                 await asyncio.wait([making], timeout=0.5)
             if not making.done():
                 raise ConnectionResetError
             return making.result()
+        except clip.NothingThen as error:
+            raise Refusal(404, "unknown_recording", str(error)) from None
         except clip.ClipRefused as error:
             raise Refusal(413, "too_large", str(error)) from None
         except clip.NoRoom as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import streamd
 from streamd.config.sections import RecordingConfig
 from streamd.sinks.recording import clip
+from streamd.sinks.recording import segment as segment_module
 from streamd.web import clips
 from streamd.web.recording_files import ARCHIVE
 from tests.integration.web_site import Site, served
@@ -148,7 +150,16 @@ class TestClip:
         monkeypatch.setattr(clip, "free_bytes", lambda folder: -1)
         assert (await site.get(self.CLIP)).error == (503, "disk_full")
 
-    async def test_one_that_nobody_waits_for_ends(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_of_a_file_that_has_no_picture_yet(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = folder(site) / "yard" / "2026-11-26T05-00-00.000Z-depth.mp4"
+        monkeypatch.setattr(segment_module, "_open", {path})
+        path.write_bytes(b"")
+        query = "stream=yard&from=2026-11-26T05:00:00Z&to=2026-11-26T06:00:00Z"
+        assert (await site.get(f"{LIST}/clip?{query}")).error == (404, "unknown_recording")
+
+    async def test_one_that_nobody_waits_for_ends(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         ended: list[bool] = []
 
         def slow(*_: object, stop: object, **__: object) -> None:
@@ -161,6 +172,8 @@ class TestClip:
                 await site.get(self.CLIP)
         await site.until(lambda: ended == [True])
         await site.until(lambda: site.app[ARCHIVE].downloads == 0)
+        gc.collect()
+        assert "never retrieved" not in caplog.text
 
 
 class TestDeleteSpan:
