@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from streamd.sinks.recording.length import measure
+from streamd.sinks.recording.length import LONGEST_S, measure
 from streamd.sinks.recording.library import Library
 from streamd.sinks.recording.names import SegmentName, parse_file
 from streamd.sinks.recording.spans import TOUCH_S, Span, Spans
@@ -216,6 +216,9 @@ class Index:
                 row = self._read(name)
             except FileNotFoundError:  # removed meanwhile: its folder will say so
                 continue
+            except OSError as error:  # who asks for it tries again
+                log.info("%s: cannot be read: %s", name.path, error)
+                continue
             read.append(row)
             self._add(row)
         if read:
@@ -268,11 +271,16 @@ class Index:
         written = row.seconds is None and self._library.is_written(name)  # first: it may be finished meanwhile
         about = self._library.status(name)
         if written:
-            seconds = max(0.0, about.st_mtime - row.started_s)
-            return Segment(name, started, about.st_size, True, False, seconds), None
+            return Segment(name, started, about.st_size, True, False, self._grown_s(name, about)), None
         fresh = None
         if row.seconds is None or (row.size_bytes, row.modified_ns) != (about.st_size, about.st_mtime_ns):
-            row = fresh = self._read(name)
+            try:
+                row = fresh = self._read(name)
+            except FileNotFoundError:
+                raise
+            except OSError as error:  # a bad sector under one: the others are listed, and it can be deleted
+                log.debug("%s: cannot be read: %s", name.path, error)
+                return Segment(name, started, about.st_size, False, True, 0.0), None
         return Segment(name, started, row.size_bytes, False, not row.whole, row.seconds or 0.0), fresh
 
     def _timeline(self, from_s: float, to_s: float, stream: str | None, view: str | None) -> Timeline:
@@ -298,12 +306,18 @@ class Index:
         found: defaultdict[tuple[str, str], Spans] = defaultdict(Spans)
         for name in self._growing:
             try:
-                until = self._library.status(name).st_mtime
+                seconds = self._grown_s(name, self._library.status(name))
             except FileNotFoundError:
                 continue
             started = name.started.timestamp()
-            found[name.stream, name.view].add(started, max(started, until))
+            found[name.stream, name.view].add(started, started + seconds)
         return found
+
+    def _grown_s(self, name: SegmentName, about: os.stat_result) -> float:
+        """Of one that is written now. By the file itself where the clock was set meanwhile, which takes longer.
+        Raises FileNotFoundError."""
+        seconds = about.st_mtime - name.started.timestamp()
+        return seconds if 0 <= seconds <= LONGEST_S else self._read(name).seconds or 0.0
 
 
 def _joined(spans: list[Span], last: Span) -> list[Span]:
