@@ -190,7 +190,7 @@ def _calibrated(entry: dict[str, Any]) -> Calibrated:
     found = entry["calibration"]
     keys = [field.name for field in fields(Reading)]
     readings = tuple(Reading(*(_number(reading[key]) for key in keys)) for reading in found["readings"])
-    line = Calibration(*(_number(found[key]) for key in ("a", "b", "standard_error")), readings)
+    line = Calibration(_number(found["a"]), _number(found["b"]), _number(found["standard_error"]), readings)
     if not MIN_POINTS <= len(readings) <= MAX_POINTS or not line.a > 0 or not line.is_spread:
         raise ValueError("is no line")
     width, height = entry["size"]

@@ -104,12 +104,13 @@ class Archive:
         async with _disk_answers(), self._listing:
             return await asyncio.wrap_future(self._find(lambda: write(index.timeline(from_s, to_s, stream, view))))
 
-    async def within(self, filter: Filter) -> list[Segment]:
-        """Raises Refusal 503."""
+    async def within(self, filter: Filter, choose: Callable[[list[Segment]], T]) -> T:
+        """What ``choose`` makes of them in the thread: there may be a hundred thousand. Raises Refusal 503."""
         if self._index is None:
-            return []
+            return choose([])
+        index = self._index
         async with _disk_answers():
-            return await asyncio.wrap_future(self._find(partial(self._index.within, filter)))
+            return await asyncio.wrap_future(self._find(lambda: choose(index.within(filter))))
 
     async def delete(self, path: str) -> None:
         """Raises Refusal 404, 409, 503."""

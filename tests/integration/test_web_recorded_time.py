@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import streamd
 from streamd.config.sections import RecordingConfig
 from streamd.sinks.recording import clip
 from streamd.sinks.recording import segment as segment_module
-from streamd.web import clips
+from streamd.sinks.recording.index import Segment
+from streamd.web import clips, timeline
+from streamd.web.recorded_span import RecordedSpan
 from streamd.web.recording_files import ARCHIVE
 from tests.integration.web_site import Site, served
 from tests.support.clips import number_in
@@ -191,6 +194,19 @@ class TestDeleteSpan:
         span = track["spans"][0]
         reply = await site.ask("DELETE", f"{LIST}?stream=porch&view=depth&from={span['from']}&to={span['to']}")
         assert reply.json == {"deleted": 3, "kept": 0}
+
+    async def test_a_hundred_thousand_are_not_looked_through_on_the_loop(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads: list[str] = []
+
+        def complete(span: RecordedSpan, found: list[Segment]) -> tuple[int, list[Segment]]:
+            threads.append(threading.current_thread().name)
+            return len(found), []
+
+        monkeypatch.setattr(timeline, "_complete", complete)
+        assert (await site.ask("DELETE", f"{LIST}?stream=porch&{HOUR}")).json == {"deleted": 0, "kept": 5}
+        assert threads == ["recordings"]
 
     async def test_never_what_is_being_recorded(self, site: Site) -> None:
         await site.put("/api/v1/streams/porch/recording", views=["depth", "depth16"])
