@@ -71,9 +71,9 @@ def read_moment(request: web.Request, parameter: Text) -> float | None:
 
 
 def moment(name: str, text: str) -> float:
-    """Unix time. Of RFC 3339; without a zone, UTC. Raises Refusal: 422."""
+    """Unix time. Of RFC 3339, whose letters may be small; without a zone, UTC. Raises Refusal: 422."""
     try:
-        time = datetime.fromisoformat(_UNESCAPED_PLUS.sub(r"+\1", text))
+        time = datetime.fromisoformat(_UNESCAPED_PLUS.sub(r"+\1", text).upper())
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         message = f"{name} {shortened(text)}: should be a time such as 2026-11-25T03:41:23Z"

@@ -134,7 +134,7 @@ async def test_no_stream_is_forgotten_for_coming_late(monkeypatch: pytest.Monkey
     known: list[set[str]] = []
     monkeypatch.setattr(broker_module.Broker, "start", lambda self: known.append(set(self._wanted)))
     names = [f"porch{number}" for number in range(20)]
-    async with served(streams=dict.fromkeys(names, {})) as site:
+    async with served(streams={name: {} for name in names}) as site:
         made = Mqtt(MqttConfig(url="mqtt://127.0.0.1:1"), site.fleet, lambda: None, records=False)
         task = asyncio.create_task(made.run())
         await site.until(lambda: known)
