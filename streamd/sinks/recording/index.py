@@ -293,7 +293,7 @@ class Index:
             found: list[Span] = []
             for spans in (self._spans[key], growing[key]):
                 for span in spans.within(from_s, to_s, (to_s - from_s) / RESOLUTION):
-                    found = _joined(found, span)
+                    _join(found, span)
                 before.append(spans.before(from_s))
                 after.append(spans.after(to_s))
             if found or any(at is not None for at in (*before[-2:], *after[-2:])):
@@ -320,8 +320,9 @@ class Index:
         return seconds if 0 <= seconds <= LONGEST_S else self._read(name).seconds or 0.0
 
 
-def _joined(spans: list[Span], last: Span) -> list[Span]:
-    """With one more, which is newer."""
+def _join(spans: list[Span], last: Span) -> None:
+    """Adds one that is newer."""
     if spans and last[0] - spans[-1][1] <= TOUCH_S:
-        return [*spans[:-1], (spans[-1][0], max(spans[-1][1], last[1]))]
-    return [*spans, last]
+        spans[-1] = spans[-1][0], max(spans[-1][1], last[1])
+    else:
+        spans.append(last)
