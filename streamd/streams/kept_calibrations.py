@@ -201,7 +201,7 @@ def _calibrated(entry: dict[str, Any]) -> Calibrated:
         int(entry["input_size"]),
         (int(width), int(height)),
         str(entry["source"]),
-        datetime.fromtimestamp(_number(entry["made_at"]), UTC).timestamp(),
+        _moment(entry["made_at"]),
     )
 
 
@@ -211,3 +211,10 @@ def _number(value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError("is no number")
     return number
+
+
+def _moment(value: Any) -> float:
+    """Unix time, of which there is a date. Raises ValueError, TypeError, OverflowError."""
+    moment = _number(value)
+    datetime.fromtimestamp(moment, UTC)
+    return moment
