@@ -143,6 +143,17 @@ async def test_depth_that_was_reused_says_nothing_of_the_noise(monkeypatch: pyte
         assert np.mean(scatters) == pytest.approx(0.5, rel=0.5)
 
 
+async def test_a_stream_that_is_removed_meanwhile_gets_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would wait for another camera of that name."""
+    told: list[str] = []
+    site.fleet.watchers.add(lambda stream, change: told.append(change))
+    asked = asyncio.create_task(site.put(CALIBRATION, points=points(site, PLANE)))
+    await site.until(lambda: site.stream()._life._wakers)
+    await site.fleet.remove("porch")
+    assert (await asked).error == (404, "unknown_stream")
+    assert "calibration" not in told
+
+
 async def test_a_value_is_that_of_the_snapshot_there(site: Site) -> None:
     await calibrated(site)
     snapshot = await site.get("/api/v1/streams/porch/snapshot?format=npz")
