@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 RESOLUTION = 4096
 """Parts of a time line: what is less apart than one of them is drawn as one."""
-MANY = 64
+MANY = 16
 """Files of a stream that have gone at once: the line of time of all others is made anew."""
 
 

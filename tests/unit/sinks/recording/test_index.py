@@ -174,7 +174,7 @@ def test_only_what_is_new_is_read(root: Path, index: Index, monkeypatch: pytest.
 
 
 class TestByHand:
-    @pytest.mark.parametrize("many", [0, 64])
+    @pytest.mark.parametrize("many", [0, 16])
     @pytest.mark.parametrize("gone", [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2]])
     def test_nothing_is_left_of_what_was_joined(
         self, root: Path, index: Index, monkeypatch: pytest.MonkeyPatch, gone: list[int], many: int
