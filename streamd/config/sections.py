@@ -66,7 +66,8 @@ Intrinsics = tuple[_Positive, _Positive, _Positive, _Positive]
 MIN_TOKEN = 8
 MAX_SOURCE = 4096
 """Characters."""
-SECRET_KEYS = {"view_tokens", "control_tokens", "credential", "webhook", "webhook_secret"}
+SECRET_KEYS = {"view_tokens", "control_tokens", "credential", "url", "webhook", "webhook_secret", "command"}
+"""No problem shows what these have: ``mqtt.url`` has a password, and a command may have one among its arguments."""
 
 
 def split_address(listen: str) -> tuple[str, int]:

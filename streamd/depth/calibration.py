@@ -83,6 +83,11 @@ class Calibration:
         inverse, margin = self.a * inverse_depth + self.b, _t95(ASSUMED_WEIGHT + len(self.readings) - 2) * error
         return _distance(inverse + margin), _distance(inverse - margin)
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether the readings differ, as a line needs."""
+        return self._squares > 0
+
     @cached_property
     def _mean(self) -> float:
         return math.fsum(reading.inverse_depth for reading in self.readings) / len(self.readings)

@@ -35,7 +35,7 @@ _FORMAT = "gray16le"
 _FFV1 = {"level": "3", "slicecrc": "1", "context": "0"}
 _TITLE = "streamd depth16"
 _ABOUT = "relative inverse depth: far + code / 65535 * (near - far), far and near of each frame in the text track"
-_NO_SCALE = (ValueError, KeyError, TypeError, ZeroDivisionError)
+_NO_SCALE = (ValueError, KeyError, TypeError, ArithmeticError)
 
 Codes = NDArray[np.uint16]
 

@@ -56,15 +56,13 @@ class Mqtt:
 
     async def run(self) -> None:
         """Until cancelled; then ``close``."""
-        self._broker.start()
         self._pictures = SerialExecutor("mqtt-pictures", MAX_PICTURES, max_per_owner=1, niceness=NICENESS)
         self._streams.watchers.add(self._changed)
         self._streams.zone_watchers.add(self._zone_changed)
+        await self._show_all()
+        self._broker.start()  # by now all is wanted that is to stay at the broker: it forgets the rest
         while True:
-            for stream in tuple(self._streams.values()):
-                self._show(stream)
-                self._draw(stream, PICTURE_EVERY_S)
-                await asyncio.sleep(0)  # there may be hundreds
+            await self._show_all()
             await asyncio.sleep(EVERY_S)
 
     async def close(self) -> None:
@@ -73,9 +71,14 @@ class Mqtt:
         self._streams.zone_watchers.discard(self._zone_changed)
         for task in self._commands.values():
             task.cancel()
-        await self._broker.close()
-        if self._pictures is not None:
-            await self._pictures.leave(EVERY_S)
+        ending = [] if self._pictures is None else [self._pictures.leave(EVERY_S)]
+        await asyncio.gather(self._broker.close(), *ending)
+
+    async def _show_all(self) -> None:
+        for stream in tuple(self._streams.values()):
+            self._show(stream)
+            self._draw(stream, PICTURE_EVERY_S)
+            await asyncio.sleep(0)  # there may be hundreds
 
     def _changed(self, stream: Stream, change: Change) -> None:
         if change != "removed":

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -171,7 +173,7 @@ def read(file: Path) -> dict[str, Calibrated]:
     for name, entry in entries:
         try:
             found[name] = _calibrated(entry)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             log.error("%s: a calibration cannot be read: %s: %s", file, ascii(name), type(error).__name__)
     return found
 
@@ -184,19 +186,35 @@ def write(file: Path, kept: dict[str, Calibrated]) -> None:
 
 
 def _calibrated(entry: dict[str, Any]) -> Calibrated:
-    """Raises ValueError, KeyError, TypeError."""
-    line = entry["calibration"]
+    """Raises ValueError, KeyError, TypeError, OverflowError."""
+    found = entry["calibration"]
     keys = [field.name for field in fields(Reading)]
-    readings = tuple(Reading(*(float(reading[key]) for key in keys)) for reading in line["readings"])
-    if not MIN_POINTS <= len(readings) <= MAX_POINTS or not float(line["a"]) > 0:
+    readings = tuple(Reading(*(_number(reading[key]) for key in keys)) for reading in found["readings"])
+    line = Calibration(_number(found["a"]), _number(found["b"]), _number(found["standard_error"]), readings)
+    if not MIN_POINTS <= len(readings) <= MAX_POINTS or not line.a > 0 or not line.is_spread:
         raise ValueError("is no line")
     width, height = entry["size"]
     return Calibrated(
-        Calibration(float(line["a"]), float(line["b"]), float(line["standard_error"]), readings),
+        line,
         str(entry["model"]),
         str(entry["sha256"]),
         int(entry["input_size"]),
         (int(width), int(height)),
         str(entry["source"]),
-        float(entry["made_at"]),
+        _moment(entry["made_at"]),
     )
+
+
+def _number(value: Any) -> float:
+    """Raises ValueError, TypeError, OverflowError."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("is no number")
+    return number
+
+
+def _moment(value: Any) -> float:
+    """Unix time, of which there is a date. Raises ValueError, TypeError, OverflowError."""
+    moment = _number(value)
+    datetime.fromtimestamp(moment, UTC)
+    return moment

@@ -106,8 +106,8 @@ class Publisher:
                 notice = self._notices.current
                 if frame is not None:
                     self._publish_frame(frame)
-                    if self._zones is not None:
-                        self._zones.look(frame, self._range.bounds)
+                    if (zones := self._zones) is not None:
+                        zones.look(frame, self._range.bounds)
                 elif notice is not None:
                     self._publish_notice(notice)
                 elif self.newest is not None and self.newest.frame.stamp.age_s() > STALE_S:

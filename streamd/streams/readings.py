@@ -17,9 +17,11 @@ from streamd.media.frames import DepthFrame, FloatImage, NormalisedFrame
 from streamd.streams.calibrated import Calibrated
 from streamd.streams.stream import Stream
 
-FRAMES = 8
-"""That a calibration is made from, as far as they come within ``WAIT_S``."""
+FRAMES, ENOUGH = 8, 3
+"""That a calibration is made from, as far as they come within ``WAIT_S``; and what tells how they scatter."""
 WAIT_S = 2.0
+STILL = 2.5
+"""So many times longer for ``ENOUGH``, where nothing changes and the network looks now and then only."""
 FIRST_S = 10.0
 """For the first: a stream on demand has to wake up."""
 _POLL_S = 0.01
@@ -66,7 +68,7 @@ async def calibrate_by(
     with stream.keep_awake():
         frame, read = await _read(stream, marks)
     around, there = np.median(read, axis=0)[0], np.array(read)[:, 1]
-    scatter = np.std(there, axis=0, ddof=1) if len(read) > 2 else np.zeros(len(marks))
+    scatter = np.std(there, axis=0, ddof=1) if len(read) >= ENOUGH else np.zeros(len(marks))
     readings = [
         Reading(mark.x, mark.y, mark.metres, float(depth), float(noise))
         for mark, depth, noise in zip(marks, around, scatter, strict=True)
@@ -88,14 +90,15 @@ async def _first(stream: Stream) -> NormalisedFrame:
 
 
 async def _read(stream: Stream, marks: Sequence[Mark]) -> tuple[DepthFrame, list[FloatImage]]:
-    """The last frame that was read, and of each frame what it says of the marks. All are of one network."""
+    """The last frame that was read, and of each what it says of the marks. All are of one network, and none has the
+    depth of one before."""
     loop = asyncio.get_running_loop()
     frame = (await _first(stream)).frame
-    read, until = [_values(frame, marks)], loop.time() + WAIT_S
-    while len(read) < FRAMES and loop.time() < until:
+    read, began = [_values(frame, marks)], loop.time()
+    while len(read) < FRAMES and loop.time() - began < WAIT_S * (1 if len(read) >= ENOUGH else STILL):
         await asyncio.sleep(_POLL_S)
         newest = stream.newest
-        if newest is None or newest.frame is frame:
+        if newest is None or newest.frame.inverse_depth is frame.inverse_depth:
             continue
         before, frame = frame, newest.frame
         if not _alike(before, frame):  # begun with another network: begin anew

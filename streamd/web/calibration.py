@@ -52,6 +52,8 @@ async def put(request: web.Request) -> web.Response:
         made = await calibrate_by(
             stream, marks, lambda: service.status.full_input_size, redact_source(stream.config.source)
         )
+    if find_stream(request) is not stream:  # removed meanwhile, and added again
+        raise Refusal(409, "not_running", f"stream {stream.name} was removed meanwhile")
     stream.calibrate(made)
     return web.json_response(describe(stream))
 
@@ -153,7 +155,7 @@ ROUTES = (
         Scope.CONTROL,
         "Find out by points of known distance, in the newest frames",
         {200: CALIBRATION},
-        errors=(404, 503),
+        errors=(404, 409, 503),
         body=Body(json_content(reference("CalibrationPoints")), BODY_ERRORS),
     ),
     Route("DELETE", PATH, delete, Scope.CONTROL, "Know no metres any more", {200: CALIBRATION}, errors=(404,)),

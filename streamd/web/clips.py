@@ -28,7 +28,7 @@ async def clip(request: web.Request) -> web.StreamResponse:
         raise Refusal(422, "bad_value", "view depth16 is data, not video: download its files as they are")
     if span.to_s - span.from_s > MAX_CLIP_S:
         raise Refusal(422, "bad_value", f"to: a clip has {MAX_CLIP_S / 3600:g} hours at most")
-    segments = await archive.within(span.filter)
+    segments = await archive.within(span.filter, list)
     if not segments:
         raise Refusal(404, "unknown_recording", f"{span.stream}, view {span.view}: nothing was recorded then")
     min_free_bytes = 1e9 * request.app[CONTEXT].recording.min_free_gb

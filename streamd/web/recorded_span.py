@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from streamd.config.sections import RECORDED_VIEWS
-from streamd.sinks.recording.names import SegmentName
+from streamd.sinks.recording.names import SegmentName, date_at
 from streamd.sinks.recording.store import Filter
 from streamd.web.errors import Refusal
 from streamd.web.parameters import Text, shortened
@@ -71,9 +71,9 @@ def read_moment(request: web.Request, parameter: Text) -> float | None:
 
 
 def moment(name: str, text: str) -> float:
-    """Unix time. Of RFC 3339; without a zone, UTC. Raises Refusal: 422."""
+    """Unix time. Of RFC 3339, whose letters may be small; without a zone, UTC. Raises Refusal: 422."""
     try:
-        time = datetime.fromisoformat(_UNESCAPED_PLUS.sub(r"+\1", text))
+        time = datetime.fromisoformat(_UNESCAPED_PLUS.sub(r"+\1", text).upper())
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         message = f"{name} {shortened(text)}: should be a time such as 2026-11-25T03:41:23Z"
@@ -81,8 +81,8 @@ def moment(name: str, text: str) -> float:
 
 
 def rfc3339(unix_s: float) -> str:
-    """UTC, to the millisecond."""
-    return datetime.fromtimestamp(round(unix_s, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """UTC, to the millisecond; the nearest that there is, for what is before the year 1, or after 9999."""
+    return date_at(round(unix_s, 3)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _check_order(from_s: float | None, to_s: float | None) -> None:

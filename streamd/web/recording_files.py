@@ -104,12 +104,13 @@ class Archive:
         async with _disk_answers(), self._listing:
             return await asyncio.wrap_future(self._find(lambda: write(index.timeline(from_s, to_s, stream, view))))
 
-    async def within(self, filter: Filter) -> list[Segment]:
-        """Raises Refusal 503."""
+    async def within(self, filter: Filter, choose: Callable[[list[Segment]], T]) -> T:
+        """What ``choose`` makes of them in the thread: there may be a hundred thousand. Raises Refusal 503."""
         if self._index is None:
-            return []
+            return choose([])
+        index = self._index
         async with _disk_answers():
-            return await asyncio.wrap_future(self._find(partial(self._index.within, filter)))
+            return await asyncio.wrap_future(self._find(lambda: choose(index.within(filter))))
 
     async def delete(self, path: str) -> None:
         """Raises Refusal 404, 409, 503."""
@@ -204,13 +205,16 @@ class Archive:
         stop = threading.Event()
         self._cutter = self._cutter or threads.SerialExecutor("clips", MAX_CLIPS, niceness=5, calls="clips")
         cutting = self._cutter.submit(partial(make, self._library, stop))
+        making = asyncio.wrap_future(cutting)
+        making.add_done_callback(lambda done: done.cancelled() or done.exception())  # or asyncio logs what nobody asks
         try:
-            making = asyncio.wrap_future(cutting)
             while not making.done() and alive(request):
                 await asyncio.wait([making], timeout=0.5)
             if not making.done():
                 raise ConnectionResetError
             return making.result()
+        except clip.NothingThen as error:
+            raise Refusal(404, "unknown_recording", str(error)) from None
         except clip.ClipRefused as error:
             raise Refusal(413, "too_large", str(error)) from None
         except clip.NoRoom as error:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 
 from aiohttp import web
 
-from streamd.sinks.recording.index import Timeline
+from streamd.sinks.recording.index import Segment, Timeline
 from streamd.web.errors import Refusal
-from streamd.web.recorded_span import FROM, OF_STREAM, OF_VIEW, TO, read_moment, read_span, read_view, rfc3339
+from streamd.web.recorded_span import (
+    FROM,
+    OF_STREAM,
+    OF_VIEW,
+    TO,
+    RecordedSpan,
+    read_moment,
+    read_span,
+    read_view,
+    rfc3339,
+)
 from streamd.web.recording_files import ARCHIVE
 from streamd.web.routes import Route
 from streamd.web.schemas import BOOLEAN, COUNT, MOMENT, RECORDED_VIEW_NAME, TEXT, json_content, listing, record
@@ -63,14 +74,16 @@ def _span(from_s: float, to_s: float) -> dict[str, str]:
 async def delete_span(request: web.Request) -> web.Response:
     """Files that reach beyond it are kept, and those that are being recorded."""
     span, archive = read_span(request), request.app[ARCHIVE]
-    found = await archive.within(span.filter)
-    inside = [
-        each
-        for each in found
-        if each.started.timestamp() >= span.from_s - ROUNDED_S and each.ended_s <= span.to_s + ROUNDED_S
-    ]
-    deleted = await archive.delete_all([each for each in inside if not each.written])
-    return web.json_response({"deleted": deleted, "kept": len(found) - deleted})
+    count, complete = await archive.within(span.filter, partial(_complete, span))
+    deleted = await archive.delete_all(complete)
+    return web.json_response({"deleted": deleted, "kept": count - deleted})
+
+
+def _complete(span: RecordedSpan, found: list[Segment]) -> tuple[int, list[Segment]]:
+    """How many there are, and those that lie in the span and are written no more."""
+    first_s, last_s = span.from_s - ROUNDED_S, span.to_s + ROUNDED_S
+    inside = [each for each in found if each.started.timestamp() >= first_s and each.ended_s <= last_s]
+    return len(found), [each for each in inside if not each.written]
 
 
 ROUTES = (

@@ -129,6 +129,20 @@ async def test_what_an_earlier_life_left_is_forgotten(tmp_path: Path) -> None:
             assert "homeassistant/camera/other/gone_depth/config" in listener.topics
 
 
+async def test_no_stream_is_forgotten_for_coming_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Home Assistant would lose what its user has changed of the entity."""
+    known: list[set[str]] = []
+    monkeypatch.setattr(broker_module.Broker, "start", lambda self: known.append(set(self._wanted)))
+    names = [f"porch{number}" for number in range(20)]
+    async with served(streams={name: {} for name in names}) as site:
+        made = Mqtt(MqttConfig(url="mqtt://127.0.0.1:1"), site.fleet, lambda: None, records=False)
+        task = asyncio.create_task(made.run())
+        await site.until(lambda: known)
+        assert known[0] >= {f"homeassistant/camera/streamd/{name}_depth/config" for name in names}
+        task.cancel()
+        await made.close()
+
+
 async def test_a_broker_that_is_away_or_hangs_delays_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_module, "KEEPALIVE_S", 1)
     with broker(tmp_path) as running:

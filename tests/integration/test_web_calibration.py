@@ -23,6 +23,7 @@ from streamd.media.frames import FloatImage
 from streamd.streams.kept_calibrations import KeptCalibrations
 from tests.integration.web_site import Service, Site, served
 from tests.support import geometry
+from tests.support.clips import picture_of
 
 CALIBRATION = "/api/v1/streams/porch/calibration"
 PLANE = [(0.2, 0.5), (0.5, 0.3), (0.8, 0.6), (0.35, 0.8), (0.65, 0.2)]
@@ -125,6 +126,32 @@ async def test_points_of_a_known_scene_make_metres_of_all_others(site: Site, mon
         assert value["interval_metres"][0] <= true <= value["interval_metres"][1]
         assert value["uncertainty_metres"] < 0.3 * true
         assert 0 <= value["share"] <= 1
+
+
+async def test_depth_that_was_reused_says_nothing_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a still scene, the network looks now and then only."""
+    monkeypatch.setattr("tests.integration.web_site.Service", Seer)
+    monkeypatch.setattr(Seer, "noise", 0.5)
+    monkeypatch.setattr("tests.support.played.picture_of", lambda number, *size: picture_of(0, *size))
+    async with served(streams={"porch": {"refresh_s": 0.1}}) as site:
+        await site.film()
+        await calibrated(site)
+        assert (site.stream().status.inferred_share or 1) < 0.5, "the scene is still"
+        made = site.stream().calibrated
+        assert made is not None
+        scatters = [reading.scatter for reading in made.calibration.readings]
+        assert np.mean(scatters) == pytest.approx(0.5, rel=0.5)
+
+
+async def test_a_stream_that_is_removed_meanwhile_gets_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would wait for another camera of that name."""
+    told: list[str] = []
+    site.fleet.watchers.add(lambda stream, change: told.append(change))
+    asked = asyncio.create_task(site.put(CALIBRATION, points=points(site, PLANE)))
+    await site.until(lambda: site.stream()._life._wakers)
+    await site.fleet.remove("porch")
+    assert (await asked).error == (404, "unknown_stream")
+    assert "calibration" not in told
 
 
 async def test_a_value_is_that_of_the_snapshot_there(site: Site) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +15,10 @@ import pytest
 import streamd
 from streamd.config.sections import RecordingConfig
 from streamd.sinks.recording import clip
-from streamd.web import clips
+from streamd.sinks.recording import segment as segment_module
+from streamd.sinks.recording.index import Segment
+from streamd.web import clips, timeline
+from streamd.web.recorded_span import RecordedSpan
 from streamd.web.recording_files import ARCHIVE
 from tests.integration.web_site import Site, served
 from tests.support.clips import number_in
@@ -66,6 +71,21 @@ class TestTimeline:
     )
     async def test_what_cannot_be_asked(self, site: Site, query: str) -> None:
         assert (await site.get(f"{LIST}/timeline?{query}")).error == (422, "bad_value")
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "from=0001-01-01T00:00:00%2B14:00",
+            "to=0001-01-01T00:00:00Z",
+            "from=9999-12-31T23:59:59Z",
+            "from=9999-12-31T00:00:00Z&to=9999-12-31T23:59:59-14:00",
+        ],
+    )
+    async def test_at_the_ends_of_time(self, site: Site, query: str) -> None:
+        reply = await site.get(f"{LIST}/timeline?{query}")
+        assert reply.status == 200
+        assert [track["spans"] for track in reply.json["tracks"]] == [[], [], []]
+        assert (await site.get(f"{LIST}?{query}")).status == 200
 
     async def test_without_a_directory(self) -> None:
         async with served() as site:
@@ -133,7 +153,16 @@ class TestClip:
         monkeypatch.setattr(clip, "free_bytes", lambda folder: -1)
         assert (await site.get(self.CLIP)).error == (503, "disk_full")
 
-    async def test_one_that_nobody_waits_for_ends(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_of_a_file_that_has_no_picture_yet(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = folder(site) / "yard" / "2026-11-26T05-00-00.000Z-depth.mp4"
+        monkeypatch.setattr(segment_module, "_open", {path})
+        path.write_bytes(b"")
+        query = "stream=yard&from=2026-11-26T05:00:00Z&to=2026-11-26T06:00:00Z"
+        assert (await site.get(f"{LIST}/clip?{query}")).error == (404, "unknown_recording")
+
+    async def test_one_that_nobody_waits_for_ends(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         ended: list[bool] = []
 
         def slow(*_: object, stop: object, **__: object) -> None:
@@ -146,6 +175,8 @@ class TestClip:
                 await site.get(self.CLIP)
         await site.until(lambda: ended == [True])
         await site.until(lambda: site.app[ARCHIVE].downloads == 0)
+        gc.collect()
+        assert "never retrieved" not in caplog.text
 
 
 class TestDeleteSpan:
@@ -163,6 +194,19 @@ class TestDeleteSpan:
         span = track["spans"][0]
         reply = await site.ask("DELETE", f"{LIST}?stream=porch&view=depth&from={span['from']}&to={span['to']}")
         assert reply.json == {"deleted": 3, "kept": 0}
+
+    async def test_a_hundred_thousand_are_not_looked_through_on_the_loop(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads: list[str] = []
+
+        def complete(span: RecordedSpan, found: list[Segment]) -> tuple[int, list[Segment]]:
+            threads.append(threading.current_thread().name)
+            return len(found), []
+
+        monkeypatch.setattr(timeline, "_complete", complete)
+        assert (await site.ask("DELETE", f"{LIST}?stream=porch&{HOUR}")).json == {"deleted": 0, "kept": 5}
+        assert threads == ["recordings"]
 
     async def test_never_what_is_being_recorded(self, site: Site) -> None:
         await site.put("/api/v1/streams/porch/recording", views=["depth", "depth16"])

@@ -38,7 +38,11 @@ USUAL_STEP = CLOCK_RATE // 25
 
 
 class ClipRefused(SinkError):
-    """It would be too large, or there is nothing in it."""
+    """It would be too large, or cannot be made."""
+
+
+class NothingThen(ClipRefused):
+    """No picture lies in it."""
 
 
 class NoRoom(SinkError):
@@ -73,7 +77,7 @@ def cut(
     min_free_bytes: float = 0.0,
     stop: threading.Event | None = None,
 ) -> Clip:
-    """``segments`` of one view, the oldest first. Raises ClipRefused, ClipStopped, NoRoom, OSError."""
+    """``segments`` of one view, the oldest first. Raises ClipRefused (NothingThen), ClipStopped, NoRoom, OSError."""
     expected = sum(_share(segment, from_s, to_s) for segment in segments)
     if expected > MAX_CLIP_BYTES:
         raise ClipRefused(
@@ -188,7 +192,7 @@ class _Writer:
 
     def finish(self) -> None:
         if self._held is None:
-            raise ClipRefused("nothing was recorded then")
+            raise NothingThen("nothing was recorded then")
         self._write_held(self._end)
 
     def clip(self, descriptor: int) -> Clip:
@@ -205,6 +209,9 @@ def _opened(library: Library, segment: Segment) -> Iterator[InputContainer | Non
         yield None
         return
     with open(opened.descriptor, "rb", buffering=0) as file:
+        if not opened.size_bytes:  # FFmpeg seeks to before its beginning
+            yield None
+            return
         try:
             container = av.open(file, format="mp4", buffer_size=1 << 18)
         except (av.error.InvalidDataError, av.error.EOFError):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from streamd.sinks.recording.length import measure
+from streamd.sinks.recording.length import LONGEST_S, measure
 from streamd.sinks.recording.library import Library
 from streamd.sinks.recording.names import SegmentName, parse_file
 from streamd.sinks.recording.spans import TOUCH_S, Span, Spans
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 RESOLUTION = 4096
 """Parts of a time line: what is less apart than one of them is drawn as one."""
+MANY = 16
+"""Files of a stream that have gone at once: the line of time of all others is made anew."""
 
 
 @dataclass(frozen=True)
@@ -169,14 +171,36 @@ class Index:
 
     def _forget(self, store: Store, stream: str, files: frozenset[str]) -> None:
         gone = {name for file in files if (name := parse_file(stream, file))}
-        for name in gone:
-            row = store.get(name)
-            if row is not None and row.seconds:
-                self._spans[stream, name.view].remove(row.started_s, row.started_s + row.seconds)
-        if gone:
-            store.remove(gone)
-            self._unread[stream] = [file for file in self._unread[stream] if file not in files]
-            self._growing.difference_update(gone)
+        if not gone:
+            return
+        freed = [row for name in gone if (row := store.get(name)) and row.seconds]
+        store.remove(gone)
+        self._unread[stream] = [file for file in self._unread[stream] if file not in files]
+        self._growing.difference_update(gone)
+        if len(freed) > MANY:
+            self._lay_out(store, stream)
+        else:
+            for row in freed:
+                self._free(store, row)
+
+    def _free(self, store: Store, gone: Row) -> None:
+        """What was joined with it ends where its own files do; and others may go on beside it, where the clock was
+        set back."""
+        start, end = gone.started_s - TOUCH_S, gone.started_s + (gone.seconds or 0.0) + TOUCH_S
+        self._spans[gone.name.stream, gone.name.view].remove(start, end)
+        for row in store.find(Filter(gone.name.stream, gone.name.view, start, end)):
+            self._add(row)
+
+    def _lay_out(self, store: Store, stream: str) -> None:
+        """The same for all of a stream."""
+        for key in [key for key in self._spans if key[0] == stream]:
+            del self._spans[key]
+        for row in reversed(store.find(Filter(stream))):
+            self._add(row)
+
+    def _add(self, row: Row) -> None:
+        if row.seconds:
+            self._spans[row.name.stream, row.name.view].add(row.started_s, row.started_s + row.seconds)
 
     def _catch_up(self, within_s: float) -> bool:
         until = time.monotonic() + within_s
@@ -192,9 +216,11 @@ class Index:
                 row = self._read(name)
             except FileNotFoundError:  # removed meanwhile: its folder will say so
                 continue
+            except OSError as error:  # who asks for it tries again
+                log.info("%s: cannot be read: %s", name.path, error)
+                continue
             read.append(row)
-            if row.seconds:
-                self._spans[name.stream, name.view].add(row.started_s, row.started_s + row.seconds)
+            self._add(row)
         if read:
             self._opened().measured(read)
         return self._next_unread() is not None
@@ -245,11 +271,16 @@ class Index:
         written = row.seconds is None and self._library.is_written(name)  # first: it may be finished meanwhile
         about = self._library.status(name)
         if written:
-            seconds = max(0.0, about.st_mtime - row.started_s)
-            return Segment(name, started, about.st_size, True, False, seconds), None
+            return Segment(name, started, about.st_size, True, False, self._grown_s(name, about)), None
         fresh = None
         if row.seconds is None or (row.size_bytes, row.modified_ns) != (about.st_size, about.st_mtime_ns):
-            row = fresh = self._read(name)
+            try:
+                row = fresh = self._read(name)
+            except FileNotFoundError:
+                raise
+            except OSError as error:  # a bad sector under one: the others are listed, and it can be deleted
+                log.debug("%s: cannot be read: %s", name.path, error)
+                return Segment(name, started, about.st_size, False, True, 0.0), None
         return Segment(name, started, row.size_bytes, False, not row.whole, row.seconds or 0.0), fresh
 
     def _timeline(self, from_s: float, to_s: float, stream: str | None, view: str | None) -> Timeline:
@@ -262,7 +293,7 @@ class Index:
             found: list[Span] = []
             for spans in (self._spans[key], growing[key]):
                 for span in spans.within(from_s, to_s, (to_s - from_s) / RESOLUTION):
-                    found = _joined(found, span)
+                    _join(found, span)
                 before.append(spans.before(from_s))
                 after.append(spans.after(to_s))
             if found or any(at is not None for at in (*before[-2:], *after[-2:])):
@@ -275,16 +306,23 @@ class Index:
         found: defaultdict[tuple[str, str], Spans] = defaultdict(Spans)
         for name in self._growing:
             try:
-                until = self._library.status(name).st_mtime
+                seconds = self._grown_s(name, self._library.status(name))
             except FileNotFoundError:
                 continue
             started = name.started.timestamp()
-            found[name.stream, name.view].add(started, max(started, until))
+            found[name.stream, name.view].add(started, started + seconds)
         return found
 
+    def _grown_s(self, name: SegmentName, about: os.stat_result) -> float:
+        """Of one that is written now. By the file itself where the clock was set meanwhile, which takes longer.
+        Raises FileNotFoundError."""
+        seconds = about.st_mtime - name.started.timestamp()
+        return seconds if 0 <= seconds <= LONGEST_S else self._read(name).seconds or 0.0
 
-def _joined(spans: list[Span], last: Span) -> list[Span]:
-    """With one more, which is newer."""
+
+def _join(spans: list[Span], last: Span) -> None:
+    """Adds one that is newer."""
     if spans and last[0] - spans[-1][1] <= TOUCH_S:
-        return [*spans[:-1], (spans[-1][0], max(spans[-1][1], last[1]))]
-    return [*spans, last]
+        spans[-1] = spans[-1][0], max(spans[-1][1], last[1])
+    else:
+        spans.append(last)

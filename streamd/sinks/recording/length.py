@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+LONGEST_S = 25 * 3600.0
+"""No segment takes longer (``segment_seconds`` allows a day)."""
 MAX_HEADER_BYTES = 1 << 20
 MAX_STEPS = 400_000
 """Fragments of a file that are looked at: more than a day has."""
@@ -37,10 +39,12 @@ class _Part(NamedTuple):
 
 
 def measure(descriptor: int, size: int) -> Length:
-    """Raises OSError. A file that is none of ours has no length."""
+    """Raises OSError. A file that is none of ours has no length, and neither has one that claims more than there is."""
     head = os.pread(descriptor, 4, 0)
     with suppress(*_DAMAGED):
-        return _matroska(descriptor, size) if head == b"\x1a\x45\xdf\xa3" else _mp4(descriptor, size)
+        found = _matroska(descriptor, size) if head == b"\x1a\x45\xdf\xa3" else _mp4(descriptor, size)
+        if 0 <= found.seconds <= LONGEST_S:
+            return found
     return Length(0.0, is_whole=False)
 
 

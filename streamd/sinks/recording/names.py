@@ -83,7 +83,12 @@ def position(text: str) -> SegmentName:
 
 def moment_at(unix_s: float) -> str:
     """As in a name; the nearest that a name can have, for what is beyond."""
-    return _moment(datetime.fromtimestamp(min(max(unix_s, _FIRST_S), _LAST_S), UTC))
+    return _moment(date_at(unix_s))
+
+
+def date_at(unix_s: float) -> datetime:
+    """UTC; the nearest date that there is, for what is beyond."""
+    return datetime.fromtimestamp(min(max(unix_s, _FIRST_S), _LAST_S), UTC)
 
 
 def _ending(view: str) -> str:

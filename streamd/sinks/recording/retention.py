@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 
 from streamd.concurrency.threads import Periodic
 from streamd.config.sections import RecordingConfig
+from streamd.sinks.recording.length import LONGEST_S
 from streamd.sinks.recording.library import BeingWritten, Library
 from streamd.sinks.recording.names import parse_path
-from streamd.sinks.recording.store import LONGEST_S
 
 log = logging.getLogger(__name__)
 

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from streamd.sinks.recording.length import LONGEST_S
 from streamd.sinks.recording.names import SegmentName, moment_at
 
 log = logging.getLogger(__name__)
 
 FILE = ".index.sqlite"
 """No stream can be called so."""
-LONGEST_S = 25 * 3600.0
-"""No segment takes longer (``segment_seconds`` allows a day)."""
 MEMORY = Path(":memory:")
 VERSION = 1
 _SCHEMA = f"""

@@ -11,7 +11,7 @@ import pytest
 
 import streamd
 from streamd.media import depth16
-from streamd.media.depth16 import LEVELS, NotDepth16, Scale, quantise, read_depth, restore
+from streamd.media.depth16 import LEVELS, NotDepth16, Scale, _parse, quantise, read_depth, restore
 from streamd.media.frames import FloatImage
 from tests.support.clips import write_clip
 from tests.support.segments import depth_of, depths, segment
@@ -113,3 +113,19 @@ def test_what_is_no_depth16(tmp_path: Path) -> None:
             next(read_depth(path))
     with pytest.raises(FileNotFoundError):
         next(streamd.read_depth(tmp_path / "nowhere.mkv"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"pts": 1, "time_base": "1/0", "far": 0, "near": 1}',
+        b'{"pts": 1' + b"0" * 400 + b', "time_base": "1/90000", "far": 0, "near": 1}',
+        b'{"pts": 1, "time_base": "1/90000", "far": null, "near": 1}',
+    ],
+)
+def test_a_scale_that_makes_no_sense(text: bytes) -> None:
+    with pytest.raises(NotDepth16, match="cannot be read"):
+        _parse(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,8 +72,31 @@ def test_a_damaged_file_is_logged_in_one_line(file: Path, content: bytes, caplog
     assert "the calibrations cannot be read" in caplog.text
 
 
+ALIKE = {"x": 0.1, "y": 0.2, "metres": 1.0, "inverse_depth": 9.0, "scatter": 0.0}
+
+
 @pytest.mark.parametrize(
-    "change", [{"calibration": None}, {"size": 5}, {"input_size": "x"}, {"calibration": {"a": -1, "readings": []}}]
+    "change",
+    [
+        {"calibration": None},
+        {"size": 5},
+        {"input_size": "x"},
+        {"input_size": math.inf},
+        {"made_at": 10**400},
+        {"made_at": math.nan},
+        {"made_at": 1e20},
+        {"calibration": {"a": -1, "readings": []}},
+        {
+            "calibration": {
+                "a": 1,
+                "b": math.nan,
+                "standard_error": 0,
+                "readings": [ALIKE, ALIKE | {"inverse_depth": 1}],
+            }
+        },
+        {"calibration": {"a": 1, "b": 0, "standard_error": 0, "readings": [ALIKE, ALIKE]}},
+        {"calibration": {"a": 1, "b": 0, "standard_error": 0, "readings": [ALIKE, ALIKE | {"inverse_depth": 1e999}]}},
+    ],
 )
 def test_a_damaged_entry_takes_no_other_along(
     file: Path, change: dict[str, Any], caplog: pytest.LogCaptureFixture

@@ -25,6 +25,7 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
         "2026-11-25T12:00:00",
         "2026-11-25T12:00:00.000000Z",
         "2026-11-25t06:30:00-05:30",
+        "2026-11-25t12:00:00z",
     ],
 )
 def test_a_time(text: str) -> None:
@@ -50,6 +51,7 @@ def test_the_ends_of_time(text: str) -> None:
 
 def test_it_is_written_as_it_is_read() -> None:
     assert rfc3339(NOON + 0.0304) == "2026-11-25T12:00:00.030Z"
+    assert (rfc3339(-1e12), rfc3339(1e12)) == ("0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.000Z")
 
 
 def request(query: str) -> Any:

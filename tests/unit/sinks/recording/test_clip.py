@@ -10,7 +10,7 @@ import av
 import pytest
 
 from streamd.sinks.recording import clip as module
-from streamd.sinks.recording.clip import Clip, ClipRefused, ClipStopped, NoRoom, cut
+from streamd.sinks.recording.clip import Clip, ClipRefused, ClipStopped, NoRoom, NothingThen, cut
 from streamd.sinks.recording.index import Index
 from streamd.sinks.recording.library import Library
 from streamd.sinks.recording.store import Filter
@@ -89,7 +89,7 @@ def test_it_ends_where_the_size_changes(tmp_path: Path) -> None:
 
 class TestRefused:
     def test_nothing_in_it(self, tmp_path: Path) -> None:
-        with pytest.raises(ClipRefused, match="nothing was recorded"):
+        with pytest.raises(NothingThen, match="nothing was recorded"):
             made(tmp_path, 0, 1)
 
     def test_too_large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -112,6 +113,43 @@ class TestPages:
         assert found.seconds < 2.1, "by the file itself"
 
 
+@pytest.mark.parametrize("jump_s", [-3600, 56 * 365 * 86400])
+def test_the_clock_is_set_while_one_is_written(
+    root: Path, index: Index, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    name = segment(root, 0, packets(100), cut_short=True)
+    os.utime(root / name.path, (0, BEGIN_S + jump_s))
+    monkeypatch.setattr(segment_module, "_open", {root / name.path})
+    index.catch_up(1)
+    [found] = index.page(1)[0]
+    assert found.written
+    assert 2.9 <= found.seconds <= 4.1
+    [track] = index.timeline(BEGIN_S, BEGIN_S + 60).tracks
+    assert track.spans == [(BEGIN_S, BEGIN_S + found.seconds)]
+
+
+def test_a_bad_sector_under_one_file(root: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides no other, and is forgotten with the next disk."""
+    names = [segment(root, 60 * number, packets(50)) for number in range(3)]
+    inode = os.stat(root / names[1].path).st_ino
+
+    def measured(descriptor: int, size: int) -> Length:
+        if os.fstat(descriptor).st_ino == inode:
+            raise OSError(errno.EIO, "Input/output error")
+        return measure(descriptor, size)
+
+    monkeypatch.setattr(index_module, "measure", measured)
+    assert not index.catch_up(5)
+    assert len(index.timeline(BEGIN_S, BEGIN_S + 600).tracks[0].spans) == 2
+    assert [(found.name, found.cut_short) for found in index.page(9)[0]] == [
+        (names[2], False),
+        (names[1], True),
+        (names[0], False),
+    ]
+    monkeypatch.setattr(index_module, "measure", measure)
+    assert [found.cut_short for found in index.page(9)[0]] == [False] * 3
+
+
 def test_only_what_is_new_is_read(root: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
 
@@ -136,6 +174,26 @@ def test_only_what_is_new_is_read(root: Path, index: Index, monkeypatch: pytest.
 
 
 class TestByHand:
+    @pytest.mark.parametrize("many", [0, 16])
+    @pytest.mark.parametrize("gone", [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2]])
+    def test_nothing_is_left_of_what_was_joined(
+        self, root: Path, index: Index, monkeypatch: pytest.MonkeyPatch, gone: list[int], many: int
+    ) -> None:
+        """Not even of the moments between two files; and what goes on beside it is not touched."""
+        monkeypatch.setattr(index_module, "MANY", many)
+        begins = [0.0, 3.5, 4.5]  # the clock was set back before the third
+        names = [segment(root, begin, packets(50)) for begin in begins]
+        index.catch_up(5)
+        assert len(index.timeline(BEGIN_S, BEGIN_S + 600).tracks[0].spans) == 1
+        for number in gone:
+            (root / names[number].path).unlink()
+        index.catch_up(5)
+        fresh = Index(Library(root))
+        tracks = index.timeline(BEGIN_S, BEGIN_S + 600).tracks
+        assert tracks == fresh.timeline(BEGIN_S, BEGIN_S + 600).tracks
+        assert len(tracks) == (len(gone) < 3)
+        fresh.close()
+
     def test_what_is_deleted_disappears(self, root: Path, index: Index) -> None:
         names = [segment(root, 60 * number, packets(50)) for number in range(3)]
         index.catch_up(5)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
+import struct
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,14 @@ def test_damaged_bytes_end_soon_and_raise_nothing(tmp_path: Path, view: str) -> 
             damaged[chance.randrange(len(data))] = chance.randrange(256)
         path.write_bytes(damaged)
         assert length_of(path).seconds >= 0
+
+
+@pytest.mark.parametrize("claimed", [math.nan, math.inf, -1.0, 1e300])
+def test_one_that_claims_what_cannot_be(tmp_path: Path, claimed: float) -> None:
+    """A bit that fell over makes centuries of two seconds, which no date holds."""
+    path = tmp_path / segment(tmp_path, 0, depths(50), view="depth16").path
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x44\x89\x88") + 3
+    data[at : at + 8] = struct.pack(">d", claimed)
+    path.write_bytes(data)
+    assert length_of(path) == (0.0, False)
