@@ -25,6 +25,8 @@ MAX_KEY = 80
 """Characters of a key in a report."""
 MAX_SHOWN = 80
 """Characters of a wrong value."""
+_WITHOUT_VALUE = ("missing", "extra_forbidden", "string_too_long", "model_type")
+"""Kinds of problems whose value is none, too long, or may be a secret in the place of its section."""
 
 
 def load(
@@ -120,7 +122,7 @@ def problems(error: ValidationError) -> list[Problem]:
         ]
         path = ".".join(_shortened(key) for key in keys if key not in ("[key]", "int", "float"))
         reason = _reason(item["type"], item["msg"])
-        hidden = item["type"] in ("missing", "extra_forbidden", "string_too_long") or SECRET_KEYS & set(keys)
+        hidden = item["type"] in _WITHOUT_VALUE or SECRET_KEYS & set(keys)
         value = "" if hidden else _shown(item["input"], is_source=keys[-1:] == ["source"])
         if path in found:
             reason = f"{found[path].reason}, or {reason}" if reason not in found[path].reason else found[path].reason

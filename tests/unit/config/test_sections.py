@@ -229,8 +229,9 @@ def test_every_key_with_a_limit_is_in_the_tables() -> None:
         ({"model": {"nmae": 1}}, "model.nmae: unknown key; `streamd schema` lists those that exist"),
         ({"streams": {"cam": {}}}, "streams.cam.source: is required"),
         ({"streams": [1]}, "streams: [1]: should be a table"),
-        ({"streams": {"cam": 5}}, "streams.cam: 5: should be a table"),
-        ({"model": 3}, "model: 3: should be a table"),
+        ({"streams": {"cam": 5}}, "streams.cam: should be a table"),
+        ({"model": 3}, "model: should be a table"),
+        ({"mqtt": "mqtt://u:hunter2@h"}, "mqtt: should be a table"),
         (
             {"streams": {"a b": {"source": "demo:"}}},
             "streams.a b: a b: a name has letters, digits, . _ and -, at most 64, and begins with a letter or digit",
