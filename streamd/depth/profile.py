@@ -34,7 +34,7 @@ class Measured:
     """One precision or runtime on this CPU."""
 
     ms: float
-    """Median time of one inference at the calibration's size, batch 1, all cores."""
+    """Least time of one inference at the calibration's size, batch 1, all cores: others on the box only add to it."""
     error: float
     """Worst frame's mean |difference| from float32, as a share of its 2-98 % spread."""
 

@@ -104,3 +104,5 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         return _answer(request, error_response(400, "bad_request", "the body is not encoded as its headers declare"))
     except (Refusal, StreamdError) as error:
         return _answer(request, response_for(error))
+    except ConnectionResetError:  # it has hung up: aiohttp would log a traceback, and nobody hears an answer
+        return web.Response()

@@ -422,7 +422,7 @@ def test_what_has_no_pictures_ends_in_time(monkeypatch: pytest.MonkeyPatch, what
     started = time.monotonic()
     with bounded_memory(), endless(*WITHOUT_PICTURES[what]) as url, pytest.raises(SourceError):
         watch(url, read_timeout_s=1)
-    assert time.monotonic() - started < scaled(5)
+    assert time.monotonic() - started < scaled(15)
 
 
 def test_a_kilobyte_cannot_stand_for_gigabytes() -> None:
