@@ -32,7 +32,6 @@ import cv2
 import numpy as np
 from common import Box, Helper, log, median, reply, requests, spread
 
-from streamd.config.sections import View
 from streamd.depth.models import find_model
 from streamd.depth.preprocess import network_size, still_input
 from streamd.depth.profile import core_count
@@ -166,14 +165,14 @@ def streamd(options: argparse.Namespace) -> None:
 
     run = target.Conversion.run
 
-    def rounds(command: target.Conversion, service: DepthService, *, view: View) -> target.Converted:
+    def rounds(command: target.Conversion, service: DepthService, **drawn: Any) -> target.Converted:
         input, output = str(options.clip), Path(temporary, "round.mp4")
         service.wait_ready()
         pid = service.worker_pid
         assert pid is not None
         # A worker's command line has its whole job.
         job = next(WorkerJob.from_json(text) for text in common.command_line(pid) if text.startswith("{"))
-        settings = {"precision": job.precision, "in_flight": target.IN_FLIGHT, "view": view}
+        settings = {"precision": job.precision, "in_flight": target.IN_FLIGHT, **drawn}
         # Also warms up.
         costs = each_alone.measure(input, service, max_frames=ALONE_FRAMES)
         alone = {stage: round(cost.cpu_ms, 2) for stage, cost in costs.items()}
@@ -183,7 +182,7 @@ def streamd(options: argparse.Namespace) -> None:
             stages = Stages()
             own_s, worker_s = time.process_time(), common.cpu_s(pid)
             with target.Conversion(input, output) as conversion:
-                done = run(conversion, service, view=view, observe=stages.observe, quiet=True)
+                done = run(conversion, service, observe=stages.observe, quiet=True, **drawn)
             if service.worker_pid != pid:
                 raise StreamdError("the worker was replaced while measuring: is the box busy?")
             cpu = {"process": time.process_time() - own_s, "worker": common.cpu_s(pid) - worker_s}
