@@ -105,4 +105,4 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     except (Refusal, StreamdError) as error:
         return _answer(request, response_for(error))
     except ConnectionResetError:  # it has hung up: aiohttp would log a traceback, and nobody hears an answer
-        return web.Response()
+        return _answer(request, web.Response())

@@ -81,6 +81,10 @@ async def test_the_rest_becomes_json() -> None:
         assert (await answered(error)).content_type == "application/json"
 
 
+async def test_nothing_is_said_to_who_has_hung_up() -> None:
+    assert (await answered(ConnectionResetError("Cannot write to closing transport"))).status == 200
+
+
 async def test_an_error_after_the_head_cuts_the_answer_off() -> None:
     """Another head would be a part of the body."""
     request, begun = make_mocked_request("GET", "/"), web.StreamResponse()
