@@ -268,6 +268,8 @@ class TestGate:
     def test_what_was_not_inferred_is_no_reference(self, gated: Bench) -> None:
         self.look(gated, 0, 100)
         gated.service.lost = [1]
-        gated.frames.put(frame(1))
+        picture = av.VideoFrame(64, 64, "gray")
+        picture.planes[0].update(bytes([200]) * picture.planes[0].buffer_size)
+        gated.frames.put(CapturedFrame(Stamp(1, 1, 0.0), picture))
         until("it failed", lambda: gated.skipped)
         assert self.look(gated, 2, 100).change is Change.NONE
