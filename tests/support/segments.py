@@ -18,6 +18,16 @@ FPS = 25
 BEGIN = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
 BEGIN_S = BEGIN.timestamp()
 SHAPE = (32, 64)
+END = b"....mfra\x00\x00\x00\x10mfro\x00\x00\x00\x00\x00\x00\x00\x18"
+"""Of a segment that is whole."""
+
+
+def record(root: Path, stream: str, second: int, view: str = "depth", data: bytes = END) -> str:
+    """Writes ``data`` as a segment of that second; its path below ``root``."""
+    path = f"{stream}/2026-11-25T03-41-{second:02}.500Z-{view}.mp4"
+    (root / stream).mkdir(exist_ok=True)
+    (root / path).write_bytes(data)
+    return path
 
 
 def depth_of(number: int) -> FloatImage:

@@ -18,16 +18,7 @@ from streamd.sinks.recording.length import Length, measure
 from streamd.sinks.recording.library import Library
 from streamd.sinks.recording.names import SegmentName, name_segment, position
 from streamd.sinks.recording.store import FILE, MEMORY, Filter, Row, Store, open_store
-from tests.support.segments import BEGIN, BEGIN_S, depths, packets, segment
-
-END = b"....mfra\x00\x00\x00\x10mfro\x00\x00\x00\x00\x00\x00\x00\x18"
-
-
-def record(root: Path, stream: str, second: int, view: str = "depth", data: bytes = END) -> str:
-    path = f"{stream}/2026-11-25T03-41-{second:02}.500Z-{view}.mp4"
-    (root / stream).mkdir(exist_ok=True)
-    (root / path).write_bytes(data)
-    return path
+from tests.support.segments import BEGIN, BEGIN_S, END, depths, packets, record, segment
 
 
 @pytest.fixture

@@ -11,15 +11,7 @@ import pytest
 from streamd.sinks.recording import library as library_module
 from streamd.sinks.recording import segment as segment_module
 from streamd.sinks.recording.library import BeingWritten, Library
-
-END = b"....mfra\x00\x00\x00\x10mfro\x00\x00\x00\x00\x00\x00\x00\x18"
-
-
-def record(root: Path, stream: str, second: int, view: str = "depth", data: bytes = END) -> str:
-    path = f"{stream}/2026-11-25T03-41-{second:02}.500Z-{view}.mp4"
-    (root / stream).mkdir(exist_ok=True)
-    (root / path).write_bytes(data)
-    return path
+from tests.support.segments import END, record
 
 
 @pytest.fixture
