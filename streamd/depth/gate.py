@@ -38,6 +38,8 @@ class ChangeGate:
         """``refresh_s``: how long depth may be reused."""
         self._refresh_s = refresh_s
         self._scaler = Scaler()
+        self._tested: tuple[Picture, tuple[ByteImage, FloatImage]] | tuple[None, None] = (None, None)
+        """The newest picture, and what was measured of it: most often it is inferred next."""
         self._inferred: FloatImage | None = None
         self._inferred_at = 0.0
         self._noise = _Noise()
@@ -47,7 +49,8 @@ class ChangeGate:
 
     def test(self, picture: Picture, time_s: float, *, is_busy: bool = False) -> Change:
         """Each picture once, in order. ``is_busy``: the network has no time now for what is no more than due."""
-        luma, means = self._measured(picture)
+        luma, means = measured = self._measured(picture)
+        self._tested = picture, measured
         self._noise.measure(means)
         self._pixel_noise.measure(luma)
         if self._inferred is None or self._inferred.shape != means.shape:
@@ -68,7 +71,8 @@ class ChangeGate:
 
     def inferred(self, picture: Picture, time_s: float) -> None:
         """Later pictures are compared with this one."""
-        self._seen, self._inferred = self._measured(picture)
+        tested, measured = self._tested
+        self._seen, self._inferred = measured if measured and tested is picture else self._measured(picture)
         self._inferred_at = time_s
 
     def _measured(self, picture: Picture) -> tuple[ByteImage, FloatImage]:
