@@ -17,7 +17,7 @@ from streamd.config.sections import StreamConfig
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.models import find_model
 from streamd.errors import InferenceFailed, StreamdError
-from streamd.media.frames import FloatImage
+from streamd.media.frames import EncodedPacket, FloatImage
 from streamd.sources.base import Source
 from streamd.states import ModelState, WorkerEnd
 from tests.support.clips import picture_of
@@ -79,6 +79,18 @@ class PlayedService:
         """Depth is what the first colour plane shows."""
         future, planes = self.waiting[number]
         future.set_result(planes[0])
+
+
+class PlayedHub:
+    """Stands in for PacketHub: watched, and keeps what is published."""
+
+    watched = True
+
+    def __init__(self) -> None:
+        self.packets: list[EncodedPacket] = []
+
+    def publish_threadsafe(self, packets: list[EncodedPacket]) -> None:
+        self.packets += packets
 
 
 class PlayedCamera:

@@ -10,19 +10,10 @@ import numpy as np
 import pytest
 
 from streamd.media.depth16 import Scale, restore
-from streamd.media.frames import DepthFrame, EncodedPacket, Provenance, Stamp
+from streamd.media.frames import DepthFrame, Provenance, Stamp
 from streamd.streams.depth16 import Depth16Output
+from tests.support.played import PlayedHub
 from tests.support.segments import depth_of
-
-
-class Hub:
-    watched = True
-
-    def __init__(self) -> None:
-        self.packets: list[EncodedPacket] = []
-
-    def publish_threadsafe(self, packets: list[EncodedPacket]) -> None:
-        self.packets += packets
 
 
 def frame(number: int, pts: int) -> DepthFrame:
@@ -32,8 +23,8 @@ def frame(number: int, pts: int) -> DepthFrame:
     return DepthFrame(stamp, av.VideoFrame(64, 48, "yuv420p"), depth, luma, depth, Provenance("m", "s", "p", "r", "q"))
 
 
-def made() -> tuple[Depth16Output, Hub]:
-    hub: Any = Hub()
+def made() -> tuple[Depth16Output, PlayedHub]:
+    hub: Any = PlayedHub()
     return Depth16Output(hub), hub
 
 

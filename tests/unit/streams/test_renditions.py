@@ -15,18 +15,9 @@ from streamd.media.hub import Rendition
 from streamd.streams import renditions
 from streamd.streams.renditions import MIN_FPS, RETRY_S, USUAL_FPS, RenditionOutput
 from streamd.telemetry.statistics import Rate
+from tests.support.played import PlayedHub
 
 DEPTH = Rendition("depth")
-
-
-class Hub:
-    watched = True
-
-    def __init__(self) -> None:
-        self.packets: list[EncodedPacket] = []
-
-    def publish_threadsafe(self, packets: list[EncodedPacket]) -> None:
-        self.packets += packets
 
 
 class Encoders:
@@ -54,7 +45,7 @@ class Encoders:
 
 class Bench:
     def __init__(self, rendition: Rendition = DEPTH, kbps: int | None = None) -> None:
-        self.hub, self.rate = Hub(), Rate()
+        self.hub, self.rate = PlayedHub(), Rate()
         self.output = RenditionOutput("porch", rendition, self.hub, kbps, self.rate)  # type: ignore[arg-type]
         self._pts = 0
 
