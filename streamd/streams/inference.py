@@ -75,6 +75,8 @@ class Inference:
         self._gate = gate
         self._change = Change.CHANGED
         """Why the next frame is inferred."""
+        self._newest: tuple[Picture, Picture] | None = None
+        """As captured, and with its masked areas black."""
         self._last: tuple[ModelInfo, DepthFrame] | None = None
         """What was inferred last, and by which network."""
         self._preprocess = VideoPreprocessor()
@@ -114,7 +116,7 @@ class Inference:
         if frame is None:
             return True
         info, last = self._last
-        picture = self._mask(frame.picture)
+        picture = self._masked(frame.picture)
         is_busy = not self._service.turns.is_free  # those that move go first
         self._change = self._gate.test(picture, frame.stamp.captured_at, is_busy=is_busy)
         if last.stamp.epoch != frame.stamp.epoch or info != self._service.info:
@@ -124,6 +126,12 @@ class Inference:
             return False
         self._put(replace(last, stamp=frame.stamp, picture=picture, change=self._change))
         return True
+
+    def _masked(self, picture: Picture) -> Picture:
+        """Once for each: the one that the gate has tested is most often inferred next."""
+        if self._newest is None or self._newest[0] is not picture:
+            self._newest = picture, self._mask(picture)
+        return self._newest[1]
 
     def _put(self, frame: DepthFrame) -> None:
         self._on_depth(frame.change)
@@ -168,7 +176,7 @@ class Inference:
     def _submit(self, frame: CapturedFrame) -> _Request:
         info = self._service.wait_ready(0.0)
         started = time.monotonic()
-        frame = replace(frame, picture=self._mask(frame.picture))
+        frame = replace(frame, picture=self._masked(frame.picture))
         planes, luma = self._preprocess(frame.picture, info.spec.preprocessing)
         self._observe("preprocess", time.monotonic() - started)
         started, size = time.monotonic(), (frame.picture.width, frame.picture.height)
