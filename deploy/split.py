@@ -70,7 +70,8 @@ def places(names: list[str], boxes: int) -> dict[str, int]:
 def blocks(text: str) -> list[tuple[str | None, str]]:
     """(stream or None, lines) in their order: comments and spelling stay as they are."""
     found: list[tuple[str | None, str]] = []
-    name, lines = None, []
+    name: str | None = None
+    lines: list[str] = []
     for line in text.splitlines(keepends=True):
         if header := HEADER.match(line):
             found.append((name, "".join(lines)))

@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE, UNIT = ROOT / "streamd", ROOT / "tests" / "unit"
 ELSEWHERE = {
-    "integration/test_bench.py": "depth/trial jobs/stages",
-    "integration/test_convert.py": "jobs/convert sinks/file",
+    "integration/test_bench.py": "cli/bench depth/trial jobs/stages",
+    "integration/test_convert.py": "cli/convert jobs/convert sinks/file",
     "integration/test_convert_files.py": "sinks/endings",
     "integration/test_depth_service.py": """
         depth/estimator depth/launcher depth/profiling depth/runtimes/openvino depth/runtimes/torch depth/service
@@ -63,6 +63,7 @@ ELSEWHERE = {
     "integration/test_web_recorded_time.py": "web/clips web/timeline",
     "integration/test_webrtc.py": "web/whep",
     "integration/test_zipdepth.py": "depth/models/zipdepth",
+    "unit/cli/test_run.py": "cli/network",
     "unit/config/test_sections.py": "config/section",
     "unit/depth/test_store.py": "depth/download",
     "unit/notify/test_message.py": "streams/events",

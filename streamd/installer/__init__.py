@@ -15,6 +15,8 @@ from streamd.installer.machine import Machine
 from streamd.installer.status import status
 from streamd.installer.uninstall import uninstall
 
+HELP = "streamd as a systemd service: installed, inspected, removed."
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("install", "status", "uninstall"))

@@ -90,7 +90,15 @@ class TestSplit:
     def test_what_cannot_be_split_is_refused(self, text: str, says: str, tmp_path: Path) -> None:
         cameras = tmp_path / "cameras.toml"
         cameras.write_text(text)
-        command = [sys.executable, DEPLOY / "split.py", cameras, "--boxes", "2", "--output", tmp_path / "out"]
+        command: list[str | Path] = [
+            sys.executable,
+            DEPLOY / "split.py",
+            cameras,
+            "--boxes",
+            "2",
+            "--output",
+            tmp_path / "out",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert says in done.stderr
@@ -98,7 +106,7 @@ class TestSplit:
         assert not (tmp_path / "out").exists()
 
     def test_the_folder_here_is_what_it_makes_of_the_file_here(self, tmp_path: Path) -> None:
-        command = [sys.executable, DEPLOY / "split.py", DEPLOY / "cameras.toml", "--boxes", "2"]
+        command: list[str | Path] = [sys.executable, DEPLOY / "split.py", DEPLOY / "cameras.toml", "--boxes", "2"]
         command += ["--output", tmp_path, "--engine", "--fan-out"]
         subprocess.run(command, check=True)
         made = {path.name: path.read_text() for path in tmp_path.iterdir()}
@@ -106,7 +114,7 @@ class TestSplit:
 
     def test_fewer_boxes_leave_no_file_of_before(self, tmp_path: Path) -> None:
         for boxes in ("3", "1"):
-            command = [sys.executable, DEPLOY / "split.py", DEPLOY / "cameras.toml", "--boxes", boxes]
+            command: list[str | Path] = [sys.executable, DEPLOY / "split.py", DEPLOY / "cameras.toml", "--boxes", boxes]
             subprocess.run([*command, "--output", tmp_path], check=True)
         assert [path.name for path in tmp_path.glob("*.toml")] == ["0.toml"]
 
@@ -164,6 +172,13 @@ def test_boxes_know_every_engine_that_the_autoscaler_may_start() -> None:
 
 @pytest.mark.parametrize("path", ["deploy/compose.yaml", "configs/compose.yaml"])
 def test_compose_files_pass_their_schema(path: str) -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", REPOSITORY / path]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        REPOSITORY / path,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

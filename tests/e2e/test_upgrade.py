@@ -18,7 +18,7 @@ from tests.support.waiting import until
 
 BROKEN_AT_ALL = ("streamd/daemon.py", "from __future__ import annotations\n", "import no_such_module\n")
 BROKEN_WITH_STREAMS = (
-    "streamd/cli.py",
+    "streamd/cli/run.py",
     "    from streamd.daemon import Daemon\n",
     "    from streamd.daemon import Daemon\n"
     '    if config.streams:\n        raise StreamdError("this version is broken")\n',

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from streamd import cli
+from streamd.cli import models
 from streamd.depth.export import FORMATS, Source, export, reference, triton
 from streamd.depth.export.reference import Reference
 from streamd.depth.ov import openvino as ov
@@ -246,4 +247,4 @@ class TestCommand:
         assert capsys.readouterr().err == f"streamd: {line}\n"
 
     def test_it_knows_all_formats(self) -> None:
-        assert cli.EXPORTS == FORMATS
+        assert models.EXPORTS == FORMATS

@@ -39,7 +39,7 @@ def test_an_installed_package_installs_itself(
 
 def test_a_build_gets_the_sources_only(tmp_path: Path) -> None:
     copy = package.copy_sources(REPOSITORY, tmp_path)
-    assert (copy / "streamd/cli.py").read_bytes() == (REPOSITORY / "streamd/cli.py").read_bytes()
+    assert (copy / "streamd/cli/run.py").read_bytes() == (REPOSITORY / "streamd/cli/run.py").read_bytes()
     assert {path.name for path in copy.iterdir()} == set(package._SOURCES)
     assert not list(copy.rglob("__pycache__"))
 
