@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from streamd.config.sections import StreamConfig
-from streamd.robots import feed as module
 from streamd.robots.feed import RobotFeed
 from streamd.robots.sample import Sample
 from tests.unit.robots.test_sample import frame
@@ -62,7 +61,7 @@ class Fleet(dict[str, Any]):
 
 
 class Stream(SimpleNamespace):
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]
         return id(self)
 
 
@@ -116,7 +115,7 @@ async def test_an_output_that_fails_harms_neither_the_other_nor_the_next_frame(
 
 async def test_frames_beyond_the_rate_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     fleet, slow, quick = Fleet("porch"), Output(), Output()
     streams: Any = fleet
     feed = RobotFeed(streams, [(slow, 10.0), (quick, 1000.0)])

@@ -27,7 +27,9 @@ def frame(captured_at: float = 0.0) -> NormalisedFrame:
     depth = np.tile(np.linspace(0, 10, WIDTH, dtype=np.float32), (HEIGHT, 1))
     made_by = Provenance("embedded", "ab", "inverse_depth", "openvino", "fp32")
     luma = np.zeros((HEIGHT, WIDTH), np.uint8)
-    return NormalisedFrame(DepthFrame(Stamp(0, 0, captured_at), picture, depth, luma, depth, made_by), depth / 10)
+    return NormalisedFrame(
+        DepthFrame(Stamp(0, 0, captured_at), picture, depth, luma, depth, made_by), depth / np.float32(10)
+    )
 
 
 def sample(calibration: Calibration | None = BY_METRES) -> Sample:
