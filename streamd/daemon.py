@@ -32,6 +32,7 @@ from streamd.host.memory import MemoryRelief
 from streamd.host.systemd import DaemonStatus, SystemdLink
 from streamd.notify.hooks import Hooks
 from streamd.notify.mqtt import Mqtt
+from streamd.robots.feed import Output, RobotFeed
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.sources import MediaDirectories, open_source
 from streamd.streams.fleet import Fleet
@@ -93,6 +94,7 @@ class Daemon:
         self.viewers = WebRtcSink(config.webrtc, loopback=config.server.loopback, memory=self.memory)
         self._hooks = Hooks(config.hooks, self.streams)
         self._mqtt = build_mqtt(config, self.streams, self.service)
+        self._robots = build_robots(config, self.streams)
         # Threads begin here: what is wrong with the configuration has been said.
         self.guest = Guest(lambda: self.service.config, store)
         self.stills = Stills()
@@ -157,6 +159,7 @@ class Daemon:
         self._check_descriptors()
         self.service.start(lazy=True)
         self._hooks.start()
+        self._robots.start()
         try:
             await self._run_parts()
         finally:
@@ -239,7 +242,8 @@ class Daemon:
 
     async def _close_notifiers(self) -> None:
         """The ends of streams have been told, as far as their receivers took them."""
-        await asyncio.gather(self._hooks.close(), *([self._mqtt.close()] if self._mqtt is not None else []))
+        mqtt = [self._mqtt.close()] if self._mqtt is not None else []
+        await asyncio.gather(self._hooks.close(), self._robots.close(), *mqtt)
 
     def _close_blocking(self) -> None:
         self.service.close()
@@ -310,7 +314,7 @@ class Daemon:
                 log.error("configuration not taken: %s", line)
             self.systemd.warning = "the changed configuration is bad and was not taken"
             return
-        for section in ("server", "webrtc", "recording", "mqtt", "hooks"):
+        for section in ("server", "webrtc", "recording", "mqtt", "hooks", "ros2", "foxglove"):
             if getattr(config, section) != getattr(self.config, section):
                 log.warning("[%s] has changed: it takes effect at the next start", section)
         await self.streams.apply(config.streams)
@@ -389,6 +393,20 @@ def build_mqtt(config: Config, streams: Fleet, service: DepthService) -> Mqtt | 
         return service.info.spec.name if service.info else None
 
     return Mqtt(config.mqtt, streams, model, records=config.recording.directory is not None)
+
+
+def build_robots(config: Config, streams: Fleet) -> RobotFeed:
+    """Without anything to listen to it does nothing. Raises ConfigError."""
+    outputs: list[tuple[Output, float]] = []
+    if config.ros2.enabled:
+        from streamd.robots.ros2 import Ros2
+
+        outputs.append((Ros2(config.ros2), config.ros2.max_fps))
+    if config.foxglove.listen or config.foxglove.mcap is not None:
+        from streamd.robots.foxglove import Foxglove
+
+        outputs.append((Foxglove(config.foxglove), config.foxglove.max_fps))
+    return RobotFeed(streams, outputs)
 
 
 def build_fleet(config: Config, service: DepthService, metrics: Metrics, kept: Path) -> Fleet:

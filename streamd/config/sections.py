@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -18,8 +17,10 @@ from pydantic import (
 )
 
 from streamd.config.address import SourceAddress, is_odd_path
+from streamd.config.listen import is_loopback, split_address
 from streamd.config.outgoing import HooksConfig, MqttConfig
 from streamd.config.pushed import check_pushed
+from streamd.config.robots import FoxgloveConfig, Ros2Config
 from streamd.config.section import Section
 from streamd.config.zones import MAX_ZONES, Polygon, ZoneConfig
 
@@ -70,14 +71,6 @@ SECRET_KEYS = {"view_tokens", "control_tokens", "credential", "url", "webhook", 
 """No problem shows what these have: ``mqtt.url`` has a password, and a command may have one among its arguments."""
 
 
-def split_address(listen: str) -> tuple[str, int]:
-    """ "HOST:PORT" or "[::1]:PORT" to its parts. Raises ValueError."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError("not HOST:PORT, as in 127.0.0.1:8080")
-    return host.strip("[]"), int(port)
-
-
 def parse_ports(text: str) -> range:
     """ "8189" or "50000-50099". Raises ValueError."""
     first, dash, last = text.partition("-")
@@ -101,14 +94,6 @@ def _names_manifest(value: Any) -> str:
 
 
 ManifestPath = Annotated[str, Field(max_length=MAX_SOURCE), BeforeValidator(_names_manifest)]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class ServerConfig(Section):
@@ -378,4 +363,17 @@ class Config(Section):
     recording: RecordingConfig = RecordingConfig()
     mqtt: MqttConfig = MqttConfig()
     hooks: HooksConfig = HooksConfig()
+    ros2: Ros2Config = Ros2Config()
+    foxglove: FoxgloveConfig = FoxgloveConfig()
     streams: dict[Annotated[str, Field(pattern=STREAM_NAME)], StreamConfig] = Field(default={})
+
+    @field_validator("foxglove")
+    @classmethod
+    def _not_open_to_strangers(cls, value: FoxgloveConfig, info: ValidationInfo) -> FoxgloveConfig:
+        server = info.data.get("server")
+        if server is not None and value.listen and not is_loopback(value.address[0]) and not server.allow_anonymous:
+            raise ValueError(
+                "listen can be reached from other machines, and Foxglove has no tokens: "
+                "listen on 127.0.0.1, or set server.allow_anonymous = true"
+            )
+        return value

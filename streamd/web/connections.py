@@ -20,7 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
-from streamd.config.sections import is_loopback
+from streamd.config.listen import is_loopback
 from streamd.web.address import client_network
 from streamd.web.errors import RETRY_AFTER_S
 from streamd.web.tls import Tls

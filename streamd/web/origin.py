@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from streamd.config.sections import is_loopback
+from streamd.config.listen import is_loopback
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")

@@ -17,7 +17,6 @@ from streamd.config.sections import (
     ServerConfig,
     StreamConfig,
     View,
-    split_address,
 )
 from streamd.depth.models import MODELS
 from streamd.errors import ConfigError
@@ -164,6 +163,15 @@ BAD = [
     ("hooks", "webhook", "ftp://u:hunter2@h/", f"hooks.webhook: {WEBHOOK}"),
     ("hooks", "webhook", "https://h:99999/", f"hooks.webhook: {WEBHOOK}"),
     ("hooks", "webhook_secret", "hunter2", "hooks.webhook_secret: is too easy to guess: 16 characters at least"),
+    ("ros2", "enabled", "maybe", "ros2.enabled: maybe: should be true or false"),
+    ("ros2", "domain", 233, "ros2.domain: 233: should be less than or equal to 232"),
+    ("ros2", "namespace", "a//b", f"ros2.namespace: a//b: {A_NAME}"),
+    ("ros2", "max_fps", 0, "ros2.max_fps: 0: should be greater than 0"),
+    ("foxglove", "listen", "8765", f"foxglove.listen: 8765: {ADDRESS}"),
+    ("foxglove", "mcap", 5, "foxglove.mcap: 5: should be a path in quotes"),
+    ("foxglove", "mcap_minutes", 0, "foxglove.mcap_minutes: 0: should be greater than or equal to 0.1"),
+    ("foxglove", "mcap_max_gb", 0, "foxglove.mcap_max_gb: 0: should be greater than 0"),
+    ("foxglove", "max_fps", 241, "foxglove.max_fps: 241: should be less than or equal to 240"),
 ]
 BAD_STREAM = [
     ("source", "", "must not be empty"),
@@ -260,10 +268,6 @@ def test_loopback_needs_no_permission(listen: str) -> None:
 def test_strangers_are_let_in_on_request() -> None:
     server = ServerConfig(listen="0.0.0.0:80", allow_anonymous=True)
     assert (server.loopback, server.address) == (False, ("0.0.0.0", 80))
-
-
-def test_addresses_of_version_6_lose_their_brackets() -> None:
-    assert split_address("[::1]:80") == ("::1", 80)
 
 
 def test_a_value_never_changes_after_loading() -> None:

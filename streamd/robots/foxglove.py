@@ -1,0 +1,191 @@
+"""Depth live in Foxglove by its WebSocket protocol, and the same messages as MCAP files.
+
+Needs the extra ``foxglove`` (foxglove-sdk).
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamd.config.robots import FoxgloveConfig
+from streamd.errors import ConfigError, Problem
+from streamd.robots import topics
+from streamd.robots.sample import POINT, Sample
+
+MISSING = 'needs foxglove-sdk: pip install "streamd[foxglove]"'
+BACKLOG = 16
+"""Messages that wait for a client; the oldest go."""
+MCAP = ".mcap"
+
+
+class Foxglove:
+    """For one thread, but for the constructor."""
+
+    def __init__(self, config: FoxgloveConfig) -> None:
+        """Raises ConfigError."""
+        self._config = config
+        self._sdk = _sdk()
+        self._context = self._sdk.Context()
+        self._channels: dict[str, dict[str, Any]] = {}
+        self._writer: Any = None
+        self._written_since = 0.0
+        self._server: Any = None
+        if config.listen:
+            host, port = config.address
+            try:
+                self._server = self._sdk.start_server(
+                    name="streamd", host=host, port=port, context=self._context, message_backlog_size=BACKLOG
+                )
+            except Exception as error:
+                raise ConfigError(
+                    [Problem("foxglove.listen", config.listen, f"cannot be listened on: {error}")]
+                ) from None
+
+    @property
+    def port(self) -> int | None:
+        """Of the server."""
+        return self._server.port if self._server is not None else None
+
+    def publish(self, stream: str, sample: Sample) -> None:
+        """Raises OSError when the MCAP file cannot be written."""
+        self._turn_over()
+        channels = self._channels.get(stream)
+        if channels is None:
+            channels = self._channels[stream] = self._make(stream)
+        from foxglove.messages import CameraCalibration, Timestamp
+
+        seconds, nanoseconds = divmod(sample.stamp_ns, 1_000_000_000)
+        stamp, frame = Timestamp(seconds, nanoseconds), topics.optical_frame(stream)
+        (width, height), lens = sample.size, sample.camera
+        sent = {
+            topics.INVERSE_DEPTH: _image(stamp, frame, "32FC1", sample.inverse_depth),
+            topics.COLOUR: _image(stamp, frame, "rgb8", sample.rgb),
+            topics.CAMERA: CameraCalibration(
+                timestamp=stamp,
+                frame_id=frame,
+                width=width,
+                height=height,
+                K=[lens.fx, 0, lens.cx, 0, lens.fy, lens.cy, 0, 0, 1],
+                P=[lens.fx, 0, lens.cx, 0, 0, lens.fy, lens.cy, 0, 0, 0, 1, 0],
+            ),
+        }
+        if sample.metres is not None:
+            sent[topics.DEPTH] = _image(stamp, frame, "32FC1", sample.metres)
+            sent[topics.POINTS] = _cloud(stamp, frame, sample)
+        for topic, message in sent.items():
+            channels[topic].log(message, log_time=sample.stamp_ns)
+
+    def remove(self, stream: str) -> None:
+        for channel in self._channels.pop(stream, {}).values():
+            channel.close()
+
+    def close(self) -> None:
+        for stream in tuple(self._channels):
+            self.remove(stream)
+        self._end_file()
+        if self._server is not None:
+            self._server.stop()
+
+    def _make(self, stream: str) -> dict[str, Any]:
+        from foxglove import channels
+
+        kinds = {
+            topics.INVERSE_DEPTH: channels.RawImageChannel,
+            topics.DEPTH: channels.RawImageChannel,
+            topics.COLOUR: channels.RawImageChannel,
+            topics.CAMERA: channels.CameraCalibrationChannel,
+            topics.POINTS: channels.PointCloudChannel,
+        }
+        return {topic: kind(f"/{topics.slug(stream)}/{topic}", context=self._context) for topic, kind in kinds.items()}
+
+    # -- files --------------------------------------------------------------------------------------
+
+    def _turn_over(self) -> None:
+        """Begins a file where one is wanted, and the next when it is long enough."""
+        folder = self._config.mcap
+        if folder is None:
+            return
+        if self._writer is not None and time.monotonic() - self._written_since < 60 * self._config.mcap_minutes:
+            return
+        self._end_file()
+        folder.mkdir(parents=True, exist_ok=True)
+        _make_room(folder, self._config.mcap_max_gb)
+        name = (
+            time.strftime("streamd-%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{time.time_ns() // 1_000_000 % 1000:03}{MCAP}"
+        )
+        self._writer = self._sdk.open_mcap(folder / name, context=self._context)
+        self._written_since = time.monotonic()
+
+    def _end_file(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+
+def _make_room(folder: Path, max_gb: float) -> None:
+    """The oldest files go, by their names, which begin with their times. Raises OSError."""
+    files = sorted(folder.glob(f"streamd-*{MCAP}"))
+    held = sum(file.stat().st_size for file in files)
+    for file in files:
+        if held <= max_gb * 1e9:
+            return
+        held -= file.stat().st_size
+        file.unlink()
+
+
+def _image(stamp: Any, frame: str, encoding: str, pixels: np.ndarray[Any, Any]) -> Any:
+    from foxglove.messages import RawImage
+
+    height, width = pixels.shape[:2]
+    data = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
+    return RawImage(
+        timestamp=stamp,
+        frame_id=frame,
+        width=width,
+        height=height,
+        encoding=encoding,
+        step=data.strides[0],
+        data=data.tobytes(),
+    )
+
+
+def _cloud(stamp: Any, frame: str, sample: Sample) -> Any:
+    from foxglove.messages import (
+        PackedElementField,
+        PackedElementFieldNumericType,
+        PointCloud,
+        Pose,
+        Quaternion,
+        Vector3,
+    )
+
+    points = sample.cloud()
+    assert points is not None
+    coordinate, colour = PackedElementFieldNumericType.Float32, PackedElementFieldNumericType.Uint8
+    at = POINT.fields["rgb"][1]  # type: ignore[index]
+    fields = [PackedElementField(name=name, offset=4 * n, type=coordinate) for n, name in enumerate("xyz")]
+    # 0x00RRGGBB, little-endian.
+    fields += [
+        PackedElementField(name=name, offset=at + n, type=colour) for n, name in enumerate(("blue", "green", "red"))
+    ]
+    return PointCloud(
+        timestamp=stamp,
+        frame_id=frame,
+        pose=Pose(position=Vector3(x=0, y=0, z=0), orientation=Quaternion(x=0, y=0, z=0, w=1)),
+        point_stride=POINT.itemsize,
+        fields=fields,
+        data=points.tobytes(),
+    )
+
+
+def _sdk() -> Any:
+    """Raises ConfigError."""
+    try:
+        import foxglove
+    except ImportError:
+        raise ConfigError([Problem("foxglove.listen", "", MISSING)]) from None
+    return foxglove
