@@ -84,6 +84,8 @@ class Camera:
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry).of_stream(self.name)
         self.requests: list[str] = []
+        self.heights: list[int | None] = []
+        """That viewers wanted."""
         self.pts: list[int] = []
         """Of each picture that was encoded."""
         self.keyframes = 0
@@ -97,6 +99,10 @@ class Camera:
         self._key_wanted, self._wake, self._stopped = False, threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="camera")
         self._thread.start()
+
+    def live_hub(self, view: str, codec: str = "h264", *, light: bool = False, height: int | None = None) -> PacketHub:
+        self.heights.append(height)
+        return self.hub(view, codec, light=light)
 
     def hub(self, view: str, codec: str = "h264", *, light: bool = False) -> PacketHub:
         if view != "depth":
