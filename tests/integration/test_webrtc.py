@@ -526,6 +526,8 @@ async def test_what_is_wrong_with_an_offer_is_told(
         ("/whep/porch", {"Content-Type": "text/plain"}, 415, "wrong_type"),
         ("/whep/nowhere", SDP, 404, "unknown_stream"),
         ("/whep/porch?view=x-ray", SDP, 422, "bad_value"),
+        ("/whep/porch?height=0", SDP, 422, "bad_value"),
+        ("/whep/porch?height=720p", SDP, 422, "bad_value"),
     ],
 )
 async def test_bad_requests(
@@ -533,6 +535,12 @@ async def test_bad_requests(
 ) -> None:
     reply = await site.request("POST", path, await viewer().offer(), **headers)
     assert (reply.status, reply.code) == (status, code)
+
+
+async def test_a_viewer_may_want_a_height(site: Site, viewer: MakeViewer) -> None:
+    for query in ("", "?height=1080", "?view=depth&height=1"):
+        assert (await site.post(await viewer().offer(), f"/whep/porch{query}")).status == 201
+    assert site.camera.heights == [None, 1080, 1]
 
 
 @pytest.mark.parametrize("state", list(StreamState))
