@@ -20,7 +20,7 @@ MIN_KEYFRAME_INTERVAL_S = 0.5
 LIVE_QUALITY = "25"
 """x264's constant rate factor: 50 dB of a 720p depth picture. Easy scenes then stay far below the cap, at the
 quality that the cap's rate would give (measured against a fixed rate)."""
-LIGHT_BITRATE, HALF_BITRATE = 0.25, 0.72
+LIGHT_BITRATE, HALF_BITRATE = 0.25, 0.7
 """As a fraction of the full one, for half the width and height: on a bad link, and for viewers who enlarge it."""
 # Smooth colour ramps want deblocking and no adaptive quantisation. With them ultrafast costs 4.7 ms a
 # 720p depth picture where superfast costs 6.5, at the same rate and PSNR; in files, where CABAC and

@@ -35,11 +35,11 @@ class Rendition(NamedTuple):
         return self.light or self.half
 
 
-HALF_VIEWS: tuple[View, ...] = ("depth",)
-"""Those that live viewers get at half their size."""
+DEPTH_VIEWS: tuple[View, ...] = ("depth", "gray")
+"""Those that show nothing of the picture, so hold no more than the depth map: live viewers get half their size."""
 RENDITIONS = (
     *(Rendition(view, codec, light) for view in VIEWS for codec in get_args(Codec) for light in (False, True)),
-    *(Rendition(view, codec, half=True) for view in HALF_VIEWS for codec in get_args(Codec)),
+    *(Rendition(view, codec, half=True) for view in DEPTH_VIEWS for codec in get_args(Codec)),
 )
 
 

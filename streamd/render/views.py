@@ -7,13 +7,11 @@ import numpy as np
 
 from streamd.config.sections import Edges, View
 from streamd.media.frames import ByteImage, FloatImage, Picture, Planes, Scaler, canvas, yuv_planes
-from streamd.media.hub import HALF_VIEWS
+from streamd.media.hub import DEPTH_VIEWS
 from streamd.render.colormap import GRAY_Y, INFERNO_U, INFERNO_V, INFERNO_Y, NEUTRAL
 from streamd.render.edges import drawn
 
 WIDE_VIEWS = ("side-by-side", "rgbd")
-DEPTH_VIEWS = ("depth", "gray")
-"""Those that show nothing of the picture."""
 
 
 def published_size(width: int, height: int, max_height: int | None) -> tuple[int, int]:
@@ -69,7 +67,7 @@ class Renderer:
         if (view, half) in self._drawn:
             return target
         self._drawn.add((view, half))
-        if half and not (view in HALF_VIEWS and half_will_do(self._size, self._small)):
+        if half and not (view in DEPTH_VIEWS and half_will_do(self._size, self._small)):
             full = yuv_planes(self.draw(view))
             for plane, small in zip(full, yuv_planes(target), strict=True):
                 cv2.resize(plane, (small.shape[1], small.shape[0]), dst=small, interpolation=cv2.INTER_AREA)

@@ -9,7 +9,7 @@ from functools import partial
 from streamd.config.sections import NOT_SHOWN, VIEWS, RecordedView
 from streamd.errors import UsageError
 from streamd.media.frames import Codec
-from streamd.media.hub import HALF_VIEWS, RENDITIONS, PacketHub, Rendition
+from streamd.media.hub import DEPTH_VIEWS, RENDITIONS, PacketHub, Rendition
 from streamd.states import KeyframeReason
 
 
@@ -44,7 +44,7 @@ class Hubs(Mapping[Rendition, PacketHub]):
             raise UsageError(f"view {NOT_SHOWN}")
         if view not in VIEWS:
             raise UsageError(f"view {view}: unknown; there are: {', '.join(VIEWS)}")
-        return self[Rendition(view, codec, light, half and not light and view in HALF_VIEWS)]
+        return self[Rendition(view, codec, light, half and not light and view in DEPTH_VIEWS)]
 
     @property
     def recorded(self) -> dict[RecordedView, PacketHub]:

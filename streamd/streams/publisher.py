@@ -16,9 +16,9 @@ from streamd.config.sections import StreamConfig
 from streamd.depth.range import DepthRange, FlickerMeter
 from streamd.depth.steady import SteadyDepth
 from streamd.media.frames import DepthFrame, FloatImage, NormalisedFrame, Picture, Stamp, StampClock
-from streamd.media.hub import PacketHub, Rendition
+from streamd.media.hub import DEPTH_VIEWS, PacketHub, Rendition
 from streamd.render.notice import Notice
-from streamd.render.views import DEPTH_VIEWS, Renderer, half_will_do, published_size
+from streamd.render.views import Renderer, half_will_do, published_size
 from streamd.states import Change, KeyframeReason
 from streamd.streams.depth16 import Depth16Output
 from streamd.streams.notices import Notices

@@ -36,8 +36,8 @@ HEIGHT = Whole(
     default=None,
     minimum=1,
     maximum=4320,
-    description="The smallest picture that is no less high, else the full one; without it depth comes at half its "
-    "height where that holds all of its detail, to be enlarged",
+    description="The smallest picture that is no less high, else the full one. Without it depth and gray come at half "
+    "the height, to be enlarged, where that holds all of their detail",
 )
 MAX_BODY = 64 * 1024
 BODY_TIMEOUT_S = 10.0

@@ -170,7 +170,7 @@ def test_the_default_rate_goes_with_the_size(size: tuple[int, int], kbps: int) -
 
 
 def test_what_is_to_be_enlarged_may_have_less_than_the_full_size_and_more_than_its_own() -> None:
-    assert bitrate_kbps(640, 360, half=True) == 1080
+    assert bitrate_kbps(640, 360, half=True) == 1050
 
 
 def waves(number: int, width: int, height: int) -> av.VideoFrame:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from streamd.config.sections import VIEWS, Edges, View
 from streamd.media.frames import ByteImage, FloatImage, Picture, yuv_planes
+from streamd.media.hub import DEPTH_VIEWS
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y
 from streamd.render.views import Renderer, draw_still, half_size, half_will_do, published_size
 
@@ -77,14 +78,17 @@ def test_half_the_size_will_do_where_it_is_no_smaller_than_the_depth_map(
     assert half_will_do(size, np.zeros(depth, np.float32)) is will_do
 
 
+@pytest.mark.parametrize("view", DEPTH_VIEWS)
 @pytest.mark.parametrize("edges", ["crisp", "plain"])
 @pytest.mark.parametrize(("size", "db"), [((256, 144), 51), ((640, 360), 53)])
-def test_half_the_size_is_the_full_picture_once_it_is_enlarged(size: tuple[int, int], db: float, edges: Edges) -> None:
+def test_half_the_size_is_the_full_picture_once_it_is_enlarged(
+    size: tuple[int, int], db: float, edges: Edges, view: View
+) -> None:
     """Of a map as a network gives it: an edge is some pixels wide."""
     steps = cv2.GaussianBlur(np.kron(np.eye(4, 8, dtype=np.float32), np.ones((16, 16), np.float32)), None, 2)
     renderer = Renderer(edges=edges)
     renderer.begin(steps, photo(*size), None)
-    half, full = renderer.draw("depth", half=True), renderer.draw("depth")
+    half, full = renderer.draw(view, half=True), renderer.draw(view)
     assert ((half.width, half.height), (full.width, full.height)) == (half_size(*size), size)
     enlarged = cv2.resize(yuv_planes(half)[0], size, interpolation=cv2.INTER_LINEAR).astype(float)
     assert 10 * np.log10(255**2 / np.mean((enlarged - yuv_planes(full)[0]) ** 2)) > db
