@@ -27,10 +27,19 @@ class Rendition(NamedTuple):
     codec: Codec = "h264"
     light: bool = False
     """Half the size at a quarter of the rate, for viewers on a bad link."""
+    half: bool = False
+    """Half the size at full quality, for viewers who enlarge it: of views that hold no more detail."""
+
+    @property
+    def is_half_size(self) -> bool:
+        return self.light or self.half
 
 
-RENDITIONS = tuple(
-    Rendition(view, codec, light) for view in VIEWS for codec in get_args(Codec) for light in (False, True)
+DEPTH_VIEWS: tuple[View, ...] = ("depth", "gray")
+"""Those that show nothing of the picture, so hold no more than the depth map: live viewers get half their size."""
+RENDITIONS = (
+    *(Rendition(view, codec, light) for view in VIEWS for codec in get_args(Codec) for light in (False, True)),
+    *(Rendition(view, codec, half=True) for view in DEPTH_VIEWS for codec in get_args(Codec)),
 )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from streamd.config.sections import NOT_SHOWN, VIEWS, RecordedView
 from streamd.errors import UsageError
 from streamd.media.frames import Codec
-from streamd.media.hub import RENDITIONS, PacketHub, Rendition
+from streamd.media.hub import DEPTH_VIEWS, RENDITIONS, PacketHub, Rendition
 from streamd.states import KeyframeReason
 
 
@@ -38,13 +38,13 @@ class Hubs(Mapping[Rendition, PacketHub]):
     def __len__(self) -> int:
         return len(self._hubs)
 
-    def find(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:
-        """Raises UsageError for a view that does not exist."""
+    def find(self, view: str, codec: Codec = "h264", *, light: bool = False, half: bool = False) -> PacketHub:
+        """``half``: where there is such a rendition of the view. Raises UsageError for a view that does not exist."""
         if view == "depth16":
             raise UsageError(f"view {NOT_SHOWN}")
         if view not in VIEWS:
             raise UsageError(f"view {view}: unknown; there are: {', '.join(VIEWS)}")
-        return self[Rendition(view, codec, light)]
+        return self[Rendition(view, codec, light, half and not light and view in DEPTH_VIEWS)]
 
     @property
     def recorded(self) -> dict[RecordedView, PacketHub]:

@@ -7,7 +7,7 @@ import time
 from streamd.media.frames import Picture
 from streamd.media.hub import Rendition
 from streamd.render.notice import Notice, draw_notice
-from streamd.render.views import WIDE_VIEWS, light_size, published_size
+from streamd.render.views import WIDE_VIEWS, half_size, published_size
 
 NOTICE_EVERY_S = 1.0
 NOTICE_SIZE = (640, 360)
@@ -36,4 +36,4 @@ class Notices:
         """yuv420p of the size that the rendition's pictures have."""
         width, height = published_size(*source_size, self._max_height) if source_size else NOTICE_SIZE
         size = (2 * width if rendition.view in WIDE_VIEWS else width, height)
-        return draw_notice(notice, *(light_size(*size) if rendition.light else size))
+        return draw_notice(notice, *(half_size(*size) if rendition.is_half_size else size))

@@ -15,10 +15,10 @@ from streamd.concurrency.mailbox import Closed, Mailbox
 from streamd.config.sections import StreamConfig
 from streamd.depth.range import DepthRange, FlickerMeter
 from streamd.depth.steady import SteadyDepth
-from streamd.media.frames import DepthFrame, FloatImage, NormalisedFrame, Stamp, StampClock
-from streamd.media.hub import PacketHub, Rendition
+from streamd.media.frames import DepthFrame, FloatImage, NormalisedFrame, Picture, Stamp, StampClock
+from streamd.media.hub import DEPTH_VIEWS, PacketHub, Rendition
 from streamd.render.notice import Notice
-from streamd.render.views import DEPTH_VIEWS, Renderer
+from streamd.render.views import Renderer, half_will_do, published_size
 from streamd.states import Change, KeyframeReason
 from streamd.streams.depth16 import Depth16Output
 from streamd.streams.notices import Notices
@@ -70,6 +70,7 @@ class Publisher:
             rendition: RenditionOutput(name, rendition, hub, config.bitrate_kbps, self.fps)
             for rendition, hub in hubs.items()
         }
+        self._follow(halve=False)
         self._depth16 = Depth16Output(depth16)
 
     @property
@@ -84,7 +85,7 @@ class Publisher:
 
     def request_keyframe(self, rendition: Rendition, reason: KeyframeReason) -> None:
         self._metrics.keyframe_requested(reason)
-        self._outputs[rendition].keyframe_wanted = True
+        self._outputs[rendition].request_keyframe()
         self._inbox.wake()
 
     def abandon(self) -> None:
@@ -126,8 +127,10 @@ class Publisher:
 
     def _publish_frame(self, frame: DepthFrame) -> None:
         """Draws and encodes every watched rendition; of a picture in which nothing has changed, where one is due."""
-        began, outputs = time.monotonic(), list(self._watched())
-        newest = self.newest
+        began = time.monotonic()
+        size = published_size(frame.picture.width, frame.picture.height, self._max_height)
+        self._follow(halve=half_will_do(size, frame.inverse_depth))
+        outputs, newest = list(self._watched()), self.newest
         is_new = newest is None or frame.inverse_depth is not newest.frame.inverse_depth
         if self._depth16.publish(frame, is_new=is_new):
             self._metrics.published("depth16")
@@ -141,7 +144,7 @@ class Publisher:
         begin_s = time.monotonic() - began
         for output in outputs:
             started = time.monotonic()
-            picture = self._renderer.draw(output.rendition.view, light=output.rendition.light)
+            picture = self._draw(output.rendition)
             drawn = time.monotonic()
             if output.publish(picture, frame.stamp, is_repeat=not is_new and not _shows(output, frame.change)):
                 self._metrics.stages["render"].observe(drawn - started + begin_s)
@@ -174,6 +177,16 @@ class Publisher:
         self.fps.tick()
         self._notices.published()
 
+    def _draw(self, rendition: Rendition) -> Picture:
+        return self._renderer.draw(rendition.view, half=rendition.is_half_size)
+
+    def _follow(self, *, halve: bool) -> None:
+        """Whether half the size is encoded at all: while it would lose detail, and until that is known, who gets it
+        gets the full one's packets."""
+        for rendition, output in self._outputs.items():
+            if rendition.half:
+                output.follow(None if halve else self._outputs[rendition._replace(half=False)])
+
     def _watched(self) -> Iterator[RenditionOutput]:
         for output in self._outputs.values():
             if output.watched:
@@ -185,7 +198,7 @@ class Publisher:
         """The newest frame, as a keyframe, where one is wanted and due."""
         for output in self._watched():
             if output.keyframe_wanted:
-                picture = self._renderer.draw(output.rendition.view, light=output.rendition.light)
+                picture = self._draw(output.rendition)
                 if output.publish(picture, stamp, only_keyframe=True):
                     self._metrics.published(output.rendition.view)
 

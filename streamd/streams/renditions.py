@@ -7,7 +7,7 @@ import math
 import time
 
 from streamd.errors import EncodeError
-from streamd.media.encode import LIGHT_BITRATE, LiveEncoder
+from streamd.media.encode import HALF_BITRATE, LIGHT_BITRATE, LiveEncoder
 from streamd.media.frames import EncodedPacket, Picture, Stamp
 from streamd.media.hub import PacketHub, Rendition
 from streamd.telemetry.logs import StreamLog
@@ -38,7 +38,11 @@ class RenditionOutput:
         """The publish thread hung: when it goes on, another one has taken its place."""
         self._log = StreamLog(log, name)
         self._hub = hub
-        self._kbps = round(kbps * LIGHT_BITRATE) if kbps and rendition.light else kbps
+        self._hubs = [hub]
+        """Those that get its packets."""
+        self._followed: RenditionOutput | None = None
+        share = LIGHT_BITRATE if rendition.light else HALF_BITRATE if rendition.half else 1
+        self._kbps = round(kbps * share) if kbps else None
         self._rate = rate
         self._encoder: LiveEncoder | None = None
         self._has_encoded = False
@@ -52,13 +56,32 @@ class RenditionOutput:
 
     @property
     def watched(self) -> bool:
-        return self._hub.watched and not self.abandoned
+        return any(hub.watched for hub in self._hubs) and not self.abandoned
 
     @property
     def repeat_due(self) -> bool:
         """Whether a picture in which nothing has changed is to be published."""
         wait_s = REPEAT_S if self._is_repeat else FIRST_REPEAT_S
         return self.keyframe_wanted or time.monotonic() - self._published_at >= wait_s
+
+    def request_keyframe(self) -> None:
+        """For its hub. Any thread."""
+        (self._followed or self).keyframe_wanted = True
+
+    def follow(self, other: RenditionOutput | None) -> None:
+        """From now on its hub gets this other output's packets, from a keyframe on; None: its own."""
+        before = self._followed
+        if other is before:
+            return
+        if before is not None:
+            before._hubs.remove(self._hub)
+            self._hubs, self._last_pts = [self._hub], max(self._last_pts, before._last_pts)
+        if other is not None:
+            self.release()
+            self._hubs = []
+            other._hubs.append(self._hub)
+            other._encoder, other._last_pts = None, max(self._last_pts, other._last_pts)
+        self._followed = other
 
     def release(self) -> None:
         """Closes the encoder while nobody watches."""
@@ -87,7 +110,8 @@ class RenditionOutput:
             return False
         if packets and not self.abandoned:
             self._published_at, self._is_repeat = time.monotonic(), is_repeat
-            self._hub.publish_threadsafe(packets)
+            for hub in self._hubs:
+                hub.publish_threadsafe(packets)
         return bool(packets)
 
     def _encode(self, picture: Picture, stamp: Stamp, only_keyframe: bool, is_notice: bool) -> list[EncodedPacket]:
@@ -113,6 +137,7 @@ class RenditionOutput:
                 kbps=self._kbps,
                 fps=max(MIN_FPS, self._rate.per_second() or USUAL_FPS),
                 after_pts=self._last_pts,
+                half=self.rendition.half,
             )
         return self._encoder
 

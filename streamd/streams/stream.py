@@ -14,6 +14,7 @@ from streamd.errors import PictureError
 from streamd.media.frames import Codec, NormalisedFrame, StampClock
 from streamd.media.hub import PacketHub, Rendition
 from streamd.render.notice import Notice
+from streamd.render.views import half_size, published_size
 from streamd.sources import open_source
 from streamd.states import KeyframeReason, Origin, StreamState
 from streamd.streams.calibrated import Calibrated, CalibrationStatus
@@ -141,6 +142,17 @@ class Stream:
     def hub(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:
         """Raises UsageError for a view that does not exist."""
         return self._hubs.find(view, codec, light=light)
+
+    def live_hub(
+        self, view: str, codec: Codec = "h264", *, light: bool = False, height: int | None = None
+    ) -> PacketHub:
+        """For a viewer who enlarges what comes: that of half the size, of views that it holds all of, unless it is less
+        high than ``height``. Raises UsageError for a view that does not exist."""
+        return self._hubs.find(view, codec, light=light, half=height is None or self._half_reaches(height))
+
+    def _half_reaches(self, height: int) -> bool:
+        size = self._life.publisher.size if self._life.publisher else None
+        return size is not None and height <= half_size(*published_size(*size, self.config.height))[1]
 
     @property
     def newest(self) -> NormalisedFrame | None:

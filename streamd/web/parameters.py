@@ -13,6 +13,7 @@ from streamd.config.sections import FORMATS, NOT_SHOWN, VIEWS, PictureFormat, Vi
 from streamd.web.errors import Refusal
 
 T = TypeVar("T", bound=str)
+N = TypeVar("N", int, None)
 MAX_ECHO = 80
 """Of a value that is not understood, in the message."""
 
@@ -54,22 +55,26 @@ class Choice(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A whole number between two others, these included."""
+class Whole(Generic[N]):
+    """A whole number between two others, these included. Without a default it may be left out."""
 
     name: str
-    default: int
+    default: N
     minimum: int
     maximum: int
     description: str
 
     def describe(self) -> Mapping[str, Any]:
-        limits = {"minimum": self.minimum, "maximum": self.maximum, "default": self.default}
-        return _in_query(self.name, {"type": "integer", **limits}, self.description)
+        schema = {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
+        if self.default is not None:
+            schema["default"] = self.default
+        return _in_query(self.name, schema, self.description)
 
-    def read(self, request: web.Request) -> int:
+    def read(self, request: web.Request) -> int | N:
         """Raises Refusal: 422."""
-        text = request.query.get(self.name, str(self.default))
+        text = request.query.get(self.name)
+        if text is None:
+            return self.default
         is_number = text.isascii() and text.isdecimal() and len(text) < 10
         if not is_number or not self.minimum <= int(text) <= self.maximum:
             limits = f"from {self.minimum} to {self.maximum}"

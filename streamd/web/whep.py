@@ -17,7 +17,7 @@ from streamd.sinks.webrtc import Session, WebRtcSink
 from streamd.states import StreamState
 from streamd.telemetry.metrics import StreamMetrics
 from streamd.web.errors import RETRY_AFTER_S, Refusal
-from streamd.web.parameters import VIEW, shortened
+from streamd.web.parameters import VIEW, Whole, shortened
 from streamd.web.requests import BODY_ERRORS, check_length, limited, unknown_stream
 from streamd.web.routes import Body, Route
 from streamd.web.schemas import NOTHING, TEXT
@@ -31,6 +31,14 @@ FRAGMENT = "application/trickle-ice-sdpfrag"
 NOT_RUNNING = (StreamState.ENDED, StreamState.FAILED, StreamState.STOPPING)
 """The other states have a picture, or will: NO SIGNAL while a source is away, and looking wakes an idle stream."""
 
+HEIGHT = Whole(
+    "height",
+    default=None,
+    minimum=1,
+    maximum=4320,
+    description="The smallest picture that is no less high, else the full one. Without it depth and gray come at half "
+    "the height, to be enlarged, where that holds all of their detail",
+)
 MAX_BODY = 64 * 1024
 BODY_TIMEOUT_S = 10.0
 
@@ -63,8 +71,10 @@ class WatchableStream(Protocol):
     @property
     def metrics(self) -> StreamMetrics: ...
 
-    def hub(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:
-        """Raises UsageError for a view that does not exist."""
+    def live_hub(
+        self, view: str, codec: Codec = "h264", *, light: bool = False, height: int | None = None
+    ) -> PacketHub:
+        """``height``: that the viewer wants, px. Raises UsageError for a view that does not exist."""
 
 
 async def for_any_page(request: web.Request, response: web.StreamResponse) -> None:
@@ -86,11 +96,11 @@ ENDPOINTS = web.AppKey("whep", Endpoints)
 async def open_session(request: web.Request) -> web.Response:
     stream, sink = _stream(request), request.app[ENDPOINTS].sink
     offer = await _body(request, SDP)
-    view = VIEW.read(request)
+    view, height = VIEW.read(request), HEIGHT.read(request)
     if stream.state in NOT_RUNNING:
         wait = {"Retry-After": str(RETRY_AFTER_S)}
         raise Refusal(409, "not_running", f"stream {stream.name} is not running: {stream.state}", wait)
-    hubs = partial(_rendition, stream, view)
+    hubs = partial(_rendition, stream, view, height)
     session = await sink.open(offer, hubs, stream.metrics, stream=stream.name, view=view)
     location = request.rel_url.with_query(None) / session.id
     response = web.Response(
@@ -147,8 +157,8 @@ def _session(request: web.Request) -> Session:
     return session
 
 
-def _rendition(stream: WatchableStream, view: str, codec: Codec, light: bool) -> PacketHub:
-    return stream.hub(view, codec, light=light)
+def _rendition(stream: WatchableStream, view: str, height: int | None, codec: Codec, light: bool) -> PacketHub:
+    return stream.live_hub(view, codec, light=light, height=height)
 
 
 async def _body(request: web.Request, media_type: str) -> str:
@@ -171,7 +181,7 @@ ROUTES = (
         "WHEP: offer in, answer out",
         {201: {SDP: TEXT}},
         errors=(404, 409, 503),
-        parameters=(VIEW,),
+        parameters=(VIEW, HEIGHT),
         body=Body({SDP: TEXT}, BODY_ERRORS),
         cross_origin=True,
     ),

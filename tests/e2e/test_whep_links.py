@@ -125,7 +125,7 @@ async def test_a_narrow_line_gets_the_light_rendition_until_it_is_wide(
     with Crowd(url, raw=True, within=line.box.within) as others:
         await asyncio.to_thread(others.join, 2)
         player = await browser.open("whip-whep")
-        await player.play(url)
+        await player.play(f"{url}?height=360")
         assert (await player.sees(50)).width == 640
         await asyncio.to_thread(others.counts)
         line.down_kbps = NARROW_KBPS

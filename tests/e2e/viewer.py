@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
+from av import VideoFrame
 
 from tests.support.waiting import until_async
 
@@ -26,6 +27,8 @@ class Viewer:
         self._watching: asyncio.Task[None] | None = None
         self.session = ""
         self.frames = 0
+        self.size = (0, 0)
+        """(width, height) of the newest picture, px."""
         self.posted_at = 0.0
         self.first_frame_at = 0.0
 
@@ -44,8 +47,10 @@ class Viewer:
     async def _watch(self) -> None:
         try:
             while True:
-                await self._receiver.track.recv()
+                frame = await self._receiver.track.recv()
+                assert isinstance(frame, VideoFrame)
                 self.frames += 1
+                self.size = (frame.width, frame.height)
                 if self.frames == 1:
                     self.first_frame_at = time.monotonic()
         except MediaStreamError:

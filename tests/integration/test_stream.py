@@ -528,6 +528,26 @@ class TestFrames:
             with pytest.raises(UsageError, match="view x: unknown; there are: depth, overlay"):
                 bench.stream.hub("x")
 
+    async def test_live_viewers_get_the_smallest_depth_that_will_do(self) -> None:
+        async with playing() as bench:
+            stream = bench.stream
+            half, full, light = stream.live_hub("depth"), stream.hub("depth"), stream.hub("depth", light=True)
+            assert half is not full
+            assert stream.live_hub("depth", height=100) is full, "nothing is known yet"
+            bench.camera.film(size=(1280, 720))
+            await bench.until(lambda: bench.published == 1)
+            chosen = {height: stream.live_hub("depth", height=height) for height in (1, 360, 361, 720, 1080)}
+            assert chosen == {1: half, 360: half, 361: full, 720: full, 1080: full}
+            assert stream.live_hub("depth", light=True) is light
+            assert stream.live_hub("overlay") is stream.hub("overlay")
+            assert stream.live_hub("depth", "vp8") is not stream.hub("depth", "vp8")
+            seats = [Subscription(hub, on_drop=lambda count: None) for hub in (half, half, full)]
+            bench.camera.film(size=(1280, 720))
+            assert [(await packets(seat, 1))[0].size for seat in seats] == [(640, 360)] * 2 + [(1280, 720)]
+            await bench.until(lambda: bench.metric("streamd_stage_seconds_count", stage="encode") == 2)
+            for seat in seats:
+                seat.close()
+
     async def test_each_stage_is_measured(self) -> None:
         async with playing() as bench:
             seat = await watch(bench)

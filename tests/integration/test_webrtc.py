@@ -84,6 +84,8 @@ class Camera:
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry).of_stream(self.name)
         self.requests: list[str] = []
+        self.heights: list[int | None] = []
+        """That viewers wanted."""
         self.pts: list[int] = []
         """Of each picture that was encoded."""
         self.keyframes = 0
@@ -97,6 +99,10 @@ class Camera:
         self._key_wanted, self._wake, self._stopped = False, threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="camera")
         self._thread.start()
+
+    def live_hub(self, view: str, codec: str = "h264", *, light: bool = False, height: int | None = None) -> PacketHub:
+        self.heights.append(height)
+        return self.hub(view, codec, light=light)
 
     def hub(self, view: str, codec: str = "h264", *, light: bool = False) -> PacketHub:
         if view != "depth":
@@ -520,6 +526,8 @@ async def test_what_is_wrong_with_an_offer_is_told(
         ("/whep/porch", {"Content-Type": "text/plain"}, 415, "wrong_type"),
         ("/whep/nowhere", SDP, 404, "unknown_stream"),
         ("/whep/porch?view=x-ray", SDP, 422, "bad_value"),
+        ("/whep/porch?height=0", SDP, 422, "bad_value"),
+        ("/whep/porch?height=720p", SDP, 422, "bad_value"),
     ],
 )
 async def test_bad_requests(
@@ -527,6 +535,12 @@ async def test_bad_requests(
 ) -> None:
     reply = await site.request("POST", path, await viewer().offer(), **headers)
     assert (reply.status, reply.code) == (status, code)
+
+
+async def test_a_viewer_may_want_a_height(site: Site, viewer: MakeViewer) -> None:
+    for query in ("", "?height=1080", "?view=depth&height=1"):
+        assert (await site.post(await viewer().offer(), f"/whep/porch{query}")).status == 201
+    assert site.camera.heights == [None, 1080, 1]
 
 
 @pytest.mark.parametrize("state", list(StreamState))

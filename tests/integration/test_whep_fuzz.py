@@ -51,6 +51,9 @@ class Porch:
     def hub(self, view: str, codec: str = "h264", *, light: bool = False) -> PacketHub:
         return self._hub
 
+    def live_hub(self, view: str, codec: str = "h264", *, light: bool = False, height: int | None = None) -> PacketHub:
+        return self._hub
+
 
 class Site:
     """The server, and what it holds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -58,8 +59,9 @@ def decoded(packets: list[EncodedPacket]) -> list[av.VideoFrame]:
     return [*frames, *decoder.decode(None)]
 
 
-def test_it_is_constrained_baseline() -> None:
-    (packet,) = encoded(LiveEncoder(WIDTH, HEIGHT), range(1))
+@pytest.mark.parametrize("half", [False, True])
+def test_it_is_constrained_baseline(half: bool) -> None:
+    (packet,) = encoded(LiveEncoder(WIDTH, HEIGHT, half=half), range(1))
     (sps,) = [unit for unit in units(packet) if unit[0] & 31 == SPS]
     assert sps[1] == 66, "baseline"
     assert sps[2] & 0x40, "constrained"
@@ -165,6 +167,33 @@ def test_the_rate_is_kept() -> None:
 @pytest.mark.parametrize(("size", "kbps"), [((1280, 720), 1500), ((640, 360), 495), ((160, 90), 200)])
 def test_the_default_rate_goes_with_the_size(size: tuple[int, int], kbps: int) -> None:
     assert bitrate_kbps(*size) == pytest.approx(kbps, rel=0.02)
+
+
+def test_what_is_to_be_enlarged_may_have_less_than_the_full_size_and_more_than_its_own() -> None:
+    assert bitrate_kbps(640, 360, half=True) == 1050
+
+
+def waves(number: int, width: int, height: int) -> av.VideoFrame:
+    """Smooth, and moving: the same at every size."""
+    x, y = np.meshgrid(*((np.arange(side) + 0.5) / side for side in (width, height)))
+    luma = 125 + 60 * np.sin(9 * x + 0.1 * number) + 40 * np.sin(7 * y - 5 * x * y + 0.07 * number)
+    chroma = np.full((height // 2, width), 128, np.uint8)
+    return av.VideoFrame.from_ndarray(np.vstack([luma.round().astype(np.uint8), chroma]), format="yuv420p")
+
+
+def test_half_the_size_is_enlarged_as_good_as_the_full_one_for_less() -> None:
+    db, size = {}, {}
+    for half in (False, True):
+        width, height = (320, 180) if half else (640, 360)
+        encoder = LiveEncoder(width, height, half=half)
+        packets = [packet for n in range(20) for packet in encoder.encode(waves(n, width, height), stamp(n))]
+        errors = []
+        for number, frame in enumerate(decoded(packets)):
+            shown = cv2.resize(frame.to_ndarray(format="gray"), (640, 360), interpolation=cv2.INTER_LINEAR)
+            errors.append(np.mean((shown.astype(float) - waves(number, 640, 360).to_ndarray(format="gray")) ** 2))
+        db[half], size[half] = 10 * np.log10(255**2 / np.mean(errors)), sum(len(packet.data) for packet in packets)
+    assert db[True] > 49.5
+    assert size[True] < 0.75 * size[False]
 
 
 @pytest.mark.parametrize("fps", [0.01, 7.3, 29.97, 240, 100_000])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import av
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.config.sections import VIEWS, View
+from streamd.config.sections import VIEWS, Edges, View
 from streamd.media.frames import ByteImage, FloatImage, Picture, yuv_planes
+from streamd.media.hub import DEPTH_VIEWS
 from streamd.render.colormap import GRAY_Y, INFERNO_RGB, INFERNO_U, INFERNO_V, INFERNO_Y
-from streamd.render.views import Renderer, draw_still, published_size
+from streamd.render.views import Renderer, draw_still, half_size, half_will_do, published_size
 
 WIDTH, HEIGHT = 160, 96
 INFERNO = np.stack([INFERNO_Y, INFERNO_U, INFERNO_V], axis=1).astype(int)
@@ -52,6 +54,53 @@ def test_every_view_is_420_of_even_size(view: str, size: tuple[int, int], shown:
     wide = 2 if view in ("side-by-side", "rgbd") else 1
     assert picture.format.name == "yuv420p"
     assert (picture.width, picture.height) == (wide * shown[0], shown[1])
+
+
+@pytest.mark.parametrize(
+    ("size", "depth", "will_do"),
+    [
+        ((1280, 720), (128, 256), True),
+        ((720, 1280), (256, 128), True),
+        ((1920, 1080), (294, 518), True),
+        ((1280, 720), (294, 518), True),
+        ((640, 360), (128, 256), True),
+        ((512, 256), (128, 256), True),
+        ((480, 270), (128, 256), False),
+        ((320, 180), (128, 256), False),
+        ((1280, 720), (384, 672), False),
+        ((1280, 720), (448, 448), False),
+        ((2, 2), (32, 32), False),
+    ],
+)
+def test_half_the_size_will_do_where_it_is_no_smaller_than_the_depth_map(
+    size: tuple[int, int], depth: tuple[int, int], will_do: bool
+) -> None:
+    assert half_will_do(size, np.zeros(depth, np.float32)) is will_do
+
+
+@pytest.mark.parametrize("view", DEPTH_VIEWS)
+@pytest.mark.parametrize("edges", ["crisp", "plain"])
+@pytest.mark.parametrize(("size", "db"), [((256, 144), 51), ((640, 360), 53)])
+def test_half_the_size_is_the_full_picture_once_it_is_enlarged(
+    size: tuple[int, int], db: float, edges: Edges, view: View
+) -> None:
+    """Of a map as a network gives it: an edge is some pixels wide."""
+    steps = cv2.GaussianBlur(np.kron(np.eye(4, 8, dtype=np.float32), np.ones((16, 16), np.float32)), None, 2)
+    renderer = Renderer(edges=edges)
+    renderer.begin(steps, photo(*size), None)
+    half, full = renderer.draw(view, half=True), renderer.draw(view)
+    assert ((half.width, half.height), (full.width, full.height)) == (half_size(*size), size)
+    enlarged = cv2.resize(yuv_planes(half)[0], size, interpolation=cv2.INTER_LINEAR).astype(float)
+    assert 10 * np.log10(255**2 / np.mean((enlarged - yuv_planes(full)[0]) ** 2)) > db
+
+
+def test_half_the_size_of_a_view_is_drawn_from_the_full_one() -> None:
+    renderer = Renderer()
+    renderer.begin(ramp(), photo(), None)
+    for view in VIEWS:
+        full = [plane.mean() for plane in yuv_planes(renderer.draw(view))]
+        half = [plane.mean() for plane in yuv_planes(renderer.draw(view, half=True))]
+        assert half == pytest.approx(full, abs=0.7), view
 
 
 def test_depth_is_inferno_with_near_bright() -> None:

@@ -30,6 +30,10 @@ async def test_there_is_one_for_each_rendition() -> None:
     assert list(hubs.recorded) == list(RECORDED_VIEWS)
     assert hubs.find("depth") is hubs.recorded["depth"]
     assert hubs.find("depth", "vp8", light=True) is hubs[Rendition("depth", "vp8", True)]
+    assert hubs.find("depth", half=True) is hubs[Rendition("depth", half=True)]
+    assert hubs.find("depth", light=True, half=True) is hubs[Rendition("depth", light=True)]
+    assert hubs.find("gray", half=True) is hubs[Rendition("gray", half=True)]
+    assert hubs.find("rgbd", half=True) is hubs.recorded["rgbd"], "it holds more detail"
     with pytest.raises(UsageError, match="view x: unknown; there are: depth, overlay"):
         hubs.find("x")
 

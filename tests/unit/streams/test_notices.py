@@ -20,18 +20,20 @@ def test_due_at_once_and_then_once_a_second(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("view", "light", "source", "max_height", "size"),
+    ("view", "kind", "source", "max_height", "size"),
     [
-        ("depth", False, None, None, NOTICE_SIZE),
-        ("depth", False, (1280, 720), None, (1280, 720)),
-        ("depth", False, (1280, 720), 360, (640, 360)),
-        ("depth", True, (1280, 720), None, (640, 360)),
-        ("side-by-side", False, (1280, 720), None, (2560, 720)),
-        ("rgbd", True, (1280, 720), None, (1280, 360)),
+        ("depth", "", None, None, NOTICE_SIZE),
+        ("depth", "", (1280, 720), None, (1280, 720)),
+        ("depth", "", (1280, 720), 360, (640, 360)),
+        ("depth", "light", (1280, 720), None, (640, 360)),
+        ("depth", "half", (1280, 720), None, (640, 360)),
+        ("side-by-side", "", (1280, 720), None, (2560, 720)),
+        ("rgbd", "light", (1280, 720), None, (1280, 360)),
     ],
 )
 def test_as_large_as_the_pictures(
-    view: View, light: bool, source: tuple[int, int] | None, max_height: int | None, size: tuple[int, int]
+    view: View, kind: str, source: tuple[int, int] | None, max_height: int | None, size: tuple[int, int]
 ) -> None:
-    picture = Notices(max_height).draw(Notice("NO SIGNAL"), Rendition(view, light=light), source)
+    rendition = Rendition(view, light=kind == "light", half=kind == "half")
+    picture = Notices(max_height).draw(Notice("NO SIGNAL"), rendition, source)
     assert (picture.width, picture.height) == size

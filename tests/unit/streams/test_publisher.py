@@ -30,7 +30,9 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(10)
 
-LIGHT, VP8 = Rendition("depth", light=True), Rendition("depth", "vp8")
+LIGHT, VP8, HALF = Rendition("depth", light=True), Rendition("depth", "vp8"), Rendition("depth", half=True)
+LARGE = (256, 128)
+"""Of which half holds all of the depth map."""
 PROVENANCE = Provenance("embedded", "ab", "inverse_depth", "openvino", "fp32")
 
 
@@ -57,9 +59,9 @@ class Bench:
         self.started: list[float] = []
         self.inbox: Mailbox[DepthFrame] = Mailbox(every=True)
         self.hubs = {view: Hub() for view in ("depth", "source", "side-by-side")}
-        self.light, self.vp8, self.depth16 = Hub(), Hub(), Hub()
+        self.light, self.vp8, self.half, self.depth16 = Hub(), Hub(), Hub(), Hub()
         hubs = {Rendition(view): hub for view, hub in self.hubs.items()}  # type: ignore[arg-type]
-        hubs |= {LIGHT: self.light, VP8: self.vp8}
+        hubs |= {LIGHT: self.light, VP8: self.vp8, HALF: self.half}
         self.publisher = Publisher(
             "porch",
             StreamConfig(source="demo:", **config),
@@ -79,6 +81,11 @@ class Bench:
         hub.watched = True
         self.publisher.request_keyframe(Rendition(view), KeyframeReason.JOIN)  # type: ignore[arg-type]
         return hub
+
+    def watch_half(self) -> Hub:
+        self.half.watched = True
+        self.publisher.request_keyframe(HALF, KeyframeReason.JOIN)
+        return self.half
 
     def output(self, view: View) -> RenditionOutput:
         return self.publisher._outputs[Rendition(view)]
@@ -216,6 +223,63 @@ def test_the_newest_frame_is_what_all_views_are_drawn_from(bench: Bench) -> None
     assert newest.frame.stamp.sequence == 1
     assert (newest.normalised.min(), newest.normalised.max()) == (0, 1)
     assert bench.publisher.size == (96, 64)
+
+
+class TestHalf:
+    """What live viewers get of the depth view."""
+
+    def test_is_half_as_large_from_an_encoder_of_its_own(self, bench: Bench) -> None:
+        half = bench.watch_half()
+        bench.put(2, size=LARGE)
+        assert [packet.size for packet in half.wait_for(2)] == [(128, 64)] * 2
+        assert bench.hubs["depth"].packets == [], "nobody wants the full one"
+        full = bench.watch("depth")
+        bench.put(2, size=LARGE)
+        assert [packet.size for packet in full.wait_for(2)] == [LARGE] * 2
+        assert [packet.is_keyframe for packet in half.wait_for(4)] == [True, False, False, False]
+        assert bench.metric("streamd_stage_seconds_count", stage="encode") == 6
+
+    def test_is_the_full_one_where_half_would_lose_detail(self, bench: Bench) -> None:
+        half, full = bench.watch_half(), bench.watch("depth")
+        bench.put(3, size=(126, 62))
+        assert half.wait_for(3) == full.wait_for(3)
+        assert bench.metric("streamd_stage_seconds_count", stage="encode") == 3
+
+    def test_changes_with_the_picture_and_with_the_depth_map(self, bench: Bench) -> None:
+        half = bench.watch_half()
+        bench.put(size=(64, 48))
+        bench.put(2, size=LARGE)
+        bench.settle()
+        newest = bench.publisher.newest
+        assert newest is not None
+        larger = np.tile(np.arange(160, dtype=np.float32), (80, 1))
+        bench.inbox.put(replace(newest.frame, inverse_depth=larger, luma=np.zeros((80, 160), np.uint8)))
+        packets = half.wait_for(4)
+        assert [packet.size for packet in packets] == [(64, 48), (128, 64), (128, 64), LARGE]
+        assert [packet.is_keyframe for packet in packets] == [True, True, False, True]
+        assert all(a.pts < b.pts for a, b in pairwise(packets))
+
+    def test_a_notice_is_as_large_as_the_pictures(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(notices, "NOTICE_EVERY_S", 0.02)
+        half = bench.watch_half()
+        bench.publisher.show(Notice("CONNECTING"))
+        assert half.wait_for(2)[-1].size == notices.NOTICE_SIZE, "nothing is known yet"
+        bench.publisher.show(None)
+        bench.put(size=LARGE)
+        half.wait_for(len(half.packets) + 1)
+        bench.publisher.show(Notice("NO SIGNAL"))
+        count = len(half.packets)
+        packets = half.wait_for(count + 2)
+        assert packets[-1].is_notice
+        assert packets[-1].size == (128, 64)
+        assert all(a.pts < b.pts for a, b in pairwise(packets))
+
+    def test_who_joins_a_silent_stream_gets_the_last_picture(self, bench: Bench) -> None:
+        bench.put(size=LARGE)
+        bench.settle()
+        time.sleep(publisher.STALE_S * 1.5)
+        (packet,) = bench.watch_half().wait_for(1)
+        assert (packet.is_keyframe, packet.size) == (True, (128, 64))
 
 
 class TestUnchanged:

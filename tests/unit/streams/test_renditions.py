@@ -9,7 +9,7 @@ import av
 import pytest
 
 from streamd.errors import EncodeError
-from streamd.media.encode import LIGHT_BITRATE, LiveEncoder
+from streamd.media.encode import HALF_BITRATE, LIGHT_BITRATE, LiveEncoder
 from streamd.media.frames import EncodedPacket, Stamp
 from streamd.media.hub import Rendition
 from streamd.streams import renditions
@@ -17,7 +17,7 @@ from streamd.streams.renditions import MIN_FPS, RETRY_S, USUAL_FPS, RenditionOut
 from streamd.telemetry.statistics import Rate
 from tests.support.played import PlayedHub
 
-DEPTH = Rendition("depth")
+DEPTH, LIGHT, HALF = Rendition("depth"), Rendition("depth", light=True), Rendition("depth", half=True)
 
 
 class Encoders:
@@ -167,12 +167,57 @@ def test_a_size_that_is_refused_is_tried_again_for_the_next_viewer(encoders: Enc
     assert bench.publish()
 
 
-@pytest.mark.parametrize(("rendition", "kbps"), [(DEPTH, 1000), (Rendition("depth", light=True), 250)])
+@pytest.mark.parametrize(("rendition", "kbps"), [(DEPTH, 1000), (LIGHT, 250), (HALF, 700)])
 def test_the_cap_on_the_bitrate(encoders: Encoders, rendition: Rendition, kbps: int) -> None:
-    assert LIGHT_BITRATE == 0.25
+    assert (LIGHT_BITRATE, HALF_BITRATE) == (0.25, 0.7)
     bench = Bench(rendition, 1000)
     bench.publish()
     assert encoders.made[0]["kbps"] == kbps
+    assert encoders.made[0]["half"] is (rendition is HALF)
+
+
+class TestFollowing:
+    """One output's packets for another's hub."""
+
+    def test_both_hubs_get_the_packets_of_one_encoder_from_a_keyframe_on(self, encoders: Encoders) -> None:
+        full, half = Bench(), Bench(HALF)
+        full.publish()
+        half._pts = full._pts
+        half.publish((32, 24))
+        half.output.follow(full.output)
+        half.output.follow(full.output)
+        assert (half.output.watched, full.output.watched) == (False, True)
+        full._pts = half._pts
+        assert full.publish()
+        assert full.publish()
+        assert [packet.size for packet in half.hub.packets] == [(32, 24), (64, 48), (64, 48)]
+        assert half.hub.packets[1:] == full.hub.packets[1:]
+        assert [packet.is_keyframe for packet in half.hub.packets] == [True, True, False]
+        assert len(encoders.made) == 3
+
+    def test_its_viewers_keep_the_other_awake_and_ask_it_for_keyframes(self) -> None:
+        full, half = Bench(), Bench(HALF)
+        half.output.follow(full.output)
+        full.hub.watched = False
+        assert full.output.watched
+        half.output.request_keyframe()
+        assert (full.output.keyframe_wanted, half.output.keyframe_wanted) == (True, False)
+        half.hub.watched = False
+        assert not full.output.watched
+
+    def test_its_own_again(self, encoders: Encoders, now: list[float]) -> None:
+        full, half = Bench(), Bench(HALF)
+        half.output.follow(full.output)
+        now[0] += 1
+        full.publish(), full.publish()
+        half.output.follow(None)
+        half._pts = full._pts - 3000  # a picture that was shown before
+        half.publish((32, 24))
+        full.publish()
+        assert [packet.size for packet in half.hub.packets] == [(64, 48), (64, 48), (32, 24)]
+        assert half.hub.packets[2].is_keyframe
+        assert half.hub.packets[2].pts == half.hub.packets[1].pts + 1
+        assert len(full.hub.packets) == 3
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,16 @@ def test_a_whole_number(query: str, number: int) -> None:
     assert LIMIT.read(make_mocked_request("GET", f"/{query}")) == number
 
 
+def test_a_whole_number_may_have_no_default() -> None:
+    height = Whole("height", default=None, minimum=1, maximum=9, description="So high")
+    assert height.read(make_mocked_request("GET", "/")) is None
+    assert height.read(make_mocked_request("GET", "/?height=2")) == 2
+    assert height.describe()["schema"] == {"type": "integer", "minimum": 1, "maximum": 9}
+    assert LIMIT.describe()["schema"]["default"] == 5
+    with pytest.raises(Refusal, match="should be a whole number from 1 to 9"):
+        height.read(make_mocked_request("GET", "/?height="))
+
+
 @pytest.mark.parametrize("text", ["", "0", "11", "-1", "1.5", "x", "٣", "1" * 4000])
 def test_what_is_no_whole_number(text: str) -> None:
     with pytest.raises(Refusal, match="should be a whole number from 1 to 10") as refused:
