@@ -12,6 +12,8 @@ from streamd.errors import SourceEnded
 from streamd.states import StreamState
 from tests.integration.rtsp_site import FFMPEG, rtsp_served, run
 from tests.integration.web_site import CONTROL_TOKEN, VIEW_TOKEN
+from tests.support import rtsp_fuzz
+from tests.support.rtsp_client import porch_served
 from tests.support.waiting import timeout
 
 pytestmark = pytest.mark.timeout(60)
@@ -144,3 +146,16 @@ async def test_the_first_picture_is_a_keyframe_and_comes_soon() -> None:
         assert units[0][12] & 31 == 24  # STAP-A
         assert units[0][15] & 31 == 7  # the SPS in front of a keyframe
         assert (await site.site.get("/api/v1/streams/porch")).json["viewers"] == 2
+
+
+async def test_rubbish_does_no_harm() -> None:
+    """A short run of ``python -m tests.support.rtsp_fuzz``, which sends 100,000 and looks at memory too."""
+    async with porch_served() as open_, porch_served(login=rtsp_fuzz.login()) as locked, open_.client() as client:
+        assert await client.play() == 200
+        for server in (open_, locked):
+            outcome = await rtsp_fuzz.attack(2000, 20, server)
+            assert outcome.faults == []
+            assert outcome.statuses["200"] > 100
+        assert (open_.porch.watching(), locked.porch.watching()) == (1, 0)
+        assert (len(open_.porch.depth), len(locked.porch.depth)) == (1, 0)
+        await client.picture()
