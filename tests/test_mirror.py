@@ -56,6 +56,7 @@ ELSEWHERE = {
     "integration/test_web_auth.py": "web/session",
     "integration/test_web_calibration.py": "streams/calibrated streams/readings web/calibration",
     "integration/test_web_events.py": "web/app web/context web/schemas",
+    "integration/test_web_live.py": "web/live",
     "integration/test_web_trial.py": "streams/trial web/trial",
     "integration/test_web_streams.py": "web/health web/streams",
     "integration/test_web_models.py": "depth/guest web/models",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 import av
+import av.error
 from av.packet import Packet
 
+from streamd.errors import SinkError
 from streamd.media.frames import TIME_BASE, EncodedPacket
 
 LiveContainer = Literal["mp4", "ts"]
@@ -29,15 +31,19 @@ class LiveMuxer:
         width, height = first.size
         self._stream = self._container.add_mux_stream("h264", rate=30, width=width, height=height, time_base=TIME_BASE)
         self._first_pts = first.pts
+        self._last_pts = -1
 
     def mux(self, unit: EncodedPacket) -> bytes:
-        """What is to be sent now: with the first one also what the file begins with."""
+        """What is to be sent now: with the first one also what the file begins with. Raises SinkError."""
         packet: Packet[Any] = Packet(unit.data)
-        packet.pts = packet.dts = unit.pts - self._first_pts
+        packet.pts = packet.dts = self._last_pts = max(unit.pts - self._first_pts, self._last_pts + 1)
         packet.time_base = TIME_BASE
         packet.is_keyframe = unit.is_keyframe
         packet.stream = self._stream
-        self._container.mux([packet])
+        try:
+            self._container.mux([packet])
+        except av.error.FFmpegError as error:
+            raise SinkError(f"cannot be put into its container: {error.strerror}") from error
         return self._written.take()
 
     def close(self) -> None:

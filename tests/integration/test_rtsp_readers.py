@@ -47,7 +47,8 @@ def player(name: str, url: str, transport: str) -> list[str]:
     if name in ("opencv", "pyav"):
         return [sys.executable, "-c", OPENCV if name == "opencv" else PYAV, *arguments]
     quiet = [FFMPEG, "-nostdin", "-hide_banner", "-loglevel", "warning", "-rtsp_transport", transport, "-i", url]
-    return [*quiet, "-frames:v", str(COUNT), "-f", "framemd5", "-"]
+    as_they_come = ["-fps_mode", "passthrough", "-enc_time_base", "1:90000"]
+    return [*quiet, *as_they_come, "-frames:v", str(COUNT), "-f", "framemd5", "-"]
 
 
 def pictures(name: str, written: str) -> int:
