@@ -15,7 +15,7 @@ BURST, PAUSE_S = 16, 0.001
 """Datagrams at once, and then: a keyframe would overflow small buffers on the way."""
 MAX_PAUSES = 50
 """While our own buffer is full; what is left of the picture is lost then."""
-SEND_BUFFER = 512 * 1024
+SEND_BUFFER, RECEIVE_BUFFER = 512 * 1024, 4096
 MIN_CLIENT_PORT = 1024
 """Below are services that nobody wants packets for."""
 PAIRS_TRIED = 64
@@ -194,6 +194,7 @@ def _bound_pair(family: socket.AddressFamily, own: tuple[str, ...]) -> tuple[soc
                 for each in pair:
                     each.setblocking(False)
                     each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+                    each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
                 return pair
         except OSError:
             pass
