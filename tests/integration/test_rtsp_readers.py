@@ -141,7 +141,7 @@ async def test_the_first_picture_is_a_keyframe_and_comes_soon() -> None:
         assert await first.play() == 200
         for _ in range(5):
             await first.picture()
-        async with timeout(1):
+        async with timeout(2):
             assert await second.play() == 200
             units = await second.picture()
         assert units[0][12] & 31 == 24  # STAP-A

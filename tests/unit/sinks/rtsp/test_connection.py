@@ -11,6 +11,7 @@ from streamd.host.memory import Step
 from streamd.media.rtsp_messages import Message
 from streamd.sinks.rtsp import connection
 from tests.support.rtsp_client import PPS, SPS, porch_served
+from tests.support.waiting import timeout
 
 TCP = b"RTP/AVP/TCP;unicast;interleaved=0-1"
 
@@ -152,22 +153,25 @@ async def test_pause_and_go_on() -> None:
 
 
 async def test_one_that_takes_nothing_is_cut_off_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "STALLED_S", 0.3)
     monkeypatch.setattr("streamd.sinks.rtsp.server.LOOK_EVERY_S", 0.05)
     async with porch_served() as server, server.client() as good, server.client() as stuck:
         assert await stuck.play() == 200
         stuck.writer.transport.pause_reading()  # type: ignore[attr-defined]
         assert await good.play() == 200
-        count = 0
-        while server.rtsp.connections > 1:
+
+        async def show() -> None:
             server.porch.publish(60_000, key=True)
-            async with asyncio.timeout(5):
+            async with timeout(5):
                 await good.picture()
-            count += 1
+
+        while not server.porch.sample("streamd_viewer_packets_dropped_total"):
+            await show()
+        assert server.rtsp.connections == 2
+        monkeypatch.setattr(connection, "STALLED_S", 0.1)
+        while server.rtsp.connections > 1:
+            await show()
             await asyncio.sleep(0.005)
-            assert count < 2000
         assert server.porch.watching() == 1
-        assert server.porch.sample("streamd_viewer_packets_dropped_total") > 0
 
 
 @pytest.mark.parametrize("set_up", [False, True])

@@ -13,6 +13,7 @@ from streamd.sinks.rtsp import RtspServer
 from streamd.sinks.rtsp.connection import Parts
 from streamd.web.connections import Places
 from tests.support.rtsp_client import connected, porch_served
+from tests.support.waiting import timeout
 
 
 async def test_connections_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
@@ -36,7 +37,7 @@ async def test_the_end_comes_at_once_whatever_readers_do() -> None:
             server.porch.answers = False
             waiting.send("DESCRIBE", "/porch")
             await server.until(lambda: len(server.porch.depth) == 2)
-            async with asyncio.timeout(1):
+            async with timeout(2):
                 await server.rtsp.close()
         assert (server.rtsp.connections, server.porch.watching(), len(server.porch.depth)) == (0, 0, 0)
         with pytest.raises(ConnectionRefusedError):

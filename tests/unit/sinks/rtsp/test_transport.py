@@ -13,6 +13,7 @@ import pytest
 from streamd.sinks.rtsp import connection
 from tests.support.ports import free_ports
 from tests.support.rtsp_client import RtspClient, porch_served
+from tests.support.waiting import scaled, timeout
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def udp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 async def received(each: socket.socket) -> tuple[bytes, int]:
     """A datagram, and the port that it came from."""
-    async with asyncio.timeout(5):
+    async with timeout(5):
         data, (_, port) = await asyncio.get_running_loop().sock_recvfrom(each, 2048)
         return data, port
 
@@ -67,14 +68,14 @@ async def test_packets_and_reports_come_by_udp() -> None:
 
 @pytest.mark.parametrize("reports", [True, False])
 async def test_a_reader_has_to_show_that_it_is_there(monkeypatch: pytest.MonkeyPatch, reports: bool) -> None:
-    monkeypatch.setattr(connection, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(connection, "TIMEOUT_S", scaled(1.0))
     monkeypatch.setattr("streamd.sinks.rtsp.server.LOOK_EVERY_S", 0.02)
     async with porch_served() as server, server.client() as client:
         with udp_pair() as (rtp, rtcp), socket.socket(type=socket.SOCK_DGRAM) as stranger:
             ports = await set_up(client, rtp)
             assert await client.status("PLAY", "/porch") == 200
             for _ in range(20):
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(scaled(0.075))
                 sender = rtcp if reports else stranger
                 sender.sendto(b"\x80\xc9\0\1abcd", ("127.0.0.1", ports[1]))
             assert (server.rtsp.connections > 0) == reports
