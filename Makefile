@@ -55,6 +55,7 @@ odd: test-packages $(VENV)/installed-dev
 	$(ODD).integration.test_odd_files $(if $(ONLY),$(ONLY),--count $(COUNT) --seed $(SEED)) || failed=1; \
 	$(if $(ONLY),,$(ODD).integration.test_mutated_files --seed $(SEED) || failed=1; \
 	$(ODD).support.mutated_stills --count 1000 --seed $(SEED) || failed=1; \
+	$(ODD).support.rtsp_fuzz --count 100000 --seed $(SEED) || failed=1; \
 	$(ODD).integration.test_killed_convert --seed $(SEED) || failed=1;) \
 	exit $$failed
 

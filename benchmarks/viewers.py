@@ -3,6 +3,7 @@
 1 to 32 viewers watch one 1280x720 view at 30 fps, inference going on. They are in another process, shake hands in
 full and send receiver reports, but read no more of a packet than its header. Then, in the same run, a small server
 sends the same depth pictures, already coloured, to 1, 2, ... viewers until one gets less than 29 fps.
+`--rtsp` measures readers by RTSP instead, over TCP and UDP, against as many WHEP viewers of the same view.
 `--cycles N` lets N viewers come and go instead, half of them without closing, and reports what is left of them.
 Prints JSON.
 """
@@ -31,8 +32,12 @@ from live import STREAM, Daemon, daemon
 
 sys.path.append(str(common.ROOT))
 from tests.support.crowd import Crowd
+from tests.support.ports import free_port
+from tests.support.rtsp_crowd import RtspCrowd
 
 COUNTS = (1, 2, 4, 8, 16, 32)
+RTSP_COUNTS = (1, 16)
+MAX_RTSP_RATIO = 1.5
 STOCK_COUNTS = (1, 2, 3, 4)
 STOCK_CODECS = ("H264", "VP8")
 STOCK_FRAMES = 60
@@ -51,16 +56,21 @@ def main() -> None:
         folder = Path(temporary)
         clip = options.clip or common.make_clip(folder / "clip.mp4", fps=FPS, seconds=10)
         weights = common.weights_for("embedded", folder / "home")
-        with daemon(clip, "embedded", weights.environment, folder) as running:
+        rtsp = f"127.0.0.1:{free_port()}"
+        with daemon(clip, "embedded", weights.environment | {"STREAMD_RTSP__LISTEN": rtsp}, folder) as running:
             running.wait_ready()
-            result = cycles(options, running) if options.cycles else {"streamd": table(options, running)}
-        if not options.cycles:
+            if options.rtsp:
+                result = by_rtsp(options, running, f"rtsp://{rtsp}/{STREAM}/{options.view}")
+            else:
+                result = cycles(options, running) if options.cycles else {"streamd": table(options, running)}
+        if not options.cycles and not options.rtsp:
             depth = folder / "depth.mp4"
             command = [sys.executable, "-m", "streamd", "convert", str(clip), str(depth), "--model", "embedded"]
             subprocess.run(command, env=weights.environment, check=True, stdout=subprocess.DEVNULL)
             result["stock"] = {codec: stock(options, depth, codec) for codec in STOCK_CODECS}
             result |= compare(result)
-        facts = {"benchmark": "cycles" if options.cycles else "viewers", "clip": common.describe_clip(clip)}
+        name = "rtsp" if options.rtsp else "cycles" if options.cycles else "viewers"
+        facts = {"benchmark": name, "clip": common.describe_clip(clip)}
         json.dump(facts | {"box": common.machine()} | result, sys.stdout, indent=1)
     print()
 
@@ -123,6 +133,36 @@ def compare(result: dict[str, Any]) -> dict[str, Any]:
         "targets": {
             "ratio_at_least_20": {codec: ratio >= MIN_RATIO for codec, ratio in ratios.items()},
             "none_below_29_fps": min(row["fps_min"] for row in rows) >= MIN_FPS,
+        },
+    }
+
+
+# -- by RTSP ------------------------------------------------------------------------------------------
+
+
+def by_rtsp(options: argparse.Namespace, running: Daemon, url: str) -> dict[str, Any]:
+    """In turns, so that all meet the same box: CPU per viewer is that of 16 less that of one, over 15."""
+    kinds: dict[str, Callable[[], Crowd]] = {
+        "whep": lambda: Crowd(f"{running.url}/whep/{STREAM}?view={options.view}", raw=True),
+        "tcp": lambda: RtspCrowd(url),
+        "udp": lambda: RtspCrowd(url, udp=True),
+    }
+    worker = running.worker_pid
+    assert worker is not None
+    rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
+    for _ in range(options.turns):
+        for kind, crowd in kinds.items():
+            with crowd() as present:
+                rows[kind] += _rows(present, RTSP_COUNTS, (running.pid, present.pid, worker), options.seconds)
+    slopes = {kind: _slope(found) for kind, found in rows.items()}
+    ratios = {kind: round(slopes[kind] / slopes["whep"], 2) for kind in ("tcp", "udp")}
+    return {
+        "rows": rows,
+        "cpu_percent_per_viewer": slopes,
+        "ratio": ratios,
+        "targets": {
+            "ratio_at_most_1.5": {kind: ratio <= MAX_RTSP_RATIO for kind, ratio in ratios.items()},
+            "none_lost": not any(row["lost"] for kind in ratios for row in rows[kind]),
         },
     }
 
@@ -260,6 +300,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=10, help="how long to measure each row (10)")
     parser.add_argument("--view", default="depth", help="what they watch (depth)")
     parser.add_argument("--clip", type=Path, help="a video file; default: made from the demo clip, 1280x720 at 30 fps")
+    parser.add_argument("--rtsp", action="store_true", help="16 readers by RTSP against 16 by WHEP")
+    parser.add_argument("--turns", type=int, default=2, help="with --rtsp: each kind so often (2)")
     parser.add_argument("--cycles", type=int, default=0, help="let so many come and go instead; 300 for memory")
     parser.add_argument("--warm-up", type=int, default=30, help="so many before, not counted (30)")
     parser.add_argument("--batch", type=int, default=30, help="of these at a time (30)")

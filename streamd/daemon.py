@@ -33,6 +33,8 @@ from streamd.host.systemd import DaemonStatus, SystemdLink
 from streamd.notify.hooks import Hooks
 from streamd.notify.mqtt import Mqtt
 from streamd.robots.feed import Output, RobotFeed
+from streamd.sinks.rtsp import Login, RtspServer
+from streamd.sinks.rtsp.connection import Parts
 from streamd.sinks.webrtc import WebRtcSink
 from streamd.sources import MediaDirectories, open_source
 from streamd.streams.fleet import Fleet
@@ -44,8 +46,11 @@ from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
 from streamd.upkeep import Upkeep
 from streamd.web.app import Server, build_app, listen
+from streamd.web.auth import ACCESS, Access, read_tokens
+from streamd.web.connections import Places
 from streamd.web.context import WebContext
 from streamd.web.tls import load_tls
+from streamd.web.tokens import is_digest
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +62,10 @@ MAX_UPLOADS, MAX_UPLOADS_PER_CLIENT = 8, 4
 """That wait or are worked on."""
 DESCRIPTORS_PER_VIEWER = 8
 """A socket for each address of this machine."""
+RTSP_CONNECTIONS_PER_VIEWER = 2
+"""Those that come and go at the same time included."""
+RTSP_DESCRIPTORS = 3
+"""Of a connection: itself and a pair for UDP."""
 OTHER_DESCRIPTORS = 512
 """Cameras, recordings, the worker, libraries."""
 # The end, in seconds after ``stop``: whatever takes longer is left to itself, so that all is done before systemd loses
@@ -113,6 +122,8 @@ class Daemon:
         )
         self._reload = reload
         self._server: Server | None = None
+        self.rtsp: RtspServer | None = None
+        """Once it listens; None: not configured."""
         self._reload_wanted = asyncio.Event()
         """Set when the configuration is to be read again."""
         self._stop = asyncio.Event()
@@ -208,17 +219,29 @@ class Daemon:
             self.kept_model,
         )
         try:
-            return await listen(build_app(context), self.config.server.address, load_tls(self.config.server))
+            app = build_app(context)
+            await self._listen_rtsp(app[ACCESS])
+            return await listen(app, self.config.server.address, load_tls(self.config.server))
         except StreamdError:
+            await self._close_viewers()
             self.guest.close()
             self._close_executors()
             await self.streams.close()
             raise
 
+    async def _listen_rtsp(self, access: Access) -> None:
+        """Raises StreamdError."""
+        address = self.config.rtsp.address
+        if address is not None:
+            login = build_login(self.config, access)
+            places = Places(RTSP_CONNECTIONS_PER_VIEWER * self.viewers.max_viewers)
+            self.rtsp = RtspServer(Parts(self.streams.get, self.viewers.seat, login, self.memory), places.take)
+            await self.rtsp.listen(*address)
+
     async def _close_viewers(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
-                await self.viewers.shutdown()
+                await asyncio.gather(self.viewers.shutdown(), *([self.rtsp.close()] if self.rtsp else []))
 
     async def _close_server(self, server: Server) -> None:
         """Clients that do not read are left to themselves."""
@@ -265,6 +288,8 @@ class Daemon:
 
     def _check_descriptors(self) -> None:
         viewers, connections = self.config.webrtc.max_viewers, self.config.server.max_connections
+        if self.rtsp is not None:
+            connections += RTSP_DESCRIPTORS * RTSP_CONNECTIONS_PER_VIEWER * viewers
         wanted = connections + DESCRIPTORS_PER_VIEWER * viewers + OTHER_DESCRIPTORS
         limit = ensure_descriptors(wanted)
         if limit < wanted:
@@ -314,7 +339,7 @@ class Daemon:
                 log.error("configuration not taken: %s", line)
             self.systemd.warning = "the changed configuration is bad and was not taken"
             return
-        for section in ("server", "webrtc", "recording", "mqtt", "hooks", "ros2", "foxglove"):
+        for section in ("server", "webrtc", "rtsp", "recording", "mqtt", "hooks", "ros2", "foxglove"):
             if getattr(config, section) != getattr(self.config, section):
                 log.warning("[%s] has changed: it takes effect at the next start", section)
         await self.streams.apply(config.streams)
@@ -407,6 +432,19 @@ def build_robots(config: Config, streams: Fleet) -> RobotFeed:
 
         outputs.append((Foxglove(config.foxglove), config.foxglove.max_fps))
     return RobotFeed(streams, outputs)
+
+
+def build_login(config: Config, access: Access) -> Login | None:
+    """For RTSP: the tokens of HTTP, and the same limit on wrong ones. None: nobody needs one. Raises ConfigError."""
+    server = config.server
+    if not server.view_tokens and (server.allow_anonymous or config.rtsp.loopback):
+        return None
+    tokens = [token for key in ("view_tokens", "control_tokens") for token in read_tokens(server, key)]
+    plain = [token for token in tokens if not is_digest(token)]
+    hashed = len(plain) < len(tokens)
+    if hashed and not config.rtsp.loopback:
+        log.warning("RTSP: tokens that are configured as sha256: are good on this machine only: give them themselves")
+    return Login(plain, lambda token: access.tokens.scope(token) is not None, access.failures, hashed=hashed)
 
 
 def build_fleet(config: Config, service: DepthService, metrics: Metrics, kept: Path) -> Fleet:

@@ -44,6 +44,7 @@ ELSEWHERE = {
     "integration/test_onnx.py": "depth/graph/onnx depth/runtimes/onnxruntime",
     "integration/test_record.py": "sinks/recording/recorder sinks/recording/segment",
     "integration/test_profile.py": "depth/child depth/demo_clip depth/ov depth/profile depth/profiler",
+    "integration/test_rtsp_readers.py": "sinks/rtsp/session",
     "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi",
     "integration/test_sources_hostile_rtsp.py": "sources/rtsp_dialler sources/rtsp_relay",
     "integration/test_sources_live.py": "sources/hardware",
@@ -55,6 +56,7 @@ ELSEWHERE = {
     "integration/test_web_auth.py": "web/session",
     "integration/test_web_calibration.py": "streams/calibrated streams/readings web/calibration",
     "integration/test_web_events.py": "web/app web/context web/schemas",
+    "integration/test_web_live.py": "web/live",
     "integration/test_web_trial.py": "streams/trial web/trial",
     "integration/test_web_streams.py": "web/health web/streams",
     "integration/test_web_models.py": "depth/guest web/models",
@@ -68,6 +70,7 @@ ELSEWHERE = {
     "unit/depth/test_store.py": "depth/download",
     "unit/notify/test_message.py": "streams/events",
     "unit/media/test_depth16.py": "streamd",
+    "unit/sinks/rtsp/test_connection.py": "sinks/rtsp/answers sinks/rtsp/description sinks/watched",
     "unit/streams/test_kept.py": "streams/kept_file",
     "unit/sources/test_network.py": "sources/body sources/connection sources/fetch",
 }

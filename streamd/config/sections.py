@@ -217,6 +217,30 @@ class WebRtcConfig(Section):
         return None if self.udp_ports == "auto" else parse_ports(self.udp_ports)
 
 
+class RtspConfig(Section):
+    """Viewers that speak RTSP, such as recorders and players: rtsp://HOST:PORT/NAME/VIEW, and /NAME for depth."""
+
+    listen: str = ""
+    """HOST:PORT to listen on, such as 127.0.0.1:8554; empty: off. Where viewing takes a token, it is the password of
+    any user name. Up to webrtc.max_viewers in all may watch, in whatever way."""
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if value:
+            split_address(value)
+        return value
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """None: off."""
+        return split_address(self.listen) if self.listen else None
+
+    @property
+    def loopback(self) -> bool:
+        return not self.listen or is_loopback(split_address(self.listen)[0])
+
+
 class ModelConfig(Section):
     """The network and how it runs."""
 
@@ -359,6 +383,7 @@ class Config(Section):
 
     server: ServerConfig = ServerConfig()
     webrtc: WebRtcConfig = WebRtcConfig()
+    rtsp: RtspConfig = RtspConfig()
     model: ModelConfig = ModelConfig()
     recording: RecordingConfig = RecordingConfig()
     mqtt: MqttConfig = MqttConfig()
@@ -369,11 +394,27 @@ class Config(Section):
 
     @field_validator("foxglove")
     @classmethod
-    def _not_open_to_strangers(cls, value: FoxgloveConfig, info: ValidationInfo) -> FoxgloveConfig:
+    def _foxglove_not_open_to_strangers(cls, value: FoxgloveConfig, info: ValidationInfo) -> FoxgloveConfig:
         server = info.data.get("server")
         if server is not None and value.listen and not is_loopback(value.address[0]) and not server.allow_anonymous:
             raise ValueError(
                 "listen can be reached from other machines, and Foxglove has no tokens: "
                 "listen on 127.0.0.1, or set server.allow_anonymous = true"
             )
+        return value
+
+    @field_validator("rtsp")
+    @classmethod
+    def _rtsp_not_open_to_strangers(cls, value: RtspConfig, info: ValidationInfo) -> RtspConfig:
+        server = info.data.get("server")
+        if server is None or value.loopback or (server.allow_anonymous and not server.view_tokens):
+            return value
+        tokens = server.view_tokens + server.control_tokens
+        if not tokens:
+            raise ValueError(
+                "listen can be reached from other machines and nobody has to log in: "
+                "listen on 127.0.0.1, set server.view_tokens or server.control_tokens, or server.allow_anonymous = true"
+            )
+        if all(token.startswith("sha256:") for token in tokens):
+            raise ValueError("listen: nobody could log in from other machines: RTSP takes tokens that are no sha256:")
         return value

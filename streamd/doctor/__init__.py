@@ -18,7 +18,7 @@ from streamd.config.sections import Config
 from streamd.doctor.files import files
 from streamd.doctor.finding import Check, Finding, Status
 from streamd.doctor.inputs import cameras, streams
-from streamd.doctor.machine import disk, memory, port, processor, threads, udp
+from streamd.doctor.machine import disk, memory, port, processor, rtsp, threads, udp
 from streamd.doctor.software import codecs, models, packages
 from streamd.doctor.webrtc import calls, offered, outside, servers, udp_ports
 from streamd.errors import ConfigError, StreamdError
@@ -32,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     packages,
     models,
     port,
+    rtsp,
     udp,
     disk,
     files,

@@ -10,11 +10,11 @@ import os
 import shutil
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from streamd.config.sections import Config
+from streamd.config.sections import Config, split_address
 from streamd.doctor.finding import Finding, Status
 from streamd.host import cgroup
 
@@ -29,6 +29,8 @@ FLAGS = {
 """What makes networks fast, and the kernel's names for it."""
 DAEMON_BYTES = 400e6
 """The daemon beside its worker, roughly."""
+_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where one of this machine finds what listens on all addresses."""
 
 
 def processor(config: Config) -> Iterator[Finding]:
@@ -82,7 +84,19 @@ def memory(config: Config) -> Iterator[Finding]:
 def port(config: Config) -> Iterator[Finding]:
     """Whether we could listen, or already do."""
     host, number = config.server.address
-    where = config.server.listen
+    https = config.server.tls_key is not None
+    yield _listening("port", "server.listen", config.server.listen, lambda: answers(host, number, https=https))
+
+
+def rtsp(config: Config) -> Iterator[Finding]:
+    """The same for RTSP, where it is configured."""
+    address = config.rtsp.address
+    if address is not None:
+        yield _listening("rtsp", "rtsp.listen", config.rtsp.listen, lambda: answers_rtsp(*address))
+
+
+def _listening(check: str, key: str, where: str, is_ours: Callable[[], bool]) -> Finding:
+    host, number = split_address(where)
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as server:
@@ -90,20 +104,26 @@ def port(config: Config) -> Iterator[Finding]:
             server.bind(address)
             server.listen(1)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and answers(host, number, https=config.server.tls_key is not None):
-            yield Finding("port", "ok", f"{where}: streamd answers there")
-        elif error.errno == errno.EADDRINUSE:
-            advice = f"`ss -ltnp sport = :{number}` shows by which; or choose another server.listen"
-            yield Finding("port", "problem", f"{where} is taken by another program", advice)
-        else:
-            yield Finding("port", "problem", f"{where}: {(error.strerror or str(error)).lower()}", "set server.listen")
-    else:
-        yield Finding("port", "ok", f"{where} is free")
+        if error.errno == errno.EADDRINUSE and is_ours():
+            return Finding(check, "ok", f"{where}: streamd answers there")
+        if error.errno == errno.EADDRINUSE:
+            advice = f"`ss -ltnp sport = :{number}` shows by which; or choose another {key}"
+            return Finding(check, "problem", f"{where} is taken by another program", advice)
+        return Finding(check, "problem", f"{where}: {(error.strerror or str(error)).lower()}", f"set {key}")
+    return Finding(check, "ok", f"{where} is free")
+
+
+def answers_rtsp(host: str, number: int) -> bool:
+    """Whether it is streamd that listens there."""
+    with suppress(OSError), socket.create_connection((_HERE.get(host, host), number), timeout=1) as connection:
+        connection.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+        return b"\nServer: streamd\r" in connection.recv(1000)
+    return False
 
 
 def answers(host: str, number: int, *, https: bool = False) -> bool:
     """Whether it is streamd that listens there."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = _HERE.get(host, host)
     with suppress(OSError, ValueError, http.client.HTTPException):
         connection = http.client.HTTPConnection(host, number, timeout=1)
         if https:  # who it is does not matter here

@@ -20,11 +20,11 @@ from types import TracebackType
 
 from streamd.config.address import SourceAddress
 from streamd.errors import SourceError, SourceRejected, SourceUnreachable
+from streamd.media.rtsp_messages import Message, NotRtsp, Reader
 from streamd.sources.connection import Connection
 from streamd.sources.credentials import Credentials
 from streamd.sources.http_login import Challenge
 from streamd.sources.rtsp_dialler import Dialler
-from streamd.sources.rtsp_messages import Message, NotRtsp, Reader
 
 MAX_REDIRECTS = 8
 BUFFER = 256 * 1024

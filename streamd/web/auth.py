@@ -63,7 +63,7 @@ class Access:
 
     def __init__(self, config: ServerConfig) -> None:
         """Raises ConfigError for a token that cannot be read."""
-        self.tokens = Tokens(*(_read(config, key) for key in ("view_tokens", "control_tokens")))
+        self.tokens = Tokens(*(read_tokens(config, key) for key in ("view_tokens", "control_tokens")))
         self.sessions = Sessions()
         self.failures = Failures()
         self._without_token = _scope_without_token(config)
@@ -184,8 +184,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await handler(request)
 
 
-def _read(config: ServerConfig, key: str) -> list[str]:
-    """Those that are elsewhere are looked up; a digest stays one."""
+def read_tokens(config: ServerConfig, key: str) -> list[str]:
+    """Those that are elsewhere are looked up; a digest stays one. Raises ConfigError."""
     try:
         tokens = [read_secret(text, "token") for text in getattr(config, key)]
     except ValueError as error:

@@ -10,6 +10,7 @@ from aiohttp import web
 from streamd.config.sections import RECORDED_VIEWS, RecordedView
 from streamd.sinks.recording.index import Segment
 from streamd.sinks.recording.names import SegmentName, position
+from streamd.sinks.watched import NOT_RUNNING
 from streamd.web.context import CONTEXT
 from streamd.web.description import describe_stream
 from streamd.web.errors import Refusal
@@ -30,7 +31,6 @@ from streamd.web.schemas import (
     reference,
 )
 from streamd.web.tokens import Scope
-from streamd.web.whep import NOT_RUNNING
 
 RECORDING = "/api/v1/streams/{name}/recording"
 LIST = "/api/v1/recordings"

@@ -52,8 +52,12 @@ class Tokens:
 
 def _known(token: str) -> bytes:
     """The digest of a configured one, which may be given as that: ``sha256:HEX`` does not give the token away."""
-    kind, _, hexadecimal = token.partition(":")
-    return bytes.fromhex(hexadecimal) if kind == "sha256" and len(hexadecimal) == 64 else _digest(token)
+    return bytes.fromhex(token.removeprefix("sha256:")) if is_digest(token) else _digest(token)
+
+
+def is_digest(token: str) -> bool:
+    """Whether it is ``sha256:HEX`` of one."""
+    return token.startswith("sha256:") and len(token) == len("sha256:") + 64
 
 
 class Sessions:

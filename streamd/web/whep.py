@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from aiohttp import web
 
 from streamd.media.frames import Codec
 from streamd.media.hub import PacketHub
+from streamd.sinks.watched import NOT_RUNNING, WatchableStream
 from streamd.sinks.webrtc import Session, WebRtcSink
-from streamd.states import StreamState
-from streamd.telemetry.metrics import StreamMetrics
 from streamd.web.errors import RETRY_AFTER_S, Refusal
 from streamd.web.parameters import VIEW, Whole, shortened
 from streamd.web.requests import BODY_ERRORS, check_length, limited, unknown_stream
@@ -28,9 +27,6 @@ ENDPOINT = f"{ROOT}{{name}}"
 SESSION = f"{ENDPOINT}/{{session}}"
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
-NOT_RUNNING = (StreamState.ENDED, StreamState.FAILED, StreamState.STOPPING)
-"""The other states have a picture, or will: NO SIGNAL while a source is away, and looking wakes an idle stream."""
-
 HEIGHT = Whole(
     "height",
     default=None,
@@ -57,24 +53,6 @@ PREFLIGHT = {
 
 
 PREFLIGHT_SUMMARY = "WHEP: what can be asked"
-
-
-class WatchableStream(Protocol):
-    """What WHEP needs of a stream."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def state(self) -> StreamState: ...
-
-    @property
-    def metrics(self) -> StreamMetrics: ...
-
-    def live_hub(
-        self, view: str, codec: Codec = "h264", *, light: bool = False, height: int | None = None
-    ) -> PacketHub:
-        """``height``: that the viewer wants, px. Raises UsageError for a view that does not exist."""
 
 
 async def for_any_page(request: web.Request, response: web.StreamResponse) -> None:

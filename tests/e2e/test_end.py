@@ -94,6 +94,7 @@ credential = "not-a-secret"
 SILENT = {
     "events": b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
     "mjpeg": b"GET /api/v1/streams/bars/mjpeg?fps=30 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "live": b"GET /api/v1/streams/bars/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
     "upload": b"POST /api/v1/depth HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\nx",
 }
 """What clients ask for that then neither read nor send any more."""

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = 15
 """Of each method of each path, besides those that follow from the description."""
 MIN_CASES = 500
-ENDLESS = ("/api/v1/events", "/api/v1/streams/{name}/mjpeg")
+ENDLESS = ("/api/v1/events", "/api/v1/streams/{name}/mjpeg", "/api/v1/streams/{name}/live")
 CHECKS = (
     "status_code_conformance",  # a 500 is described nowhere, a 503 where there is one
     "content_type_conformance",

@@ -315,7 +315,7 @@ def provoke_reloads(case: Case) -> None:
 def walk(case: Case) -> None:
     """Every method of every path, as everybody, right and wrong."""
     described = case.ask("view", "GET", "/openapi.json").json["paths"]
-    endless = ("/api/v1/events", "/api/v1/streams/{name}/mjpeg")
+    endless = ("/api/v1/events", "/api/v1/streams/{name}/mjpeg", "/api/v1/streams/{name}/live")
     for path, methods in described.items():
         for who in ("nobody", "view", "control"):
             for method in map(str.upper, methods):
@@ -335,12 +335,12 @@ def walk(case: Case) -> None:
 
 def linger(case: Case) -> None:
     """The beginning of what has no end."""
-    for path, least in (("/api/v1/events", 3000), ("/api/v1/streams/refusing/mjpeg", 3000)):
+    for path in ("/api/v1/events", "/api/v1/streams/refusing/mjpeg", "/api/v1/streams/refusing/live"):
         connection = http.client.HTTPConnection(urlsplit(case.daemon.url).netloc, timeout=20)
         connection.request("GET", path, headers={"Authorization": f"Bearer {VIEW}"})
         response = connection.getresponse()
         assert response.status == 200
-        case.reported[path] = str(response.headers).encode() + response.read(least)
+        case.reported[path] = str(response.headers).encode() + response.read(3000)
         connection.close()
 
 

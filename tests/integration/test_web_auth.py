@@ -53,7 +53,7 @@ async def answer_of(site: Site, method: str, path: str, bearer: str) -> Reply:
     """Of an answer that goes on, its beginning."""
     headers = {"Authorization": bearer} if bearer else {}
     async with site.http.request(method, site.url + path, headers=headers) as response:
-        endless = response.content_type in ("text/event-stream", "multipart/x-mixed-replace")
+        endless = response.content_type in ("text/event-stream", "multipart/x-mixed-replace", "video/mp4")
         return Reply(response.status, response.headers, b"" if endless else await response.read())
 
 

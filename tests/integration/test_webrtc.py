@@ -31,6 +31,7 @@ from streamd.errors import UsageError
 from streamd.media.encode import LiveEncoder
 from streamd.media.frames import TIME_BASE, ByteImage, Stamp
 from streamd.media.hub import PacketHub
+from streamd.sinks.watched import NOT_RUNNING
 from streamd.sinks.webrtc import WebRtcSink, addresses, rtp
 from streamd.sinks.webrtc import offer as offer_module
 from streamd.sinks.webrtc import session as session_module
@@ -305,13 +306,13 @@ async def test_four_viewers_share_one_encoder(site: Site, viewer: MakeViewer, mo
         raise AssertionError("aiortc encodes by itself")
 
     monkeypatch.setattr(aiortc.codecs.h264.H264Encoder, "encode", encode)
-    rtp._rtp_payloads.cache_clear()
+    rtp.rtp_payloads.cache_clear()
     first = site.camera.encoded
     viewers = await asyncio.gather(*(viewer().join() for _ in range(4)))
     seen = await asyncio.gather(*(one.numbers(20) for one in viewers))
     encoded = site.camera.encoded - first
     assert set.intersection(*map(set, seen)), "all see the same pictures"
-    cache = rtp._rtp_payloads.cache_info()
+    cache = rtp.rtp_payloads.cache_info()
     assert cache.misses <= encoded, "each packet is split once"
     assert cache.hits >= 2 * cache.misses, "and what was split serves the others"
     assert site.viewers_metric() == 4
@@ -547,7 +548,7 @@ async def test_a_viewer_may_want_a_height(site: Site, viewer: MakeViewer) -> Non
 async def test_a_stream_that_does_not_run(site: Site, viewer: MakeViewer, state: StreamState) -> None:
     site.camera.state = state
     reply = await site.post(await viewer().offer())
-    if state in whep.NOT_RUNNING:
+    if state in NOT_RUNNING:
         assert (reply.status, reply.code, reply.headers["Retry-After"]) == (409, "not_running", "5")
     else:
         assert reply.status == 201

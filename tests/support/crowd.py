@@ -41,11 +41,14 @@ PATIENCE_S = 20.0
 class Crowd:
     """The viewers of one WHEP endpoint. Blocks while the child works."""
 
-    def __init__(self, url: str, *, raw: bool = False, within: Sequence[str] = ()) -> None:
-        """``within``: a command that runs the child elsewhere, such as ``ip netns exec NAME``."""
+    def __init__(
+        self, url: str, *, raw: bool = False, within: Sequence[str] = (), module: str = "tests.support.crowd"
+    ) -> None:
+        """``within``: a command that runs the child elsewhere, such as ``ip netns exec NAME``; ``module``: another
+        child, which takes the same commands."""
         options = ["--raw"] if raw else []
         self._process = subprocess.Popen(
-            [*within, sys.executable, "-m", "tests.support.crowd", url, *options],
+            [*within, sys.executable, "-m", module, url, *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

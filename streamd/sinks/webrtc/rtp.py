@@ -76,11 +76,11 @@ class Packer:
     def pack(self, packet: EncodedPacket) -> tuple[list[bytes], int]:
         if self._extensions is not None:
             self._extensions.captured_at = packet.captured_at
-        return _rtp_payloads(packet)
+        return rtp_payloads(packet)
 
 
 @functools.lru_cache(maxsize=32)
-def _rtp_payloads(packet: EncodedPacket) -> tuple[list[bytes], int]:
+def rtp_payloads(packet: EncodedPacket) -> tuple[list[bytes], int]:
     """Split once, not once per viewer: they all come for a packet at about the same time."""
     if packet.codec == "vp8":
         return _vp8_payloads(packet.data), packet.pts

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from streamd.config.sections import WebRtcConfig
 from streamd.errors import ViewersFull
@@ -44,6 +46,8 @@ class WebRtcSink:
         self._joining = asyncio.Semaphore(MAX_JOINS_AT_ONCE)
         self._sessions: dict[str, Session] = {}
         self._attending: set[asyncio.Task[None]] = set()
+        self._others = 0
+        """Viewers that are served otherwise."""
         self._closed = False
 
     @property
@@ -75,13 +79,24 @@ class WebRtcSink:
         places = [session for session in self._sessions.values() if not session.over.done()]
         if self._closed:
             raise ViewersFull(0)
-        if len(places) < self.max_viewers:
+        if len(places) + self._others < self.max_viewers:
             return
         due = asyncio.get_running_loop().time() - CONNECTING_S
         idle = next((session for session in places if not session.connected and session.opened_at < due), None)
         if idle is None:
             raise ViewersFull(self.max_viewers)
         idle.end("not connected, and another viewer came")
+
+    @contextmanager
+    def seat(self) -> Iterator[None]:
+        """A place for a viewer that is served otherwise, such as by RTSP. Raises ViewersFull and MemoryShort."""
+        self._memory.admit()
+        self._make_room()
+        self._others += 1
+        try:
+            yield
+        finally:
+            self._others -= 1
 
     async def trickle(self, session_id: str, fragment: str) -> None:
         """Raises KeyError for an unknown session and OfferRejected."""

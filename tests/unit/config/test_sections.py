@@ -91,6 +91,7 @@ BAD = [
     ("server", "tls_certificate", 5, "server.tls_certificate: 5: should be a path in quotes"),
     ("server", "tls_key", "key.pem", "server: tls_certificate and tls_key go together"),
     ("server", "max_connections", 15, "server.max_connections: 15: should be greater than or equal to 16"),
+    ("rtsp", "listen", "8554", f"rtsp.listen: 8554: {ADDRESS}"),
     ("webrtc", "udp_ports", "all", f"webrtc.udp_ports: all: {PORTS}"),
     ("webrtc", "udp_ports", "10-", f"webrtc.udp_ports: 10-: {PORTS}"),
     ("webrtc", "udp_ports", "50-40", "webrtc.udp_ports: 50-40: ports go from 1 to 65535, the smaller first"),
@@ -303,3 +304,31 @@ def test_ports_and_ice_servers_in_all_their_forms() -> None:
 
 def test_with_a_token_others_may_reach_it() -> None:
     assert not parse({"server": {"listen": "0.0.0.0:80", "view_tokens": ["env:STREAMD_VIEW"]}}).server.loopback
+
+
+KNOWN_BY_DIGEST = f"sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("server", "listen", "line"),
+    [
+        ({}, "127.0.0.1:8554", None),
+        ({}, "0.0.0.0:8554", f"rtsp: listen {OPEN}"),
+        ({"allow_anonymous": True}, "0.0.0.0:8554", None),
+        ({"view_tokens": ["look-at-it"]}, "0.0.0.0:8554", None),
+        ({"control_tokens": ["env:STREAMD_CONTROL"]}, "[::]:8554", None),
+        ({"view_tokens": [KNOWN_BY_DIGEST]}, "127.0.0.1:8554", None),
+        ({"view_tokens": [KNOWN_BY_DIGEST, "look-at-it"]}, "0.0.0.0:8554", None),
+        (
+            {"view_tokens": [KNOWN_BY_DIGEST], "allow_anonymous": True},
+            "0.0.0.0:8554",
+            "rtsp: listen: nobody could log in from other machines: RTSP takes tokens that are no sha256:",
+        ),
+    ],
+)
+def test_rtsp_is_no_more_open_than_http(server: dict[str, Any], listen: str, line: str | None) -> None:
+    data = {"server": server, "rtsp": {"listen": listen}}
+    if line is None:
+        assert parse(data).rtsp.address == split_address(listen)
+    else:
+        assert problems(data) == [line]

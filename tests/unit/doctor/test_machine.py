@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from streamd.concurrency import threads
 from streamd.depth import profile
 from streamd.doctor import machine
 from streamd.host import cgroup
@@ -73,6 +75,27 @@ class TestMachine:
         assert finding.status == status
         assert words in finding.found
         assert (f"sport = :{number}" in finding.advice) is (status == "problem")
+
+    def test_the_port_for_rtsp(self) -> None:
+        assert found(machine.rtsp) == []
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            number = server.getsockname()[1]
+            for said, status in (
+                (b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nServer: streamd\r\n\r\n", "ok"),
+                (b"RTSP/1.0 200 OK\r\n\r\n", "problem"),
+            ):
+                answering = threads.start("rtsp", partial(self._answer, server, said))
+                finding = only(machine.rtsp, rtsp={"listen": f"127.0.0.1:{number}"})
+                answering.join()
+                assert (finding.check, finding.status) == ("rtsp", status)
+        assert only(machine.rtsp, rtsp={"listen": f"127.0.0.1:{number}"}).found == f"127.0.0.1:{number} is free"
+
+    @staticmethod
+    def _answer(server: socket.socket, said: bytes) -> None:
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(1000).startswith(b"OPTIONS * RTSP/1.0\r\n")
+            connection.sendall(said)
 
     def test_udp(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert only(machine.udp).status == "ok"

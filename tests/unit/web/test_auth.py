@@ -84,6 +84,7 @@ NEEDS: dict[str, str] = {
     "GET /api/v1/streams/{name}/value": "read",
     "GET /api/v1/streams/{name}/calibration": "read",
     "GET /api/v1/streams/{name}/mjpeg": "read",
+    "GET /api/v1/streams/{name}/live": "read",
     "GET /whep/{name}": "whep",
     "GET /whep/{name}/{session}": "whep",
     "POST /api/v1/depth": "send",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamd.sources.rtsp_messages import MAX_HEAD, Message, NotRtsp, Reader
+from streamd.media.rtsp_messages import MAX_HEAD, Message, NotRtsp, Reader
 
 FRAME = b"$\0\0\x0c" + b"r" * 12
 OK = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: 3\r\n\r\nabc"

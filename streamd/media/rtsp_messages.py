@@ -68,6 +68,9 @@ class Message:
 class Reader:
     """Cuts a stream of bytes; one per direction."""
 
+    max_head: int = MAX_HEAD
+    """Bytes, as ``max_body``."""
+    max_body: int = MAX_BODY
     _rest: bytes = field(default=b"", init=False)
 
     def read(self, data: bytes) -> Iterator[Message | bytes]:
@@ -103,12 +106,12 @@ class Reader:
         rest = self._rest = self._rest.lstrip(b"\r\n")
         found = _END.search(rest)
         if found is None:
-            if len(rest) > MAX_HEAD or (len(rest) > 16 and not re.match(rb"RTSP/|[A-Z_]+ ", rest)):
+            if len(rest) > self.max_head or (len(rest) > 16 and not re.match(rb"RTSP/|[A-Z_]+ ", rest)):
                 raise NotRtsp
             return None
         message = _parsed(rest[: found.start()])
         length = message.get("Content-Length") or b"0"
-        if not re.fullmatch(rb"\d{1,7} *", length) or int(length) > MAX_BODY:
+        if not re.fullmatch(rb"\d{1,7} *", length) or int(length) > self.max_body:
             raise NotRtsp
         end = found.end() + int(length)
         if len(rest) < end:
