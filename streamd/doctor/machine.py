@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from streamd.config.sections import Config, split_address
+from streamd.config.listen import split_address
+from streamd.config.sections import Config
 from streamd.doctor.finding import Finding, Status
 from streamd.host import cgroup
 

@@ -48,6 +48,9 @@ class Porch:
             raise UsageError("no such view")
         return self.depth
 
+    def live_hub(self, view: str, codec: str = "h264", *, light: bool = False, height: int | None = None) -> PacketHub:
+        return self.hub(view, codec)
+
     def publish(self, size: int = 100, *, key: bool = False) -> None:
         self.number += 1
         self.depth.publish_threadsafe([picture(self.number, size, key=key)])

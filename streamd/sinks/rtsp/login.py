@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from streamd.config.sections import is_loopback
+from streamd.config.listen import is_loopback
 from streamd.media.rtsp_messages import Message
 from streamd.sinks.rtsp.answers import Refused
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from streamd.config import schema
+from streamd.config.listen import split_address
 from streamd.config.load import load, parse
 from streamd.config.sections import (
     VIEWS,
