@@ -16,7 +16,7 @@ from streamd.states import Change
 
 MAX_WIDTH = 512
 """Luma is halved until it is no wider, px: 720p is tested at 320x180, 1080p at 480x270."""
-CHROMA_ROWS = 36
+CHROMA_ROWS = 20
 """Few will do: what has another colour is seldom as bright as what was there before, and as small."""
 AREA = 5
 """Sides of the areas, px of the halved luma."""
@@ -92,15 +92,15 @@ def _small(luma: ByteImage, *chroma: ByteImage) -> ByteImage:
     """Halved luma, and below it a few rows of U and V, side by side."""
     while luma.shape[1] > MAX_WIDTH:
         luma = cv2.resize(luma, (luma.shape[1] // 2, max(1, luma.shape[0] // 2)), interpolation=cv2.INTER_AREA)
-    width = luma.shape[1]
+    height, width = luma.shape
     if not chroma or width < 2:
         return luma
-    sides = width // 2, width - width // 2
-    rows = [
-        cv2.resize(plane[:: max(1, len(plane) // CHROMA_ROWS)], (side, CHROMA_ROWS), interpolation=cv2.INTER_LINEAR)
-        for plane, side in zip(chroma, sides, strict=True)
-    ]
-    return np.vstack([luma, np.hstack(rows)])
+    pixels = np.empty((height + CHROMA_ROWS, width), np.uint8)
+    pixels[:height] = luma
+    for plane, part in zip(chroma, (pixels[height:, : width // 2], pixels[height:, width // 2 :]), strict=True):
+        rows = plane[:: max(1, len(plane) // CHROMA_ROWS)]
+        cv2.resize(rows, part.shape[::-1], dst=part, interpolation=cv2.INTER_LINEAR)
+    return pixels
 
 
 class _Noise:
