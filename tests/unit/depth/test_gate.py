@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import av
 import cv2
 import numpy as np
@@ -86,6 +88,13 @@ def test_objects_that_come_and_go_are_seen_at_once_in_what_a_camera_sends(name: 
     (scene,) = (scene for scene in objects.SCENES if scene.name == name)
     found = objects.try_scene(scene, trials=4)
     assert (found.came, found.gone, found.alarms) == (4, 4, 0)
+
+
+def test_without_an_object_nothing_is_seen() -> None:
+    """Those trials could fail."""
+    (scene,) = (scene for scene in objects.SCENES if scene.name == "beside leaves in gusts")
+    found = objects.try_scene(replace(scene, step=0), trials=4)
+    assert (found.came, found.gone) == (0, 0)
 
 
 def test_movement_everywhere_is_not_taken_for_noise() -> None:
