@@ -1,4 +1,5 @@
 """What the change gate saves: scenes of 720p30 H.264, `inference = "changes"` and `"every"` in turns under one viewer.
+With `--trials` what it sees of small objects, with `--steady` what blending over time is worth: both without a daemon.
 
 One daemon plays each scene; its setting is changed while it runs, so that both see the same moment of the box. CPU is
 that of daemon and worker. The error is measured apart, frame by frame: depth that the gate would reuse against the
@@ -27,6 +28,7 @@ import cv2
 import numpy as np
 from common import Box, Helper, log, median
 from live import STREAM, Daemon, Metrics, daemon, watch
+from steadiness import steadiness
 
 from streamd.config.sections import ModelConfig
 from streamd.depth.gate import ChangeGate
@@ -35,8 +37,11 @@ from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore, default_directories
 from streamd.media.frames import ByteImage, FloatImage
 
+sys.path.append(str(common.ROOT))
+from tests.support import objects
+
 RATE, SIZE = 30, (1280, 720)
-SETTLE_S = 3.0
+SETTLE_S, READ_EVERY_S = 2.0, 2.0
 BITS = 2_500_000
 REFRESH_S = 2.0
 
@@ -46,13 +51,19 @@ def main() -> None:
     if options.role:
         asyncio.run(watch(options.url))
         return
+    if options.trials:
+        print(json.dumps({"benchmark": "objects", "box": common.machine(), "scenes": trials(options.trials)}, indent=1))
+        return
     with tempfile.TemporaryDirectory(prefix="streamd-bench-") as temporary:
         folder = Path(temporary)
         weights = common.weights_for(options.model, folder / "home")
-        results = {}
+        results: dict[str, Any] = {}
         for name in options.scenes:
             log(f"scene {name}")
             clip = make_clip(folder / f"{name}.mp4", SCENES[name], options.clip_seconds)
+            if options.steady:
+                results[name] = steadiness(clip, options.model, weights.environment)
+                continue
             (folder / name).mkdir()
             with daemon(clip, options.model, weights.environment, folder / name) as running:
                 results[name] = in_turns(running, options.rounds, options.seconds)
@@ -100,10 +111,10 @@ def _half_time(count: int) -> Iterator[ByteImage]:
 
 
 def _drift(count: int) -> Iterator[ByteImage]:
-    """The light falls by 30 % within 4 s, and rises again."""
+    """The light falls by 30 %, and rises again."""
     picture, random = _picture().astype(np.float32), np.random.default_rng(1)
     for number in range(count):
-        yield _noisy(picture * (0.85 + 0.15 * np.cos(2 * np.pi * number / (8 * RATE))), 2, random)
+        yield _noisy(picture * (0.85 + 0.15 * np.cos(2 * np.pi * number / count)), 2, random)
 
 
 def _moving(count: int) -> Iterator[ByteImage]:
@@ -127,15 +138,17 @@ SCENES: dict[str, Callable[[int], Iterator[ByteImage]]] = {
 }
 
 
-def make_clip(path: Path, scene: Callable[[int], Iterator[ByteImage]], seconds: float) -> Path:
-    """As a camera sends it: 2.5 Mbit/s, a keyframe each 2 s, no B-frames."""
+def make_clip(
+    path: Path, scene: Callable[[int], Iterator[ByteImage]], seconds: float, *, rate: int = RATE, bits: int = BITS
+) -> Path:
+    """As a camera sends it: of constant rate, a keyframe each 2 s, no B-frames."""
     with av.open(str(path), "w") as output:
-        options = {"preset": "veryfast", "g": str(2 * RATE), "bf": "0"}
-        video = output.add_stream("libx264", rate=RATE, options=options)
-        video.width, video.height, video.pix_fmt, video.bit_rate = *SIZE, "yuv420p", BITS
-        for number, pixels in enumerate(scene(round(seconds * RATE))):
+        options = {"preset": "veryfast", "g": str(2 * rate), "bf": "0"}
+        video = output.add_stream("libx264", rate=rate, options=options)
+        video.width, video.height, video.pix_fmt, video.bit_rate = *SIZE, "yuv420p", bits
+        for number, pixels in enumerate(scene(round(seconds * rate))):
             picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            picture.pts, picture.time_base = number, Fraction(1, RATE)
+            picture.pts, picture.time_base = number, Fraction(1, rate)
             output.mux(video.encode(picture))
         output.mux(video.encode(None))
     return path
@@ -172,7 +185,7 @@ def _turn(running: Daemon, mode: str, seconds: float) -> dict[str, float]:
     before, cpu = running.metrics(), [common.cpu_s(pid) for pid in (running.pid, worker)]
     box, flicker = Box(running.pid, worker), []
     while time.monotonic() - before.at < seconds:
-        time.sleep(0.5)
+        time.sleep(max(0.0, min(READ_EVERY_S, before.at + seconds - time.monotonic())))  # a reading costs CPU too
         flicker.append(running.metrics().value("streamd_depth_flicker_ratio", stream=STREAM))
     after = running.metrics()
 
@@ -194,22 +207,39 @@ def _turn(running: Daemon, mode: str, seconds: float) -> dict[str, float]:
     }
 
 
+# -- what is seen ------------------------------------------------------------------------------------
+
+
+def trials(count: int) -> dict[str, Any]:
+    """That many objects, spread over the scenes."""
+    results: dict[str, Any] = {}
+    for number, scene in enumerate(objects.SCENES):
+        log(f"scene {scene.name}")
+        share = (count + number) // len(objects.SCENES)
+        results[scene.name] = vars(objects.try_scene(scene, share)) if share else {}
+    found = [result for result in results.values() if result]
+    totals = {key: sum(each[key] for each in found) for key in ("came", "gone", "trials")}
+    return results | {"all": totals | {"seen_at_once": totals["came"] / totals["trials"]}}
+
+
 # -- the error of reuse -------------------------------------------------------------------------------
 
 
 def errors(clip: Path, model: str, weights: common.Weights) -> dict[str, float]:
-    """Mean and worst of the frames that the gate leaves out."""
+    """Mean and worst of the frames that the gate leaves out, the mean of all, and what the gate itself costs."""
     service = DepthService(ModelConfig(name=model), ModelStore(*default_directories(weights.environment)))
     service.start()
     info, gate, preprocess = service.wait_ready(), ChangeGate(REFRESH_S), VideoPreprocessor()
     reused: FloatImage | None = None
-    found = []
+    found, gate_s = [], 0.0
     try:
         with av.open(str(clip)) as source:
             for number, picture in enumerate(source.decode(video=0)):
                 planes, _ = preprocess(picture, info.spec.preprocessing)
                 depth = service.submit(info, planes, picture=SIZE).result()
+                began = time.thread_time()
                 change = gate.test(picture, number / RATE)
+                gate_s += time.thread_time() - began
                 if change.reuses_depth and reused is not None:
                     found.append(error_share(reused, depth))
                 else:
@@ -218,9 +248,13 @@ def errors(clip: Path, model: str, weights: common.Weights) -> dict[str, float]:
             frames = number + 1
     finally:
         service.close()
-    if not found:
-        return {"reused_per_frame": 0.0}
-    return {"reused_per_frame": len(found) / frames, "mean": statistics.fmean(found), "worst": max(found)}
+    return {
+        "reused_per_frame": len(found) / frames,
+        "mean": statistics.fmean(found or [0.0]),
+        "worst": max(found, default=0.0),
+        "mean_of_all": sum(found) / frames,
+        "gate_cpu_ms": 1e3 * gate_s / frames,
+    }
 
 
 def error_share(depth: FloatImage, reference: FloatImage) -> float:
@@ -235,9 +269,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=("midas_small", "embedded"), default="midas_small")
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES), metavar="SCENE")
-    parser.add_argument("--seconds", type=float, default=8, help="of each turn (8)")
+    parser.add_argument("--seconds", type=float, default=5, help="of each turn (5)")
     parser.add_argument("--rounds", type=int, default=2, help="how often the two take turns (2)")
-    parser.add_argument("--clip-seconds", type=float, default=8, help="length of the scenes, which loop (8)")
+    parser.add_argument("--clip-seconds", type=float, default=5, help="length of the scenes, which loop (5)")
+    parser.add_argument("--trials", type=int, default=0, help="of small objects that come and go, instead")
+    parser.add_argument("--steady", action="store_true", help="measure smoothing = 0.5 against 0 instead")
     parser.add_argument("--role", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     return parser

@@ -22,6 +22,8 @@ CUT_CORRELATION = 0.5
 LOG_STRENGTH = 9.0
 MIN_SHARE = 0.1
 """Of the range: a scene that filled less of it says little of how to show it."""
+SETTLED = 0.04
+"""Of the range: how far its bounds may be from those of the depth."""
 STILL_LUMA = 2
 """Code values that a pixel may change by and still count as unchanged."""
 
@@ -41,6 +43,8 @@ class DepthRange:
         self._time_s = 0.0
         self.bounds = (0.0, 1.0)
         """The inverse depths that were 0 and 1 last."""
+        self.is_settled = True
+        """Whether the same depth would be shown alike from now on, and not pass over to another range."""
 
     def normalise(self, inverse_depth: FloatImage, time_s: float, model: str = "") -> FloatImage:
         """(h, w) inverse depth at ``time_s`` to (h, w) float32 in [0, 1], 1 nearest."""
@@ -73,7 +77,9 @@ class DepthRange:
                 high + (now[1] - high) * _gain(elapsed_s, opens=now[1] > high),
             )
         self._previous, self._time_s, self._model = depth, time_s, model
-        return _apart(*self._bounds)
+        low, high = _apart(*self._bounds)
+        self.is_settled = max(abs(now[0] - low), abs(now[1] - high)) <= SETTLED * (high - low)
+        return low, high
 
 
 def is_cut(before: Map, depth: Map) -> bool:

@@ -108,6 +108,9 @@ class DepthFrame:
     provenance: Provenance
     change: Change = Change.CHANGED
     """Where it reuses depth: depth and luma are those of an earlier picture."""
+    seen: int = 0
+    """The sequence of the newest picture, up to this one, in which something was to be seen. Not every frame reaches
+    those who draw: what has come since the one before is told by this alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +143,8 @@ class EncodedPacket:
     """Of gray16: far and near (see ``depth16``)."""
 
 
-_LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21", "gray")
+_PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
+_LUMA_FIRST = (*_PLANAR, "nv12", "nv21", "gray")
 
 
 class Scaler:
@@ -169,6 +173,20 @@ class Scaler:
         plane = picture.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         return rows[: plane.height, : plane.width]
+
+    def planes(self, picture: Picture) -> tuple[ByteImage, ...]:
+        """Y, U and V in 8 bits, or only luma of gray pictures; on their own memory where they have such planes."""
+        kind = picture.format.name
+        if kind == "gray":
+            return (self.luma(picture),)
+        if kind in ("nv12", "nv21"):
+            plane = picture.planes[1]
+            pairs = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size // 2, 2)
+            both = pairs[: plane.height, : plane.width]
+            return self.luma(picture), both[..., 0], both[..., 1]
+        if kind not in _PLANAR:
+            picture = self._reformatter.reformat(picture, format="yuv420p")
+        return yuv_planes(picture)
 
     def shrink(self, picture: Picture, width: int, height: int) -> Picture:
         """yuv444p by the mean over each area; colours stay as they are coded."""

@@ -78,7 +78,7 @@ class Inference:
         self._newest: tuple[Picture, Picture] | None = None
         """As captured, and with its masked areas black."""
         self._last: tuple[ModelInfo, DepthFrame] | None = None
-        """What was inferred last, and by which network."""
+        """The newest frame, whose depth may be reused, and by which network that is."""
         self._preprocess = VideoPreprocessor()
         self._requests: deque[_Request] = deque()
 
@@ -124,7 +124,10 @@ class Inference:
         if not self._change.reuses_depth:
             self._inbox.put_back(frame)
             return False
-        self._put(replace(last, stamp=frame.stamp, picture=picture, change=self._change))
+        seen = frame.stamp.sequence if self._change is Change.FAINT else last.seen
+        reused = replace(last, stamp=frame.stamp, picture=picture, change=self._change, seen=seen)
+        self._last = info, reused
+        self._put(reused)
         return True
 
     def _masked(self, picture: Picture) -> Picture:
@@ -195,7 +198,8 @@ class Inference:
         self._observe("infer", time.monotonic() - item.started)
         depth = as_inverse_depth(output, item.info.spec)
         frame, origin = item.frame, item.info.provenance
-        inferred = DepthFrame(frame.stamp, frame.picture, depth, item.luma, output, origin, self._change)
+        seen = frame.stamp.sequence
+        inferred = DepthFrame(frame.stamp, frame.picture, depth, item.luma, output, origin, self._change, seen)
         if self._gate is not None:
             self._gate.inferred(frame.picture, frame.stamp.captured_at)
             self._last = item.info, inferred

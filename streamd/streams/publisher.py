@@ -135,18 +135,19 @@ class Publisher:
         if self._depth16.publish(frame, is_new=is_new):
             self._metrics.published("depth16")
         if newest is not None and not is_new:
-            outputs = [output for output in outputs if output.repeat_due or _shows(output, frame.change)]
+            outputs = [output for output in outputs if output.repeat_due or _shows(output, frame, newest)]
             if not outputs:
                 self._metrics.flicker.set(self._flicker.hold())
                 self._pass_on(frame, newest.normalised)
                 return
         self._take(frame, is_new=is_new)
+        is_settled = self._range.is_settled and (frame.change is Change.DUE or not is_new)
         begin_s = time.monotonic() - began
         for output in outputs:
             started = time.monotonic()
             picture = self._draw(output.rendition)
             drawn = time.monotonic()
-            if output.publish(picture, frame.stamp, is_repeat=not is_new and not _shows(output, frame.change)):
+            if output.publish(picture, frame.stamp, is_repeat=is_settled and not _shows(output, frame, newest)):
                 self._metrics.stages["render"].observe(drawn - started + begin_s)
                 self._metrics.stages["encode"].observe(time.monotonic() - drawn)
                 self._metrics.published(output.rendition.view)
@@ -213,6 +214,6 @@ class Publisher:
                 output.publish(picture, self._clock.now(), only_keyframe=not is_due, is_notice=True)
 
 
-def _shows(output: RenditionOutput, change: Change) -> bool:
-    """Whether a change that is too faint for depth is seen in its view."""
-    return change is Change.FAINT and output.rendition.view not in DEPTH_VIEWS
+def _shows(output: RenditionOutput, frame: DepthFrame, before: NormalisedFrame | None) -> bool:
+    """Whether a change that may be too faint for depth is seen in its view."""
+    return before is None or (frame.seen != before.frame.seen and output.rendition.view not in DEPTH_VIEWS)

@@ -109,7 +109,8 @@ class RenditionOutput:
             self._fail(size, error)
             return False
         if packets and not self.abandoned:
-            self._published_at, self._is_repeat = time.monotonic(), is_repeat
+            # After a notice the next picture is due, though nothing has changed in it.
+            self._published_at, self._is_repeat = -math.inf if is_notice else time.monotonic(), is_repeat
             for hub in self._hubs:
                 hub.publish_threadsafe(packets)
         return bool(packets)

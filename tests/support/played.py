@@ -109,6 +109,9 @@ class PlayedCamera:
             self._reel.put(picture_of(self._count, *size))
             self._count += 1
 
+    def show(self, picture: av.VideoFrame) -> None:
+        self._reel.put(picture)
+
     def end(self, error: Exception | None = None) -> None:
         """The file is over, or the camera fails."""
         self._reel.put(error)

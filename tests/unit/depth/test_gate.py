@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import av
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from streamd.depth.gate import ChangeGate
 from streamd.media.frames import ByteImage, Picture
 from streamd.states import Change
+from tests.support import objects
 
 SIZE = (1280, 720)
 
@@ -77,6 +80,23 @@ def test_a_small_object_is_seen_at_its_first_picture(sigma: float, bright: int) 
     assert missed == 0
 
 
+@pytest.mark.parametrize(
+    "name", ["bright, 1 Mbit/s", "dark, gain changes", "beside leaves in gusts", "half of it in gusts, darker object"]
+)
+def test_objects_that_come_and_go_are_seen_at_once_in_what_a_camera_sends(name: str) -> None:
+    """A few of what `benchmarks/still.py --trials 200` tries."""
+    (scene,) = (scene for scene in objects.SCENES if scene.name == name)
+    found = objects.try_scene(scene, trials=4)
+    assert (found.came, found.gone, found.alarms) == (4, 4, 0)
+
+
+def test_without_an_object_nothing_is_seen() -> None:
+    """Those trials could fail."""
+    (scene,) = (scene for scene in objects.SCENES if scene.name == "beside leaves in gusts")
+    found = objects.try_scene(replace(scene, step=0), trials=4)
+    assert (found.came, found.gone) == (0, 0)
+
+
 def test_movement_everywhere_is_not_taken_for_noise() -> None:
     random, gate = np.random.default_rng(3), ChangeGate(60)
     wide = np.hstack([scene(random), scene(random)])
@@ -88,6 +108,25 @@ def test_another_size_is_a_change() -> None:
     gate = ChangeGate(60)
     seen(gate, np.zeros((720, 1280), np.uint8))
     assert seen(gate, np.zeros((480, 640), np.uint8)) is Change.CHANGED
+
+
+@pytest.mark.parametrize("kind", ["yuv420p", "yuvj444p", "nv12", "rgb24", "yuv420p10le"])
+def test_a_change_of_colour_alone_is_seen(kind: str) -> None:
+    """As when a camera turns to infrared, or the lamp of a machine from one colour to another."""
+    planes = np.full((3, 720, 1280), 120, np.uint8)
+    planes[:, 300:360, 500:560] = np.array([120, 160, 90], np.uint8)[:, None, None]
+    lamp, gray = planes.copy(), planes.copy()
+    lamp[:, 300:360, 500:560] = np.array([120, 90, 160], np.uint8)[:, None, None]
+    gray[1:] = 128
+    gate = ChangeGate(60)
+    seen = []
+    for number, yuv in enumerate([planes, planes, lamp, lamp, gray, gray]):
+        picture = av.VideoFrame.from_ndarray(yuv, format="yuv444p", channel_last=False).reformat(format=kind)
+        change = gate.test(picture, 0.0)
+        seen.append(change)
+        if not change.reuses_depth:
+            gate.inferred(picture, number)
+    assert seen == 3 * [Change.CHANGED, Change.NONE]
 
 
 @pytest.mark.parametrize("kind", ["yuv420p", "nv12", "rgb24", "yuv420p10le"])

@@ -246,3 +246,23 @@ class TestFlickerMeter:
         assert ratios == sorted(ratios)
         assert ratios[1] == pytest.approx(0.1)
         assert ratios[-1] == pytest.approx(1, abs=0.01)
+
+
+def test_it_tells_whether_the_same_depth_will_be_shown_alike() -> None:
+    shown, depth = DepthRange(), scene()
+    shown.normalise(depth, 0.0)
+    assert shown.is_settled
+    shown.normalise(depth * np.float32(1.5), 0.1)
+    assert not shown.is_settled, "it opens"
+    for number in range(2, 20):
+        shown.normalise(depth * np.float32(1.5), number / 10)
+    assert shown.is_settled
+    shown.normalise(depth, 2.0)
+    assert not shown.is_settled, "it closes, and takes its time"
+
+
+def test_a_range_that_is_given_is_settled() -> None:
+    shown = DepthRange((0.0, 10.0))
+    shown.normalise(scene(), 0.0)
+    shown.normalise(scene() * np.float32(3), 0.1)
+    assert shown.is_settled

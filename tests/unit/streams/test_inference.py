@@ -242,6 +242,7 @@ class TestGate:
     def test_what_is_faint_takes_the_last_depth_and_is_told(self, gated: Bench) -> None:
         depths = [self.look(gated, 0, 100), *(self.look(gated, 1 + n, 100, 0.1, speck=130) for n in range(2))]
         assert [depth.change for depth in depths] == [Change.CHANGED, Change.FAINT, Change.NONE]
+        assert [depth.seen for depth in depths] == [0, 1, 1], "also by those who never get the second"
         assert depths[1].inverse_depth is depths[0].inverse_depth
 
     def test_what_changes_slowly_adds_up(self, gated: Bench) -> None:

@@ -101,13 +101,15 @@ class Bench:
             depth = np.tile(np.arange(64, dtype=np.float32), (32, 1))
             self.inbox.put(DepthFrame(stamp, picture, depth, np.zeros((32, 64), np.uint8), depth, PROVENANCE))
 
-    def put_unchanged(self, change: Change = Change.NONE) -> DepthFrame:
-        """The newest frame's depth with a new picture, published when this returns."""
+    def put_unchanged(self, *, shows: bool = False) -> DepthFrame:
+        """The newest frame's depth with a new picture, published when this returns. ``shows``: it, or one since the
+        newest, shows something new."""
         newest = self.publisher.newest
         assert newest is not None
         now = time.monotonic()
         stamp = Stamp(self._count, int((now - self._began) * CLOCK_RATE) + self._count, now)
-        frame = replace(newest.frame, stamp=stamp, change=change)
+        seen = self._count if shows else newest.frame.seen
+        frame = replace(newest.frame, stamp=stamp, change=Change.NONE, seen=seen)
         self.inbox.put(frame)
         until("it is the newest", lambda: self.publisher.newest is not newest)
         return frame
@@ -329,7 +331,7 @@ class TestUnchanged:
         bench.put()
         source.wait_for(1)
         bench.settle()
-        bench.put_unchanged(Change.FAINT)
+        bench.put_unchanged(shows=True)
         source.wait_for(2)
         bench.put_unchanged()
         assert (len(depth.packets), len(source.packets)) == (1, 2)
@@ -374,6 +376,24 @@ def test_flicker_is_measured(bench: Bench) -> None:
     assert bench.publisher.flicker == bench.metric("streamd_depth_flicker_ratio") == 0
 
 
+def test_a_range_that_still_moves_is_shown_soon_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The range opens: without that the brightness would go on in one step a second."""
+    monkeypatch.setattr(renditions, "FIRST_REPEAT_S", 0.0)
+    hub = bench.watch("depth")
+    bench.put()
+    hub.wait_for(1)
+    bench.settle()
+    newest = bench.publisher.newest
+    assert newest is not None
+    now = time.monotonic()
+    wider = replace(newest.frame, inverse_depth=newest.frame.inverse_depth * 2, stamp=Stamp(9, 9 * CLOCK_RATE, now))
+    bench.inbox.put(wider)
+    until("it is shown", lambda: bench.publisher.newest is not newest)
+    for _ in range(3):
+        bench.put_unchanged()
+    hub.wait_for(5)
+
+
 class TestNotices:
     """NO SIGNAL and the like."""
 
@@ -391,6 +411,20 @@ class TestNotices:
         assert not packets[-1].is_notice
         assert all(a.pts < b.pts for a, b in pairwise(packets)), "across a change of size too"
         assert bench.metric("streamd_frames_published_total", view="depth") == 1, "a notice is no frame"
+
+    def test_give_way_to_a_picture_in_which_nothing_has_changed(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(renditions, "FIRST_REPEAT_S", 9.0)
+        hub = bench.watch("depth")
+        bench.put()
+        hub.wait_for(1)
+        bench.settle()
+        bench.publisher.show(Notice("NO SIGNAL"))
+        hub.wait_for(2)
+        bench.publisher.show(None)
+        bench.put_unchanged()
+        until("it is shown", lambda: not hub.packets[-1].is_notice)
 
     def test_have_the_size_of_the_picture_before(self, bench: Bench) -> None:
         hub, wide = bench.watch("depth"), bench.watch("side-by-side")
