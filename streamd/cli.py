@@ -53,6 +53,7 @@ MAX_BENCH_S = 3600.0
 EXPORTS = ("openvino", "onnx", "torchscript", "coreml", "triton")
 EXIT_S = 4.0
 """After SIGTERM the daemon exits, whatever holds it: systemd kills after 5 s."""
+_RUNTIMES_HERE = [runtime for runtime in get_args(Runtime) if runtime not in ("auto", "remote")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -172,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = command("bench", _bench, "How fast this machine is: networks, runtimes, precisions, and a whole frame.")
     bench.add_argument("--model", nargs="+", action="extend", metavar="NAME", help="default: all that are here")
-    bench.add_argument("--runtime", nargs="+", action="extend", choices=get_args(Runtime)[1:], help="default: all")
+    bench.add_argument("--runtime", nargs="+", action="extend", choices=_RUNTIMES_HERE, help="default: all")
     bench.add_argument("--precision", nargs="+", action="extend", choices=get_args(Precision)[1:], help="default: all")
     bench.add_argument("--seconds", type=_positive, default=2.0, metavar="N", help="for each measurement (2)")
     bench.add_argument("--json", action="store_true", help="as JSON")

@@ -16,11 +16,13 @@ import numpy as np
 
 from streamd.media.frames import FloatImage
 
-_REQUEST = struct.Struct("<III?")
+_REQUEST = struct.Struct("<III??")
 _REPLY = struct.Struct("<4sI")
 MESSAGE_BYTES = 4096
 
 READY, PREPARING, DONE, FAILED, REFUSED = b"REDY", b"PREP", b"DONE", b"FAIL", b"RFSD"
+ENDPOINT = b"ENDP"
+"""In the place of the slot the endpoint's number in the list, from 1, and why it does not serve; no text: it does."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class WorkerJob:
     max_pixels: int
     graph: str = ""
     """With int8: the OpenVINO file of the quantised network."""
+    endpoints: tuple[str, ...] = ()
+    """With remote: the servers to ask. Their token is the first message on the socket."""
+    endpoint_ca: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -59,6 +64,8 @@ class InferenceRequest(NamedTuple):
     width: int
     live: bool = True
     """Of a stream, which will bring more of this size; else a single picture."""
+    patient: bool = False
+    """Of a file, or a single picture: better late than never."""
 
     def pack(self) -> bytes:
         return _REQUEST.pack(*self)
