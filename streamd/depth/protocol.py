@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +55,8 @@ class WorkerJob:
 
     @classmethod
     def from_json(cls, text: str) -> WorkerJob:
-        return cls(**json.loads(text))
+        job = cls(**json.loads(text))
+        return replace(job, endpoints=tuple(job.endpoints))
 
 
 class InferenceRequest(NamedTuple):

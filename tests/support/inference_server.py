@@ -13,9 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -49,10 +49,6 @@ SLOW_S = 0.8
 HANG_S = 30.0
 LENGTH = "Inference-Header-Content-Length"
 Network = Callable[[ByteImage], FloatImage]
-
-
-_alive: list[Any] = []
-"""gRPC servers end when nobody holds them."""
 
 
 def red(pictures: ByteImage) -> FloatImage:
@@ -186,16 +182,24 @@ class _Handler(BaseHTTPRequestHandler):
             pass
 
 
-def serve_http(engine: Engine, port: int = 0) -> int:
+@contextmanager
+def serve_http(engine: Engine, port: int = 0) -> Iterator[int]:
     """The port."""
     handler = type("Handler", (_Handler,), {"engine": engine})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="played-http", daemon=True).start()
-    return int(server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="played-http")
+    thread.start()
+    try:
+        yield int(server.server_address[1])
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
-def serve_grpc(engine: Engine, port: int = 0) -> int:
+@contextmanager
+def serve_grpc(engine: Engine, port: int = 0) -> Iterator[int]:
     """The port."""
     import grpc
 
@@ -248,8 +252,10 @@ def serve_grpc(engine: Engine, port: int = 0) -> int:
     )
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
-    _alive.append(server)
-    return int(bound)
+    try:
+        yield int(bound)
+    finally:
+        server.stop(None).wait()
 
 
 class PlayedServer:
@@ -319,15 +325,13 @@ class PlayedServer:
 
 def main(scheme: str, port: str, network: str, token: str) -> None:
     engine = Engine(of_file(Path(network)) if network else red, token)
-    if scheme == "http":
-        print(serve_http(engine, int(port)), flush=True)
-    else:
-        print(serve_grpc(engine, int(port)), flush=True)
-    for line in sys.stdin:
-        command, _, value = line.strip().partition(" ")
-        if command == "fault":
-            engine.fault = value
-        print(engine.asked, flush=True)
+    with (serve_http if scheme == "http" else serve_grpc)(engine, int(port)) as bound:
+        print(bound, flush=True)
+        for line in sys.stdin:
+            command, _, value = line.strip().partition(" ")
+            if command == "fault":
+                engine.fault = value
+            print(engine.asked, flush=True)
     os._exit(0)
 
 

@@ -106,5 +106,5 @@ def tls_context(ca: str) -> ssl.SSLContext:
     """Raises DepthError."""
     try:
         return ssl.create_default_context(cafile=ca or None)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:  # ssl.SSLError is one
         raise DepthError(f"model.endpoint_ca: {ca}: cannot be used: {error.strerror or error}") from None

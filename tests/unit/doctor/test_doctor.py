@@ -20,7 +20,11 @@ from tests.support.findings import SECRET
 class TestReport:
     def test_every_check_yields_under_its_name_on_any_machine(self) -> None:
         findings = list(doctor.examine(Config()))
-        assert {check.__name__ for check in doctor.CHECKS} - {each.check for each in findings} == {"streams", "files"}
+        assert {check.__name__ for check in doctor.CHECKS} - {each.check for each in findings} == {
+            "endpoints",
+            "streams",
+            "files",
+        }
         assert not [each for each in findings if "could not be checked" in each.found]
 
     def test_a_check_that_fails_leaves_the_others(self) -> None:

@@ -146,7 +146,8 @@ class TestWhileAllIsWell:
         assert both.local.answered == before
 
     def test_frames_at_once_are_shared_and_get_their_own_depth(self, both: Site, servers: list[PlayedServer]) -> None:
-        asked, lost = [server.asked for server in servers], []
+        asked = [server.asked for server in servers]
+        lost: list[str] = []
 
         def ask(slot: int) -> None:
             lost.extend(both.frame(slot=slot, number=20 * slot + n) for n in range(20))
