@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -183,11 +184,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve_http(engine: Engine, port: int = 0) -> Iterator[int]:
-    """The port."""
+def serve_http(engine: Engine, port: int = 0, tls: tuple[Path, Path] | None = None) -> Iterator[int]:
+    """The port. ``tls``: certificate and key."""
     handler = type("Handler", (_Handler,), {"engine": engine})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="played-http")
     thread.start()
     try:
@@ -199,8 +204,8 @@ def serve_http(engine: Engine, port: int = 0) -> Iterator[int]:
 
 
 @contextmanager
-def serve_grpc(engine: Engine, port: int = 0) -> Iterator[int]:
-    """The port."""
+def serve_grpc(engine: Engine, port: int = 0, tls: tuple[Path, Path] | None = None) -> Iterator[int]:
+    """The port. ``tls``: certificate and key."""
     import grpc
 
     from streamd.depth.remote.messages import MESSAGES, SERVICE
@@ -250,7 +255,11 @@ def serve_grpc(engine: Engine, port: int = 0) -> Iterator[int]:
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(SERVICE, {name: method(name, call) for name, call in calls.items()}),)
     )
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    if tls is None:
+        bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    else:
+        certificate, key = (file.read_bytes() for file in tls)
+        bound = server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([(key, certificate)]))
     server.start()
     try:
         yield int(bound)
@@ -310,9 +319,10 @@ class PlayedServer:
 
     def kill(self) -> None:
         """Safe to repeat."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
 
     def __enter__(self) -> PlayedServer:
         return self.start()
