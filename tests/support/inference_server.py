@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._endless(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"0" * 65536)
         if fault == "trickle":
             return self._endless(b"HTTP/1.1 200 OK\r\n", b"X", every_s=0.05)
-        number = "0" if fault == "other-id" else request["id"]
+        number = "0" if fault == "other-id" else request.get("id", "")
         output = {"name": "depth", "datatype": datatype, "shape": shape}
         if fault == "json":
             return self._send(200, json.dumps({"id": number, "outputs": [{**output, "data": [1.0]}]}).encode())
@@ -272,20 +272,20 @@ class PlayedServer:
 
     def __init__(self, scheme: str, network: Path | None = None, token: str = "") -> None:
         self._scheme, self._network, self._token = scheme, network, token
-        self._port = 0
+        self.port = 0
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> PlayedServer:
         """On the port that it had, if it had one."""
-        command = [sys.executable, "-m", __name__, self._scheme, str(self._port), str(self._network or ""), self._token]
+        command = [sys.executable, "-m", __name__, self._scheme, str(self.port), str(self._network or ""), self._token]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
-        self._port = int(self._process.stdout.readline())
+        self.port = int(self._process.stdout.readline())
         return self
 
     @property
     def url(self) -> str:
-        return f"{self._scheme}://127.0.0.1:{self._port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def play(self, fault: str) -> None:
         """From the next request on; "" for none."""

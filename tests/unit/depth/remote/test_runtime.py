@@ -20,6 +20,7 @@ from streamd.depth.remote.runtime import RemoteRuntime
 from streamd.depth.worker import Done
 from streamd.media.frames import FloatImage
 from tests.support.inference_server import HTTP_ONLY, PlayedServer, red
+from tests.support.relay import Relay
 from tests.support.waiting import scaled, until
 
 HEIGHT, WIDTH = 32, 64
@@ -192,6 +193,17 @@ class TestAFault:
         finally:
             servers[0].go_on()
         both.serves(1, 2)
+
+    def test_half_open_tcp(self, servers: list[PlayedServer]) -> None:
+        first, second = servers
+        with Relay(first.port) as relay, site(first.url.replace(str(first.port), str(relay.port)), second.url) as both:
+            both.frame()
+            both.serves(1, 2)
+            relay.silent = True
+            assert len(list(filter(None, (both.frame() for _ in range(40))))) <= 2
+            both.serves(2)
+            relay.silent = False
+            both.serves(1, 2)
 
     @pytest.mark.parametrize("fault", ["unready", "model-unready", "wrong-answer"])
     def test_seen_by_looking(self, both: Site, servers: list[PlayedServer], fault: str) -> None:
