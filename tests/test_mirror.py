@@ -65,7 +65,7 @@ ELSEWHERE = {
     "integration/test_zipdepth.py": "depth/models/zipdepth",
     "unit/config/test_sections.py": "config/section",
     "unit/depth/remote/test_runtime.py": """
-        depth/remote/calibration depth/remote/messages depth/remote/replica depth/agreement
+        depth/remote/calibration depth/remote/messages depth/agreement
     """,
     "unit/depth/test_store.py": "depth/download",
     "unit/notify/test_message.py": "streams/events",

@@ -17,8 +17,8 @@ from streamd.depth.remote.answer import NoAnswer
 from streamd.media.frames import ByteImage, FloatImage
 
 PICTURES = 2
-MAX_SIZES = 8
-"""What streams bring; of more the first are asked of the network here."""
+MAX_SIZES = {True: 12, False: 4}
+"""Of streams, and of single pictures, which come in all sizes: the network here answers what is beyond that."""
 _SEED = 14
 
 Size = tuple[int, int]
@@ -68,24 +68,27 @@ class Calibration:
         self._infer = infer
         self._pixels = Pixels(how)
         self._lock = threading.Lock()
+        self._making = threading.Lock()
         self._sizes: dict[Size, bool] = {}
         """Those that the network here has answered, and whether they are of streams."""
         self._made: dict[Size, Samples] = {}
 
     def see(self, size: Size, *, live: bool) -> bool:
         """The network here has answered a picture of this size. Whether it is news."""
-        if size in self._sizes or len(self._sizes) >= MAX_SIZES:
-            return False
-        self._sizes[size] = live
-        return True
+        with self._lock:
+            if size in self._sizes or list(self._sizes.values()).count(live) >= MAX_SIZES[live]:
+                return False
+            self._sizes[size] = live
+            return True
 
     @property
     def sizes(self) -> list[Size]:
-        return list(self._sizes)
+        with self._lock:
+            return list(self._sizes)
 
     def samples(self, size: Size) -> Samples:
         """Blocks while they are made, for the time of a few inferences."""
-        with self._lock:
+        with self._making:
             if size not in self._made:
                 self._made[size] = self._make(size)
             return self._made[size]

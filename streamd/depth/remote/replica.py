@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from streamd.concurrency import threads
@@ -41,6 +42,17 @@ class Limits:
     """Between two looks at one that does not."""
 
 
+@contextmanager
+def _no_surprises() -> Iterator[None]:
+    """What else a server may bring a library to raise ends its service, and no thread."""
+    try:
+        yield
+    except NoAnswer:
+        raise
+    except Exception as error:
+        raise NoAnswer(repr(error)) from error
+
+
 class Replica:
     """The first failure ends its service. It comes back when it says that it is ready, is what it should be, and gives
     the network's own depth of a few pictures, in time: at each size for itself, since a server may know one only."""
@@ -57,6 +69,7 @@ class Replica:
         """Sizes at which it serves, with what it usually takes, s."""
         self._refused: set[Size] = set()
         """Sizes at which it did not agree, while it does at another."""
+        self._turn = 0
         self._service = 0
         """Counts its ends: what was asked before one says nothing of what came after it."""
         self._reported = ""
@@ -91,7 +104,8 @@ class Replica:
         size, service = pictures.shape[1:3], self._service
         started = time.monotonic()
         try:
-            depth = self._client.infer(pictures, started + self._allowed_s(size))
+            with _no_surprises():
+                depth = self._client.infer(pictures, started + self._allowed_s(size))
         except NoAnswer as failure:
             self._fail(str(failure), service)
             raise
@@ -135,7 +149,8 @@ class Replica:
         while not self._stop.is_set():
             self._wake.clear()
             try:
-                self._examine()
+                with _no_surprises():
+                    self._examine()
             except NoAnswer as failure:
                 self._fail(str(failure), self._service)
             else:
@@ -154,9 +169,9 @@ class Replica:
         if is_new:
             self._client.check_metadata(until)
         problem = None
-        for size in self._calibration.sizes:
-            if size in self._refused or self._stop.is_set():
-                continue
+        for size in self._due():
+            if self._stop.is_set():
+                return
             try:
                 self._compare(size, service)
             except NoAnswer as failure:
@@ -166,7 +181,16 @@ class Replica:
                 problem = failure
         if problem is not None and not self._agreed:
             raise problem
-        self._tell("" if self._agreed else WAITS)
+        if service == self._service:
+            self._tell("" if self._agreed else WAITS)
+
+    def _due(self) -> list[Size]:
+        """Sizes to compare now: all that are new, and one of the others, in turns."""
+        sizes = self._calibration.sizes
+        new = [size for size in sizes if size not in self._agreed and size not in self._refused]
+        known = [size for size in sizes if size in self._agreed]
+        self._turn += 1
+        return [*known[self._turn % len(known) :][:1], *new] if known else new
 
     def _compare(self, size: Size, service: int) -> None:
         """All pictures of a size that is new, else one: it may have got other weights meanwhile."""

@@ -119,3 +119,14 @@ def test_resident_memory_of_a_process() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert resident_bytes(gone.pid) == 0
+
+
+def test_endpoints_by_their_numbers() -> None:
+    metrics = Metrics()
+    metrics.show_endpoints([False, True, True])
+    value = metrics.registry.get_sample_value
+    assert [value("streamd_model_endpoint_up", {"endpoint": str(n)}) for n in range(5)] == [None, 0, 1, 1, None]
+    metrics.show_endpoints([True])
+    assert [value("streamd_model_endpoint_up", {"endpoint": str(n)}) for n in range(1, 4)] == [1, None, None]
+    metrics.show_endpoints([])
+    assert value("streamd_model_endpoint_up", {"endpoint": "1"}) is None
