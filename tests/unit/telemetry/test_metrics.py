@@ -39,6 +39,7 @@ CONTRACT = {
     "streamd_worker_resident_memory_bytes": ("gauge", set()),
     "streamd_memory_limit_bytes": ("gauge", set()),
     "streamd_input_size_pixels": ("gauge", set()),
+    "streamd_model_endpoint_up": ("gauge", {"endpoint"}),
     "streamd_model_info": ("gauge", {"model", "runtime", "precision", "sha256"}),
     "streamd_build_info": ("gauge", {"version"}),
     "process_resident_memory_bytes": ("gauge", set()),
@@ -59,6 +60,7 @@ def metrics() -> Metrics:
     porch.zones(["door"])
     metrics.worker_restarts.labels("memory").inc()
     metrics.show_model("midas_small", "openvino", "bf16", "70d6")
+    metrics.show_endpoints([True])
     metrics.build.info({"version": "1"})
     return metrics
 
