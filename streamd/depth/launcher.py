@@ -213,7 +213,9 @@ class Launcher:
         )
         if job.runtime != "remote":
             return job
-        return replace(job, endpoints=self.config.endpoints, endpoint_ca=str(self.config.endpoint_ca or ""))
+        authority = str(self.config.endpoint_ca or "")
+        within_s = timeout_s(self.config, spec)
+        return replace(job, endpoints=self.config.endpoints, endpoint_ca=authority, timeout_s=within_s)
 
     def _token(self) -> str:
         """Read anew for each worker. Raises DepthError."""

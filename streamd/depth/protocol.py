@@ -49,6 +49,8 @@ class WorkerJob:
     endpoints: tuple[str, ...] = ()
     """With remote: the servers to ask. Their token is the first message on the socket."""
     endpoint_ca: str = ""
+    timeout_s: float = 3.0
+    """In which each frame has to be answered, here if need be."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -21,10 +21,10 @@ from streamd.jobs.convert import convert
 from streamd.media.depth16 import read_depth
 from streamd.media.frames import FloatImage
 from tests.integration.conftest import Installed, MakeService
-from tests.integration.test_depth_service import infer, notes
+from tests.integration.test_depth_service import notes
 from tests.support.clips import write_clip
 from tests.support.inference_server import PlayedServer
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 pytestmark = pytest.mark.timeout(60, func_only=True)  # a network may have to be converted first
 
@@ -55,6 +55,11 @@ def servers(played: dict[str, PlayedServer]) -> Iterator[list[PlayedServer]]:
 
 def remote(make_service: MakeService, *urls: str, **more: Any) -> DepthService:
     return make_service(runtime="remote", endpoints=urls, service={"slots": 4}, **more)
+
+
+def infer(service: DepthService, planes: FloatImage) -> FloatImage:
+    """As of a file: a busy box makes no answer too late."""
+    return service.submit(service.wait_ready(20), planes, patient=True).result(scaled(20))
 
 
 def serve(service: DepthService, planes: FloatImage, count: int) -> None:

@@ -32,6 +32,8 @@ class Limits:
     """That an answer may take, whatever the server usually takes."""
     most_s: float = 0.3
     """Or twice what the network here takes, where that is more: one that is slower is of no use."""
+    cap_s: float = math.inf
+    """But never more."""
     usual: float = 4.0
     """Times what the server usually takes."""
     probe_s: float = 2.0
@@ -119,7 +121,7 @@ class Replica:
         return min(max(limits.least_s, limits.usual * self._agreed.get(size, 0.0)), self._most_s(size))
 
     def _most_s(self, size: Size) -> float:
-        return max(self._limits.most_s, 2 * self._calibration.samples(size).local_s)
+        return min(max(self._limits.most_s, 2 * self._calibration.samples(size).local_s), self._limits.cap_s)
 
     def _took(self, size: Size, seconds: float) -> None:
         with self._lock:

@@ -20,7 +20,7 @@ from streamd.errors import DepthError
 from streamd.media.frames import ByteImage, FloatImage
 
 TRIES = 2
-"""Replicas that one frame is sent to: then the network here has to answer, within the worker's own deadline."""
+"""Replicas that one frame is sent to. The network here has half of the worker's own deadline left then."""
 
 
 class RemoteRuntime:
@@ -36,7 +36,7 @@ class RemoteRuntime:
     ) -> None:
         """Raises DepthError."""
         self.precision = local.precision
-        limits = limits or Limits()
+        limits = limits or Limits(cap_s=job.timeout_s / (2 * TRIES))
         how = find_model(job.model).preprocessing
         self._local = local
         self._local_lock = threading.Lock()
@@ -60,9 +60,9 @@ class RemoteRuntime:
         self, slot: int, planes: FloatImage, depth: FloatImage, done: Done, *, live: bool, patient: bool = False
     ) -> None:
         pictures = self._pixels.pictures(planes)
-        planes[:] = self._pixels.planes(pictures)
 
         def answer_here() -> None:
+            planes[:] = self._pixels.planes(pictures)
             self._submit_here(slot, planes, depth, done, live=live)
 
         replica = self._take(pictures.shape[1:3])
