@@ -7,7 +7,7 @@ import faulthandler
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,7 @@ class Daemon:
         self.kept_model = KeptChoice(store.data.parent / "model.json") if config.server.keep_changes else None
         chosen = self.kept_model.restore(config.model) if self.kept_model else config.model
         self.service = build_service(chosen, store, self.metrics)
+        self.metrics.show_endpoints([False] * len(chosen.endpoints) if chosen.runtime == "remote" else ())
         # Beside the models: it belongs to this installation as they do.
         self.streams = build_fleet(config, self.service, self.metrics, store.data.parent / "streams.json")
         calibrations = store.data.parent / "calibrations.json" if config.server.keep_changes else None
@@ -396,6 +397,9 @@ class _ModelMetrics(ServiceEvents):
 
     def worker_lost(self, failure: InferenceFailed) -> None:
         self._metrics.worker_restarts.labels(failure.reason).inc()
+
+    def endpoints(self, serving: Sequence[bool]) -> None:
+        self._metrics.show_endpoints(serving)
 
 
 def build_metrics() -> Metrics:

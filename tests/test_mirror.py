@@ -67,6 +67,9 @@ ELSEWHERE = {
     "integration/test_zipdepth.py": "depth/models/zipdepth",
     "unit/cli/test_run.py": "cli/network",
     "unit/config/test_sections.py": "config/section",
+    "unit/depth/remote/test_runtime.py": """
+        depth/remote/calibration depth/remote/messages depth/agreement
+    """,
     "unit/depth/test_store.py": "depth/download",
     "unit/notify/test_message.py": "streams/events",
     "unit/media/test_depth16.py": "streamd",

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from streamd.depth.service import DepthService
 
 MAX_BENCH_S = 3600.0
+RUNTIMES_HERE = [runtime for runtime in get_args(Runtime) if runtime not in ("auto", "remote")]
 
 HELP = "How fast this machine is: networks, runtimes, precisions, and a whole frame."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", nargs="+", action="extend", metavar="NAME", help="default: all that are here")
-    parser.add_argument("--runtime", nargs="+", action="extend", choices=get_args(Runtime)[1:], help="default: all")
+    parser.add_argument("--runtime", nargs="+", action="extend", choices=RUNTIMES_HERE, help="default: all")
     parser.add_argument("--precision", nargs="+", action="extend", choices=get_args(Precision)[1:], help="default: all")
     parser.add_argument("--seconds", type=_positive, default=2.0, metavar="N", help="for each measurement (2)")
     parser.add_argument("--json", action="store_true", help="as JSON")

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from streamd.config.address import SourceAddress, is_odd_path
+from streamd.config.endpoints import MAX_ENDPOINTS, EndpointAddress
 from streamd.config.listen import is_loopback, split_address
 from streamd.config.outgoing import HooksConfig, MqttConfig
 from streamd.config.pushed import check_pushed
@@ -48,6 +49,7 @@ Runtime = Literal[
     "onnxruntime:CoreML",
     "onnxruntime:OpenVINO",
     "torch",
+    "remote",
 ]
 MANIFEST = ".toml"
 """What the path of a network's manifest ends with."""
@@ -68,6 +70,7 @@ MIN_TOKEN = 8
 MAX_SOURCE = 4096
 """Characters."""
 SECRET_KEYS = {"view_tokens", "control_tokens", "credential", "url", "webhook", "webhook_secret", "command"}
+SECRET_KEYS |= {"endpoints", "endpoint_token"}
 """No problem shows what these have: ``mqtt.url`` has a password, and a command may have one among its arguments."""
 
 
@@ -254,7 +257,16 @@ class ModelConfig(Section):
     """A checkpoint to use for `name` instead of the fetched one."""
     runtime: Runtime = "auto"
     """What runs the network; auto takes the fastest of openvino and, where it is installed, onnxruntime (on the CPU, if
-    no other provider is named)."""
+    no other provider is named). remote: the servers of `endpoints`, and openvino while none of them serves."""
+    endpoints: tuple[str, ...] = Field(default=(), max_length=MAX_ENDPOINTS)
+    """remote: servers that run what `streamd models export NAME --format triton` writes (Open Inference Protocol v2):
+    grpc://HOST:8001, which needs streamd[remote], http://HOST:8000, and by TLS grpcs:// and https://. One serves as
+    long as it agrees with the network here."""
+    endpoint_token: str = Field(default="", max_length=4096)
+    """Sent to all endpoints (Authorization: Bearer): itself, env:NAME or file:PATH. Without TLS whoever listens
+    has it."""
+    endpoint_ca: Path | None = None
+    """PEM file of the authority that has signed the endpoints' certificates; empty: those that this machine trusts."""
     precision: Precision = "auto"
     """auto takes the fastest of fp32 and bf16 that agrees with fp32 on calibration frames on this machine. int8 is made
     of pictures of this machine's own, and runs only if it is as good on other scenes; bf16 runs until then."""
@@ -268,6 +280,20 @@ class ModelConfig(Section):
     """An inference that takes longer counts as hung: the worker is replaced. A slow network gets more by itself."""
     memory_limit_mb: int = Field(default=1024, ge=128)
     """The worker is replaced when its resident memory passes this. A large network gets more by itself."""
+
+    @field_validator("endpoints")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        addresses = [EndpointAddress.parse(url) for url in value]
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("names a server twice")
+        return value
+
+    @model_validator(mode="after")
+    def _has_somewhere_to_ask(self) -> Self:
+        if self.runtime == "remote" and not self.endpoints:
+            raise ValueError('runtime = "remote" needs model.endpoints: ["grpc://host:8001"]')
+        return self
 
 
 class RecordingConfig(Section):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from streamd.config.secret import read_secret
 from streamd.config.sections import ModelConfig, is_manifest
 from streamd.depth.estimator import ModelInfo
 from streamd.depth.files import one_line, sha256_of, writable
@@ -24,12 +25,14 @@ from streamd.depth.profile import Profile, core_count, find_profile, measure, ot
 from streamd.depth.protocol import WorkerJob
 from streamd.depth.runtimes import check_model
 from streamd.depth.store import ModelStore
-from streamd.errors import InferenceFailed, ModelMissing, WeightsRejected
+from streamd.errors import DepthError, InferenceFailed, ModelMissing, WeightsRejected
 from streamd.states import WorkerEnd
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
+MAX_TOKEN = 3000
+"""Characters, of what lets streamd in at the endpoints."""
 _MEASURED = ("auto", "openvino")
 DRAIN_S = 2.0
 """A worker that is changed for another has this long to answer what it holds."""
@@ -139,7 +142,12 @@ class Launcher:
         """Whether a worker would start. Raises DepthError."""
         self.launch(spec, lambda failure: None).worker.close()
 
-    def launch(self, spec: ModelSpec, on_exit: Callable[[InferenceFailed], None]) -> Serving:
+    def launch(
+        self,
+        spec: ModelSpec,
+        on_exit: Callable[[InferenceFailed], None],
+        on_endpoints: Callable[[], None] = lambda: None,
+    ) -> Serving:
         """Returns when the worker is ready. Raises DepthError."""
         full = self._full_size(spec)
         lowered = min(self.lowered.get(spec.reference, full.input_size), full.input_size)
@@ -149,7 +157,14 @@ class Launcher:
             self._insist(spec, weights, sha256, self._examples(spec.preprocessing))
         job = self._job(spec, weights, sha256)
         deadline_s, limit = timeout_s(self.config, spec), memory_limit_bytes(self.config, spec)
-        worker = WorkerProcess(job, deadline_s=deadline_s, memory_limit_bytes=limit, on_exit=on_exit)
+        worker = WorkerProcess(
+            job,
+            deadline_s=deadline_s,
+            memory_limit_bytes=limit,
+            token=self._token() if job.endpoints else "",
+            on_exit=on_exit,
+            on_endpoints=on_endpoints,
+        )
         try:
             self._wait_ready(worker)
         except InferenceFailed:
@@ -186,7 +201,7 @@ class Launcher:
 
     def _job(self, spec: ModelSpec, weights: Path, sha256: str) -> WorkerJob:
         threads = self.config.threads
-        return make_job(
+        job = make_job(
             spec,
             weights,
             sha256,
@@ -196,6 +211,21 @@ class Launcher:
             parallel=self.parallel,
             slots=self._slots,
         )
+        if job.runtime != "remote":
+            return job
+        authority = str(self.config.endpoint_ca or "")
+        within_s = timeout_s(self.config, spec)
+        return replace(job, endpoints=self.config.endpoints, endpoint_ca=authority, timeout_s=within_s)
+
+    def _token(self) -> str:
+        """Read anew for each worker. Raises DepthError."""
+        try:
+            token = read_secret(self.config.endpoint_token, "token")
+        except ValueError as error:
+            raise DepthError(f"model.endpoint_token: {error}") from None
+        if not token.isascii() or not token.isprintable() or len(token) > MAX_TOKEN:
+            raise DepthError("model.endpoint_token: is no token: plain ASCII without line breaks")
+        return token
 
     def choose(self, spec: ModelSpec, sha256: str) -> tuple[str, str]:
         """Runtime and precision: what is asked for; of the rest what was measured to be best here, if it was."""

@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 from streamd.concurrency import threads
 from streamd.depth.protocol import (
     DONE,
+    ENDPOINT,
     FAILED,
     MESSAGE_BYTES,
     PREPARING,
@@ -75,7 +76,7 @@ class _Child:
     slots: Slots
 
     @classmethod
-    def start(cls, job: WorkerJob) -> _Child:
+    def start(cls, job: WorkerJob, token: str) -> _Child:
         """Raises OSError."""
         memfd = os.memfd_create("streamd-depth")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -95,6 +96,8 @@ class _Child:
         finally:
             theirs.close()
             os.close(memfd)
+        if job.endpoints:
+            ours.send(json.dumps(token).encode())
         ours.settimeout(TICK_S)
         return cls(process, ours, slots)
 
@@ -112,14 +115,21 @@ class WorkerProcess:
         *,
         deadline_s: float,
         memory_limit_bytes: int,
+        token: str = "",
         on_exit: Callable[[InferenceFailed], None] = lambda _: None,
+        on_endpoints: Callable[[], None] = lambda: None,
     ) -> None:
-        """Raises InferenceFailed when no process can be started."""
+        """``token`` is for the endpoints of ``job``; ``on_endpoints``, in our thread: ``endpoints`` has changed.
+
+        Raises InferenceFailed when no process can be started."""
         self.job = job
         self.precision = job.precision
         self._deadline_s = deadline_s
         self._memory_limit_bytes = memory_limit_bytes
         self._on_exit = on_exit
+        self._on_endpoints = on_endpoints
+        self.endpoints = [False] * len(job.endpoints)
+        """Which of them serve."""
         self._pending: dict[int, _Pending] = {}
         self._lock = threading.Lock()
         self._free: SimpleQueue[int] = SimpleQueue()
@@ -133,7 +143,7 @@ class WorkerProcess:
         self.refusal: str | None = None
         """Why the weights are at fault, when it did not start because of them."""
         try:
-            self._child = _Child.start(job)
+            self._child = _Child.start(job, token)
         except OSError as error:
             raise InferenceFailed(WorkerEnd.START, f"{error.strerror}") from error
         self._ready_by = time.monotonic() + PREPARE_S
@@ -151,8 +161,9 @@ class WorkerProcess:
     def resident_bytes(self) -> int:
         return resident_bytes(self.pid)
 
-    def submit(self, planes: FloatImage, *, live: bool = True) -> Future[FloatImage]:
-        """(3, h, w) float32 in, (h, w) float32 out. Waits for a free slot. ``live``: see ``InferenceRequest``."""
+    def submit(self, planes: FloatImage, *, live: bool = True, patient: bool = False) -> Future[FloatImage]:
+        """(3, h, w) float32 in, (h, w) float32 out. Waits for a free slot. ``live``, ``patient``: see
+        ``InferenceRequest``."""
         _, height, width = planes.shape
         slot = self._take_slot()
         pending = _Pending((height, width), time.monotonic() + self._deadline_s, Future())
@@ -164,7 +175,7 @@ class WorkerProcess:
                 return pending.future
             self._pending[slot] = pending
         try:
-            self._child.channel.send(InferenceRequest(slot, height, width, live).pack())
+            self._child.channel.send(InferenceRequest(slot, height, width, live, patient).pack())
         except OSError:
             pass  # it died or hangs: the reader notices and fails the future
         return pending.future
@@ -244,11 +255,22 @@ class WorkerProcess:
             return InferenceFailed(WorkerEnd.START, f"weights refused: {reply.text}")
         if reply.kind == FAILED and not self.ready.done():
             return InferenceFailed(WorkerEnd.START, reply.text)
-        if reply.kind == PREPARING:
+        if reply.kind == ENDPOINT:
+            self._heard_of(reply.slot, reply.text)
+        elif reply.kind == PREPARING:
             self._preparing = (reply.slot, time.monotonic() + PREPARE_S)
         else:
             self._finish(reply)
         return None
+
+    def _heard_of(self, number: int, reason: str) -> None:
+        url = self.job.endpoints[number - 1]
+        if reason:
+            log.log(logging.WARNING if self.endpoints[number - 1] else logging.INFO, "endpoint %s: %s", url, reason)
+        else:
+            log.info("endpoint %s serves", url)
+        self.endpoints[number - 1] = not reason
+        self._on_endpoints()
 
     def _finish(self, reply: Reply) -> None:
         with self._lock:

@@ -5,7 +5,6 @@ The last line on stderr is the reason of a failure; the lines before it show whe
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 import traceback
@@ -16,6 +15,7 @@ import numpy as np
 
 from streamd.concurrency.threads import lower_priority
 from streamd.depth import child, profile
+from streamd.depth.agreement import MAX_ERROR, error_share
 from streamd.depth.demo_clip import clip_inputs
 from streamd.depth.files import sha256_of, write_json
 from streamd.depth.graph.openvino import load_model
@@ -27,8 +27,6 @@ from streamd.depth.profile import Measured, Profile
 from streamd.errors import WeightsRejected
 from streamd.media.frames import FloatImage
 
-MAX_ERROR = 0.01
-"""A precision that differs more from float32 is not used."""
 Infer = Callable[[FloatImage], FloatImage]
 """(1, 3, h, w) to (1, h, w)."""
 _FRAMES = 8
@@ -111,13 +109,6 @@ def measure(spec: ModelSpec, weights: Path, sha256: str, cache: Path) -> Profile
         chosen=min(proven, key=proven.__getitem__),
         others={name: result for name, result in agree.items() if name not in _HINTS},
     )
-
-
-def error_share(depth: FloatImage, expected: FloatImage) -> float:
-    """Mean |difference| as a share of the 2-98 % spread of what was expected; infinite for a NaN."""
-    low, high = np.percentile(expected, (2, 98))
-    error = float(np.abs(depth - expected).mean() / max(high - low, np.finfo(np.float32).tiny))
-    return error if math.isfinite(error) else math.inf
 
 
 def _precisions() -> list[str]:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import mmap
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from streamd.media.frames import FloatImage
 
-_REQUEST = struct.Struct("<III?")
+_REQUEST = struct.Struct("<III??")
 _REPLY = struct.Struct("<4sI")
 MESSAGE_BYTES = 4096
 
 READY, PREPARING, DONE, FAILED, REFUSED = b"REDY", b"PREP", b"DONE", b"FAIL", b"RFSD"
+ENDPOINT = b"ENDP"
+"""In the place of the slot the endpoint's number in the list, from 1, and why it does not serve; no text: it does."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,19 @@ class WorkerJob:
     max_pixels: int
     graph: str = ""
     """With int8: the OpenVINO file of the quantised network."""
+    endpoints: tuple[str, ...] = ()
+    """With remote: the servers to ask. Their token is the first message on the socket."""
+    endpoint_ca: str = ""
+    timeout_s: float = 3.0
+    """In which each frame has to be answered, here if need be."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> WorkerJob:
-        return cls(**json.loads(text))
+        job = cls(**json.loads(text))
+        return replace(job, endpoints=tuple(job.endpoints))
 
 
 class InferenceRequest(NamedTuple):
@@ -59,6 +67,8 @@ class InferenceRequest(NamedTuple):
     width: int
     live: bool = True
     """Of a stream, which will bring more of this size; else a single picture."""
+    patient: bool = False
+    """Of a file, or a single picture: better late than never."""
 
     def pack(self) -> bytes:
         return _REQUEST.pack(*self)

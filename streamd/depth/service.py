@@ -178,18 +178,20 @@ class DepthService:
         planes: FloatImage,
         *,
         live: bool = True,
+        patient: bool = False,
         picture: tuple[int, int] | None = None,
         source: str = "",
     ) -> Future[FloatImage]:
         """Network input made for ``info``, (3, h, w) float32; (h, w) float32 comes out. Not ``live``: of a single
-        picture, for whose size no network is kept. Waits for a free slot. ``picture``: (width, height) px of a
-        stream's picture, so that the next worker is ready for it. ``source``: the name of that stream.
+        picture, for whose size no network is kept. ``patient``: better late than never. Waits for a free slot.
+        ``picture``: (width, height) px of a stream's picture, so that the next worker is ready for it. ``source``: the
+        name of that stream.
 
         Raises InferenceFailed when that network has gone: make the input again for the one that runs now."""
         serving = self._current.serving
         if serving is None or serving.info != info:
             raise InferenceFailed(WorkerEnd.CHANGED, "another model runs now")
-        answer = serving.worker.submit(planes, live=live)
+        answer = serving.worker.submit(planes, live=live, patient=patient)
         if picture is not None:
             self._supervisor.demand.see(picture)
             self._supervisor.offer(info, source, planes)

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -46,6 +46,9 @@ class ServiceEvents:
     def model_running(self, info: ModelInfo) -> None: ...
 
     def worker_lost(self, failure: InferenceFailed) -> None: ...
+
+    def endpoints(self, serving: Sequence[bool]) -> None:
+        """Which of ``model.endpoints`` serve, of the worker that answers now."""
 
 
 class WorkerSupervisor:
@@ -291,7 +294,7 @@ class WorkerSupervisor:
 
     def _launch(self, spec: ModelSpec) -> Serving:
         self._launcher.parallel = max(self._min_parallel, self.demand.parallel)
-        return self._launcher.launch(spec, self._worker_lost)
+        return self._launcher.launch(spec, self._worker_lost, self._endpoints_changed)
 
     def _with_fallback(self, begin: Callable[[ModelSpec], T]) -> T:
         """With the wanted model, else with the fall-back."""
@@ -336,6 +339,7 @@ class WorkerSupervisor:
         self.prepared = True
         self.events.model_running(info)
         self._current.publish(serving)
+        self._endpoints_changed()
         self._turns.resize(self._launcher.parallel + 1)
         log.info("model %s runs on %s in %s", info.spec.name, info.runtime, info.precision)
         if self._measures:
@@ -362,6 +366,12 @@ class WorkerSupervisor:
         log.error("%s; starting another", failure)
         self.events.worker_lost(failure)
         self._wake.set()
+
+    def _endpoints_changed(self) -> None:
+        """This thread, or a worker's reader thread."""
+        serving = self._current.serving
+        if serving is not None:
+            self.events.endpoints(tuple(serving.worker.endpoints))
 
     def _show(self, model: str, message: str) -> None:
         """The fetch thread."""

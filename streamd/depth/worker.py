@@ -17,6 +17,7 @@ from typing import Protocol
 
 from streamd.depth.protocol import (
     DONE,
+    ENDPOINT,
     FAILED,
     MESSAGE_BYTES,
     PREPARING,
@@ -27,7 +28,7 @@ from streamd.depth.protocol import (
     Slots,
     WorkerJob,
 )
-from streamd.depth.runtimes import module_of, not_installed
+from streamd.depth.runtimes import LOCAL, module_of, not_installed
 from streamd.errors import DepthError, WeightsRejected
 from streamd.media.frames import FloatImage
 
@@ -44,15 +45,19 @@ class Runtime(Protocol):
         """Whether this size runs at once, without compiling first."""
         ...
 
-    def submit(self, slot: int, planes: FloatImage, depth: FloatImage, done: Done, *, live: bool) -> None:
+    def submit(
+        self, slot: int, planes: FloatImage, depth: FloatImage, done: Done, *, live: bool, patient: bool = False
+    ) -> None:
         """(1, 3, h, w) in, (1, h, w) out, both float32 and in place. Never two at a time per slot.
-        ``live``: of a stream, which will bring more of this size."""
+        ``live``, ``patient``: see ``InferenceRequest``."""
         ...
 
 
 def open_runtime(job: WorkerJob) -> Runtime:
-    """Raises WeightsRejected, DepthError; ModuleNotFoundError when its extra is not installed."""
-    runtime: Runtime = importlib.import_module(f"streamd.depth.runtimes.{module_of(job.runtime)}").open_runtime(job)
+    """With endpoints: of the network here. Raises WeightsRejected, DepthError; ModuleNotFoundError when its extra is
+    not installed."""
+    name = LOCAL if job.endpoints else module_of(job.runtime)
+    runtime: Runtime = importlib.import_module(f"streamd.depth.runtimes.{name}").open_runtime(job)
     return runtime
 
 
@@ -69,7 +74,7 @@ def serve(channel: socket.socket, slots: Slots, runtime: Runtime) -> None:
         reply(FAILED if problem else DONE, slot, problem or "")
 
     while message := _next(channel):
-        slot, height, width, live = InferenceRequest.unpack(message)
+        slot, height, width, live, patient = InferenceRequest.unpack(message)
         if not runtime.is_compiled(height, width, live=live):
             reply(PREPARING, slot)
         try:
@@ -79,6 +84,7 @@ def serve(channel: socket.socket, slots: Slots, runtime: Runtime) -> None:
                 slots.output(slot, height, width),
                 lambda problem, slot=slot: finish(slot, problem),  # type: ignore[misc]
                 live=live,
+                patient=patient,
             )
         except (RuntimeError, DepthError) as error:
             finish(slot, (str(error).strip() or type(error).__name__).splitlines()[-1])
@@ -92,6 +98,16 @@ def _next(channel: socket.socket) -> bytes:
         return b""
 
 
+def _with_endpoints(local: Runtime, job: WorkerJob, channel: socket.socket) -> Runtime:
+    """Raises DepthError."""
+    from streamd.depth.remote.runtime import RemoteRuntime
+
+    def report(number: int, reason: str) -> None:
+        channel.send(Reply(ENDPOINT, number, reason).pack())
+
+    return RemoteRuntime(job, local, json.loads(channel.recv(MESSAGE_BYTES)), report)
+
+
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and systemd's stop reach us too:
         signal.signal(number, signal.SIG_IGN)  # they are for the parent, which then hangs up
@@ -100,6 +116,8 @@ def main() -> None:
     slots = Slots(int(sys.argv[3]), job.slots, job.max_pixels)
     try:
         runtime = open_runtime(job)
+        if job.endpoints:
+            runtime = _with_endpoints(runtime, job, channel)
     except WeightsRejected as error:
         channel.send(Reply(REFUSED, 0, error.reason).pack())
         sys.exit(1)

@@ -17,6 +17,7 @@ from streamd.config.redact import redact
 from streamd.config.sections import Config
 from streamd.doctor.files import files
 from streamd.doctor.finding import Check, Finding, Status
+from streamd.doctor.inference import endpoints
 from streamd.doctor.inputs import cameras, streams
 from streamd.doctor.machine import disk, memory, port, processor, rtsp, threads, udp
 from streamd.doctor.software import codecs, models, packages
@@ -31,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     codecs,
     packages,
     models,
+    endpoints,
     port,
     rtsp,
     udp,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,12 @@ def missing(config: Config) -> Iterator[Missing]:
             read_secret(reference, what)
         except ValueError as error:
             yield Missing(Problem(path, "", str(error)), _depends_on_service(reference))
+    if (ca := config.model.endpoint_ca) is not None:
+        try:
+            ssl.create_default_context(cafile=ca)
+        except OSError as error:  # ssl.SSLError is one
+            reason = f"cannot be used: {error.strerror or error}"
+            yield Missing(Problem("model.endpoint_ca", str(ca), reason), only_here=False)
     yield from _tls(config)
 
 
@@ -53,6 +60,7 @@ def _references(config: Config) -> Iterator[tuple[str, str, str]]:
             yield f"server.{key}", token, "token"
     for number, server in enumerate(config.webrtc.ice_servers):
         yield f"webrtc.ice_servers.{number}.credential", server.credential, "credential"
+    yield "model.endpoint_token", config.model.endpoint_token, "token"
     for name, stream in config.streams.items():
         login = SourceAddress.parse(stream.source).login
         if login and login.is_reference:

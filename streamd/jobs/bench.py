@@ -15,13 +15,14 @@ import numpy as np
 
 import streamd
 from streamd.depth import child
+from streamd.depth.agreement import error_share
 from streamd.depth.files import writable
 from streamd.depth.int8.verdict import decide
 from streamd.depth.launcher import make_job
 from streamd.depth.models import ModelSpec, Preprocessing, find_model
 from streamd.depth.preprocess import network_size
 from streamd.depth.profile import core_count, cpu, openvino_version
-from streamd.depth.profiler import calibration_inputs, error_share
+from streamd.depth.profiler import calibration_inputs
 from streamd.depth.runtimes import lacks_int8, missing_package, not_installed, runs
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore

@@ -55,7 +55,9 @@ def _infer(rgb: ByteImage, service: DepthService) -> tuple[ModelInfo, FloatImage
     for left in reversed(range(TRIES)):
         info = service.wait_ready(READY_TIMEOUT_S)
         try:
-            return info, service.submit(info, still_input(rgb, info.spec.preprocessing), live=False).result()
+            return info, service.submit(
+                info, still_input(rgb, info.spec.preprocessing), live=False, patient=True
+            ).result()
         except InferenceFailed:
             if not left:
                 raise

@@ -183,7 +183,8 @@ class Inference:
         planes, luma = self._preprocess(frame.picture, info.spec.preprocessing)
         self._observe("preprocess", time.monotonic() - started)
         started, size = time.monotonic(), (frame.picture.width, frame.picture.height)
-        return _Request(frame, info, luma, self._service.submit(info, planes, picture=size, source=self._name), started)
+        answer = self._service.submit(info, planes, picture=size, source=self._name, patient=self._every)
+        return _Request(frame, info, luma, answer, started)
 
     def _finish(self, item: _Request) -> None:
         """Raises Closed as soon as the frames are discarded."""

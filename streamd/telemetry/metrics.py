@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
@@ -29,6 +29,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
+        self._endpoints = 0
         reg = self.registry
         stream = ["stream"]
         self.captured = Counter("streamd_frames_captured", "Frames decoded from the source.", stream, registry=reg)
@@ -123,6 +124,12 @@ class Metrics:
             ["model", "runtime", "precision", "sha256"],
             registry=reg,
         )
+        self.endpoint_up = Gauge(
+            "streamd_model_endpoint_up",
+            "1 while frames may be sent to this one of model.endpoints, by its number in the list.",
+            ["endpoint"],
+            registry=reg,
+        )
         self.input_size = Gauge(
             "streamd_input_size_pixels",
             "What the network is given: model.input_size, or less for min_fps.",
@@ -144,6 +151,14 @@ class Metrics:
         """One series at a time: the model that answers now."""
         self.model.clear()
         self.model.labels(model, runtime, precision, sha256).set(1)
+
+    def show_endpoints(self, serving: Sequence[bool]) -> None:
+        """Those that there are now."""
+        if len(serving) < self._endpoints:
+            self.endpoint_up.clear()
+        self._endpoints = len(serving)
+        for number, serves in enumerate(serving, start=1):
+            self.endpoint_up.labels(str(number)).set(serves)
 
 
 class StreamMetrics:

@@ -10,7 +10,7 @@ import importlib.metadata
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,12 +115,16 @@ class Notes(ServiceEvents):
     def __init__(self) -> None:
         self.running: list[ModelInfo] = []
         self.lost: list[InferenceFailed] = []
+        self.endpoints_up: Sequence[bool] = ()
 
     def model_running(self, info: ModelInfo) -> None:
         self.running.append(info)
 
     def worker_lost(self, failure: InferenceFailed) -> None:
         self.lost.append(failure)
+
+    def endpoints(self, serving: Sequence[bool]) -> None:
+        self.endpoints_up = serving
 
 
 MakeService = Callable[..., DepthService]

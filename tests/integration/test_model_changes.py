@@ -131,10 +131,10 @@ def test_the_next_worker_knows_the_sizes_of_the_streams_before_it_answers(
     with watched(service):
         submit = WorkerProcess.submit
 
-        def noted(worker: WorkerProcess, planes: FloatImage, *, live: bool = True) -> Future[FloatImage]:
+        def noted(worker: WorkerProcess, planes: FloatImage, **more: bool) -> Future[FloatImage]:
             if worker.job.model == "midas_small" and running(service) == "embedded":
                 prepared.append(planes.shape)
-            return submit(worker, planes, live=live)
+            return submit(worker, planes, **more)
 
         monkeypatch.setattr(WorkerProcess, "submit", noted)
         assert outcome(service.change(MIDAS)) is None

@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # the worker does without pydantic
 _NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
 """Packages that the core does not bring."""
 _EXTRAS = {"onnxruntime": "onnx", "torch": "torch"}
+LOCAL = "openvino"
+"""What runs the network here beside remote endpoints."""
 _FP32_ONLY = ("onnxruntime",)
 _INT8 = ("auto", "openvino")
 
@@ -44,6 +46,8 @@ def check_model(config: ModelConfig) -> None:
 def check_runtime(config: ModelConfig) -> None:
     """Raises ConfigError when the runtime of ``config`` is not installed, or cannot do what it should."""
     runtime = config.runtime
+    if runtime == "remote" and (lacking := _lacks_grpc(config)):
+        raise ConfigError([lacking])
     if package := missing_package(runtime):
         raise ConfigError([not_installed(runtime, package)])
     if config.precision not in ("auto", "fp32") and module_of(runtime) in _FP32_ONLY:
@@ -56,6 +60,22 @@ def check_runtime(config: ModelConfig) -> None:
     spec = find_model(config.name)
     if not runs(runtime, spec):
         raise ConfigError([Problem("model.runtime", runtime, f"does not run {spec.file}")])
+
+
+def _lacks_grpc(config: ModelConfig) -> Problem | None:
+    missing = [name for name in ("grpc", "google.protobuf") if not _is_installed(name)]
+    if not missing or not any(url.lower().startswith("grpc") for url in config.endpoints):
+        return None
+    return Problem(
+        "model.endpoints", "", f'{missing[0]} is not installed: pip install "streamd[remote]", or use http://'
+    )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # what it is in
+        return False
 
 
 def lacks_int8() -> str | None:

@@ -51,7 +51,9 @@ class OnnxRuntime:
     def is_compiled(self, height: int, width: int, *, live: bool) -> bool:
         return True
 
-    def submit(self, slot: int, planes: FloatImage, depth: FloatImage, done: Done, *, live: bool) -> None:
+    def submit(
+        self, slot: int, planes: FloatImage, depth: FloatImage, done: Done, *, live: bool, patient: bool = False
+    ) -> None:
         try:
             depth[:] = self._infer(planes)
         except Exception as error:  # it has an exception for each kind, and no base for them

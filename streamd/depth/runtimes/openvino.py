@@ -70,7 +70,9 @@ class OpenVinoRuntime:
             return True
         return self._flexible is not None and not self._takes_fixed(live)
 
-    def submit(self, slot: int, planes: FloatImage, depth: FloatImage, done: Done, *, live: bool) -> None:
+    def submit(
+        self, slot: int, planes: FloatImage, depth: FloatImage, done: Done, *, live: bool, patient: bool = False
+    ) -> None:
         self._network(planes.shape[2], planes.shape[3], live).submit(slot, planes, depth, done)
 
     def _takes_fixed(self, live: bool) -> bool:

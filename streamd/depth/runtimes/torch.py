@@ -25,7 +25,9 @@ class TorchRuntime:
         return (height, width) in self._seen
 
     @torch.inference_mode()
-    def submit(self, slot: int, planes: FloatImage, depth: FloatImage, done: Done, *, live: bool) -> None:
+    def submit(
+        self, slot: int, planes: FloatImage, depth: FloatImage, done: Done, *, live: bool, patient: bool = False
+    ) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
             depth[:] = self._network(torch.from_numpy(planes)).float().numpy()
         self._seen.add((planes.shape[2], planes.shape[3]))

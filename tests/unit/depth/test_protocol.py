@@ -9,7 +9,21 @@ from streamd.depth.protocol import DONE, FAILED, MESSAGE_BYTES, InferenceRequest
 
 
 def test_a_job_survives_the_command_line() -> None:
-    job = WorkerJob("embedded", "openvino", "fp32", "/a b/'x'.pt", "ab12", "/ü", 2, 1, 4, 32, 256, 65536)
+    job = WorkerJob(
+        "embedded",
+        "openvino",
+        "fp32",
+        "/a b/'x'.pt",
+        "ab12",
+        "/ü",
+        2,
+        1,
+        4,
+        32,
+        256,
+        65536,
+        endpoints=("http://a", "grpc://b"),
+    )
     assert WorkerJob.from_json(job.to_json()) == job
 
 

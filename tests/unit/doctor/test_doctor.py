@@ -21,6 +21,7 @@ class TestReport:
     def test_every_check_yields_under_its_name_on_any_machine(self) -> None:
         findings = list(doctor.examine(Config()))
         assert {check.__name__ for check in doctor.CHECKS} - {each.check for each in findings} == {
+            "endpoints",
             "streams",
             "files",
             "rtsp",

@@ -39,6 +39,7 @@ CONTRACT = {
     "streamd_worker_resident_memory_bytes": ("gauge", set()),
     "streamd_memory_limit_bytes": ("gauge", set()),
     "streamd_input_size_pixels": ("gauge", set()),
+    "streamd_model_endpoint_up": ("gauge", {"endpoint"}),
     "streamd_model_info": ("gauge", {"model", "runtime", "precision", "sha256"}),
     "streamd_build_info": ("gauge", {"version"}),
     "process_resident_memory_bytes": ("gauge", set()),
@@ -59,6 +60,7 @@ def metrics() -> Metrics:
     porch.zones(["door"])
     metrics.worker_restarts.labels("memory").inc()
     metrics.show_model("midas_small", "openvino", "bf16", "70d6")
+    metrics.show_endpoints([True])
     metrics.build.info({"version": "1"})
     return metrics
 
@@ -119,3 +121,14 @@ def test_resident_memory_of_a_process() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert resident_bytes(gone.pid) == 0
+
+
+def test_endpoints_by_their_numbers() -> None:
+    metrics = Metrics()
+    metrics.show_endpoints([False, True, True])
+    value = metrics.registry.get_sample_value
+    assert [value("streamd_model_endpoint_up", {"endpoint": str(n)}) for n in range(5)] == [None, 0, 1, 1, None]
+    metrics.show_endpoints([True])
+    assert [value("streamd_model_endpoint_up", {"endpoint": str(n)}) for n in range(1, 4)] == [1, None, None]
+    metrics.show_endpoints([])
+    assert value("streamd_model_endpoint_up", {"endpoint": "1"}) is None
