@@ -127,15 +127,17 @@ SCENES: dict[str, Callable[[int], Iterator[ByteImage]]] = {
 }
 
 
-def make_clip(path: Path, scene: Callable[[int], Iterator[ByteImage]], seconds: float) -> Path:
-    """As a camera sends it: 2.5 Mbit/s, a keyframe each 2 s, no B-frames."""
+def make_clip(
+    path: Path, scene: Callable[[int], Iterator[ByteImage]], seconds: float, *, rate: int = RATE, bits: int = BITS
+) -> Path:
+    """As a camera sends it: of constant rate, a keyframe each 2 s, no B-frames."""
     with av.open(str(path), "w") as output:
-        options = {"preset": "veryfast", "g": str(2 * RATE), "bf": "0"}
-        video = output.add_stream("libx264", rate=RATE, options=options)
-        video.width, video.height, video.pix_fmt, video.bit_rate = *SIZE, "yuv420p", BITS
-        for number, pixels in enumerate(scene(round(seconds * RATE))):
+        options = {"preset": "veryfast", "g": str(2 * rate), "bf": "0"}
+        video = output.add_stream("libx264", rate=rate, options=options)
+        video.width, video.height, video.pix_fmt, video.bit_rate = *SIZE, "yuv420p", bits
+        for number, pixels in enumerate(scene(round(seconds * rate))):
             picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            picture.pts, picture.time_base = number, Fraction(1, RATE)
+            picture.pts, picture.time_base = number, Fraction(1, rate)
             output.mux(video.encode(picture))
         output.mux(video.encode(None))
     return path
