@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 RETRY_S = 30.0
 """A size that the encoder refused is tried again: it may have been for want of memory."""
 USUAL_FPS, MIN_FPS = 30.0, 1.0
-REPEAT_S = 1.0
-"""How often viewers and recordings get a picture in which nothing has changed."""
+REPEAT_S = 0.9
+"""How often viewers and recordings get a picture in which nothing has changed: with the next frame that comes, so that
+a second is not exceeded at 10 fps."""
 FIRST_REPEAT_S = 0.2
 """For the first of them: when the last of a movement is lost on the way, a viewer notices by the next."""
 
