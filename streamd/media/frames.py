@@ -116,7 +116,10 @@ class NormalisedFrame:
 
     frame: DepthFrame
     normalised: FloatImage
-    """(h, w) in [0, 1] at the network's size: the inverse depth within the range shown, 1 is nearest."""
+    """(h, w) in [0, 1] at the network's size: the inverse depth within the range shown, 1 is nearest. That of the frame
+    before, where depth is reused."""
+    seen: int = 0
+    """Sequence of the newest frame in which anything was to be seen: this one, or one that looks the same."""
 
 
 @dataclass(frozen=True, slots=True)

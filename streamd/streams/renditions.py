@@ -61,6 +61,13 @@ class RenditionOutput:
         wait_s = REPEAT_S if self._is_repeat else FIRST_REPEAT_S
         return self.keyframe_wanted or time.monotonic() - self._published_at >= wait_s
 
+    @property
+    def keyframe_in_s(self) -> float:
+        """How long it takes until one that is wanted may come; infinite where none is."""
+        if not self.keyframe_wanted:
+            return math.inf
+        return max(0.0, self._encoder.keyframe_in_s) if self._encoder is not None else 0.0
+
     def release(self) -> None:
         """Closes the encoder while nobody watches."""
         self.keyframe_wanted = False

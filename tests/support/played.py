@@ -109,6 +109,10 @@ class PlayedCamera:
             self._reel.put(picture_of(self._count, *size))
             self._count += 1
 
+    def linger(self) -> None:
+        """The newest picture again: nothing has changed."""
+        self._reel.put(picture_of(self._count - 1, 192, 112))
+
     def end(self, error: Exception | None = None) -> None:
         """The file is over, or the camera fails."""
         self._reel.put(error)
