@@ -22,7 +22,8 @@ REPEAT_S = 0.9
 """How often viewers and recordings get a picture in which nothing has changed: with the next frame that comes, so that
 a second is not exceeded at 10 fps."""
 FIRST_REPEAT_S = 0.2
-"""For the first of them: when the last of a movement is lost on the way, a viewer notices by the next."""
+"""For the first of them, after a movement and after a keyframe: when that is lost on the way, a viewer notices by the
+next, and some (aiortc) show a picture only then."""
 
 
 class RenditionOutput:
@@ -94,7 +95,8 @@ class RenditionOutput:
             self._fail(size, error)
             return False
         if packets and not self.abandoned:
-            self._published_at, self._is_repeat = time.monotonic(), is_repeat
+            self._published_at = time.monotonic()
+            self._is_repeat = is_repeat and not any(packet.is_keyframe for packet in packets)
             self._hub.publish_threadsafe(packets)
         return bool(packets)
 
