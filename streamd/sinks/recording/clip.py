@@ -204,6 +204,8 @@ class _Writer:
 
     def _write_held(self, until: int) -> None:
         if self._held is not None:
+            if (self._held.pts or 0) < 0 < until:  # what was seen at time zero: players leave out what begins before
+                self._held.pts = self._held.dts = 0
             self._held.duration = until - (self._held.pts or 0)
             self._output.mux_one(self._held)
 
