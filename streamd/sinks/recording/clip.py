@@ -204,7 +204,7 @@ class _Writer:
 
     def _write_held(self, until: int) -> None:
         if self._held is not None:
-            if (self._held.pts or 0) < 0 < until:  # what was seen at time zero: players leave out what begins before
+            if (self._held.pts or 0) < 0 and until > USUAL_STEP:  # players leave out all that begins before time zero
                 self._held.pts = self._held.dts = 0
             self._held.duration = until - (self._held.pts or 0)
             self._output.mux_one(self._held)
