@@ -20,6 +20,8 @@ class Turns:
         self._lock = threading.Lock()
         self._count = self._free = count
         self._waiting: deque[threading.Event] = deque()
+        self._spare = 0
+        """Turns under way of those that could have waited."""
 
     def resize(self, count: int) -> None:
         """From now on at most ``count`` at a time; turns under way go on."""
@@ -28,18 +30,26 @@ class Turns:
         self._give(grown)
 
     @property
-    def is_free(self) -> bool:
-        """Whether one could be had now."""
-        return self._free > 0
+    def has_spare(self) -> bool:
+        """Whether what can wait may have one now: it leaves another for what cannot, where there are several, and goes
+        on alone. Many that fall due at once then follow each other."""
+        return not self._spare and self._free > (self._count > 1)
 
     @contextmanager
-    def one(self, unwanted: Callable[[], bool]) -> Iterator[None]:
-        """A turn, for as long as the block lasts. Waits; raises Closed once it is ``unwanted``."""
+    def one(self, unwanted: Callable[[], bool], *, spare: bool = False) -> Iterator[None]:
+        """A turn, for as long as the block lasts. Waits; raises Closed once it is ``unwanted``. ``spare``: it could
+        have waited."""
         self._take(unwanted)
+        self._count_spare(spare)
         try:
             yield
         finally:
+            self._count_spare(-spare)
             self._give()
+
+    def _count_spare(self, more: int) -> None:
+        with self._lock:
+            self._spare += more
 
     def _take(self, unwanted: Callable[[], bool]) -> None:
         mine = threading.Event()

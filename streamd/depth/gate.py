@@ -8,6 +8,8 @@ colours, as when a camera turns to infrared, has changed too.
 
 from __future__ import annotations
 
+import random
+
 import cv2
 import numpy as np
 
@@ -25,8 +27,9 @@ LEAST = 4.0
 SIGMAS = 5.0
 MAX_NOISE = 2.0
 """Code values. What moves everywhere looks like noise, and is none."""
-OVERDUE = 4.0
-"""Times ``refresh_s``: then depth was reused for so long that it can wait for others no more."""
+OVERDUE = 2.0, 4.0
+"""Times ``refresh_s``: then depth was reused for so long that it can wait for others no more. Between these, so that
+cameras which began together do not all want the network at once."""
 FAINT, FAINT_SIGMAS = 12.0, 6.0
 """The same as ``LEAST`` and ``SIGMAS`` for single pixels of the halved luma, whose change is seen in the picture. In
 static noisy H.264 they change by up to 10 code values, where figures 16 pixels high in 720p change by 20 to 50."""
@@ -49,6 +52,7 @@ class ChangeGate:
         """The newest picture, and what was measured of it: most often it is inferred next."""
         self._inferred: FloatImage | None = None
         self._inferred_at = 0.0
+        self._overdue = OVERDUE[1]
         self._noise = _Noise()
         self._seen: ByteImage | None = None
         """The pixels of the newest picture in which something was to be seen."""
@@ -64,7 +68,7 @@ class ChangeGate:
             return Change.CHANGED
         if float(cv2.norm(means, self._inferred, cv2.NORM_INF)) > self.threshold:
             return Change.CHANGED
-        if time_s - self._inferred_at >= self._refresh_s * (OVERDUE if is_busy else 1):
+        if time_s - self._inferred_at >= self._refresh_s * (self._overdue if is_busy else 1):
             return Change.DUE
         if float(cv2.norm(pixels, self._seen, cv2.NORM_INF)) > FAINT + FAINT_SIGMAS * self._pixel_noise.sigma:
             self._seen = pixels
@@ -80,7 +84,7 @@ class ChangeGate:
         """Later pictures are compared with this one."""
         tested, measured = self._tested
         self._seen, self._inferred = measured if measured and tested is picture else self._measured(picture)
-        self._inferred_at = time_s
+        self._inferred_at, self._overdue = time_s, random.uniform(*OVERDUE)
 
     def _measured(self, picture: Picture) -> tuple[ByteImage, FloatImage]:
         """Small pixels, and the means of their areas."""

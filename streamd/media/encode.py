@@ -115,7 +115,12 @@ class LiveEncoder:
     @property
     def keyframe_due(self) -> bool:
         """Whether the next frame will be a keyframe because one was requested."""
-        return self._wanted.is_set() and time.monotonic() - self._last_keyframe >= MIN_KEYFRAME_INTERVAL_S
+        return self._wanted.is_set() and self.keyframe_in_s <= 0
+
+    @property
+    def keyframe_in_s(self) -> float:
+        """How long it takes until one that is requested may come."""
+        return self._last_keyframe + MIN_KEYFRAME_INTERVAL_S - time.monotonic()
 
     def encode(self, picture: Picture, stamp: Stamp, *, is_notice: bool = False) -> list[EncodedPacket]:
         """Times come from the stamp; a picture shown again gets the next free tick. Raises EncodeError."""

@@ -119,7 +119,8 @@ class NormalisedFrame:
 
     frame: DepthFrame
     normalised: FloatImage
-    """(h, w) in [0, 1] at the network's size: the inverse depth within the range shown, 1 is nearest."""
+    """(h, w) in [0, 1] at the network's size: the inverse depth within the range shown, 1 is nearest. That of the frame
+    before, where depth is reused."""
 
 
 @dataclass(frozen=True, slots=True)

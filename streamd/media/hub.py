@@ -72,6 +72,8 @@ class PacketHub:
         self.size: tuple[int, int] | None = None
         """(width, height) of the newest packet, px."""
         self._sent = ByteRate()
+        self._keyframe: EncodedPacket | None = None
+        """The newest packet, if it is one, and the subscribers have got it."""
 
     @property
     def bits_per_second(self) -> float:
@@ -86,17 +88,23 @@ class PacketHub:
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def join(self, subscriber: Subscriber) -> None:
-        """Raises StreamGone after ``close``."""
+    def join(self, subscriber: Subscriber, *, is_new: bool = False) -> None:
+        """``is_new``: it has had no packets of another hub. It begins with the newest if that is a keyframe: of a still
+        scene there is one for all who come at once. Raises StreamGone after ``close``."""
         if self._closed:
             raise StreamGone
         self._subscribers.add(subscriber)
-        self.request_keyframe(KeyframeReason.JOIN)
+        if is_new and self._keyframe is not None:
+            subscriber.push(self._keyframe)
+        else:
+            self.request_keyframe(KeyframeReason.JOIN)
         self._on_change()
 
     def leave(self, subscriber: Subscriber) -> None:
         """Safe to repeat."""
         self._subscribers.discard(subscriber)
+        if not self._subscribers:
+            self._keyframe = None
         self._on_change()
 
     def close(self) -> None:
@@ -117,6 +125,7 @@ class PacketHub:
         for packet in packets:
             self.size = packet.size
             self._sent.add(len(packet.data))
+            self._keyframe = packet if packet.is_keyframe and self._subscribers else None
             for subscriber in tuple(self._subscribers):
                 subscriber.push(packet)
 
@@ -138,7 +147,7 @@ class Subscription:
         self._overflowed = False
         self._started = False
         self.closed = False
-        hub.join(self)
+        hub.join(self, is_new=True)
 
     def push(self, packet: EncodedPacket) -> None:
         if self._needs_keyframe and not packet.is_keyframe:

@@ -53,7 +53,7 @@ class Source(ABC):
     """Live sources never end by themselves: an end is a loss."""
 
     def __init__(self, config: StreamConfig, stop: threading.Event, threads: int = 1) -> None:
-        """``threads`` may decode one picture of a live source."""
+        """``threads`` may decode what is played by its clock."""
         self.config = config
         self.stop = stop
         """Set by anyone: the iteration ends soon."""
@@ -126,7 +126,7 @@ class Source(ABC):
                 continue
             # Frame threads would hold back as many pictures as there are threads.
             stream.thread_type = "SLICE" if self.live else "AUTO"
-            if self.live:
+            if self.live or self.config.realtime:
                 stream.codec_context.thread_count = self.threads
             if asked and not stream.codec_context.is_hwaccel:
                 log_once(self.name, f"decoding {stream.codec_context.name} in software")

@@ -90,7 +90,8 @@ class Inference:
                 if self._every:
                     self._take(self._inbox.get())
                 elif not self._reuse():
-                    with self._service.turns.one(lambda: self._inbox.discarded):
+                    could_wait = self._change is Change.DUE
+                    with self._service.turns.one(lambda: self._inbox.discarded, spare=could_wait):
                         self._take(self._inbox.get(0.0))
         except Closed:
             self._finish_all()
@@ -117,7 +118,7 @@ class Inference:
             return True
         info, last = self._last
         picture = self._masked(frame.picture)
-        is_busy = not self._service.turns.is_free  # those that move go first
+        is_busy = not self._service.turns.has_spare  # those that move go first
         self._change = self._gate.test(picture, frame.stamp.captured_at, is_busy=is_busy)
         if last.stamp.epoch != frame.stamp.epoch or info != self._service.info:
             self._change = Change.CHANGED

@@ -6,6 +6,7 @@ Pictures for a single client are not made here: stills and Motion JPEG are drawn
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -15,7 +16,7 @@ from streamd.concurrency.mailbox import Closed, Mailbox
 from streamd.config.sections import StreamConfig
 from streamd.depth.range import DepthRange, FlickerMeter
 from streamd.depth.steady import SteadyDepth
-from streamd.media.frames import DepthFrame, FloatImage, NormalisedFrame, Picture, Stamp, StampClock
+from streamd.media.frames import DepthFrame, FloatImage, NormalisedFrame, Picture, StampClock
 from streamd.media.hub import DEPTH_VIEWS, PacketHub, Rendition
 from streamd.render.notice import Notice
 from streamd.render.views import Renderer, half_will_do, published_size
@@ -111,8 +112,8 @@ class Publisher:
                         zones.look(frame, self._range.bounds)
                 elif notice is not None:
                     self._publish_notice(notice)
-                elif self.newest is not None and self.newest.frame.stamp.age_s() > STALE_S:
-                    self._publish_again(self.newest.frame.stamp.later())
+                elif self.newest is not None and _is_still(self.newest.frame):
+                    self._publish_again(self.newest)
         except Closed:
             pass
         finally:
@@ -121,8 +122,9 @@ class Publisher:
     def _wait_s(self) -> float | None:
         """How long to wait for a frame. A keyframe may have been requested too soon after the last one."""
         has_picture = self.newest is not None or self._notices.current is not None
-        if has_picture and any(output.keyframe_wanted for output in self._outputs.values()):
-            return STALE_S
+        keyframe_in_s = min(output.keyframe_in_s for output in self._outputs.values())
+        if has_picture and keyframe_in_s < math.inf:
+            return min(STALE_S, keyframe_in_s) or STALE_S
         return max(MIN_WAIT_S, self._notices.due_in_s) if self._notices.current is not None else None
 
     def _publish_frame(self, frame: DepthFrame) -> None:
@@ -195,13 +197,15 @@ class Publisher:
             else:
                 output.release()
 
-    def _publish_again(self, stamp: Stamp) -> None:
+    def _publish_again(self, newest: NormalisedFrame) -> None:
         """The newest frame, as a keyframe, where one is wanted and due."""
-        for output in self._watched():
-            if output.keyframe_wanted:
-                picture = self._draw(output.rendition)
-                if output.publish(picture, stamp, only_keyframe=True):
-                    self._metrics.published(output.rendition.view)
+        wanted = [output for output in self._watched() if output.keyframe_in_s <= 0]
+        if wanted:
+            self._renderer.begin(newest.normalised, newest.frame.picture, self._max_height)
+        for output in wanted:
+            picture = self._draw(output.rendition)
+            if output.publish(picture, newest.frame.stamp.later(), only_keyframe=True, is_repeat=True):
+                self._metrics.published(output.rendition.view)
 
     def _publish_notice(self, notice: Notice) -> None:
         is_due = self._notices.due_in_s <= 0
@@ -212,6 +216,12 @@ class Publisher:
             if is_due or output.keyframe_wanted:
                 picture = self._notices.draw(notice, output.rendition, self.size)
                 output.publish(picture, self._clock.now(), only_keyframe=not is_due, is_notice=True)
+
+
+def _is_still(frame: DepthFrame) -> bool:
+    """Whether who needs a keyframe gets this picture again: waiting for the next one would bring nothing new, or take
+    too long."""
+    return frame.change is Change.NONE or frame.stamp.age_s() > STALE_S
 
 
 def _shows(output: RenditionOutput, frame: DepthFrame, before: NormalisedFrame | None) -> bool:

@@ -18,10 +18,12 @@ log = logging.getLogger(__name__)
 RETRY_S = 30.0
 """A size that the encoder refused is tried again: it may have been for want of memory."""
 USUAL_FPS, MIN_FPS = 30.0, 1.0
-REPEAT_S = 1.0
-"""How often viewers and recordings get a picture in which nothing has changed."""
+REPEAT_S = 0.9
+"""How often viewers and recordings get a picture in which nothing has changed: with the next frame that comes, so that
+a second is not exceeded at 10 fps."""
 FIRST_REPEAT_S = 0.2
-"""For the first of them: when the last of a movement is lost on the way, a viewer notices by the next."""
+"""For the first of them, after a movement and after a keyframe: when that is lost on the way, a viewer notices by the
+next, and some (aiortc) show a picture only then."""
 
 
 class RenditionOutput:
@@ -63,6 +65,13 @@ class RenditionOutput:
         """Whether a picture in which nothing has changed is to be published."""
         wait_s = REPEAT_S if self._is_repeat else FIRST_REPEAT_S
         return self.keyframe_wanted or time.monotonic() - self._published_at >= wait_s
+
+    @property
+    def keyframe_in_s(self) -> float:
+        """How long it takes until one that is wanted may come; infinite where none is."""
+        if not self.keyframe_wanted:
+            return math.inf
+        return max(0.0, self._encoder.keyframe_in_s) if self._encoder is not None else 0.0
 
     def request_keyframe(self) -> None:
         """For its hub. Any thread."""
@@ -110,7 +119,8 @@ class RenditionOutput:
             return False
         if packets and not self.abandoned:
             # After a notice the next picture is due, though nothing has changed in it.
-            self._published_at, self._is_repeat = -math.inf if is_notice else time.monotonic(), is_repeat
+            self._published_at = -math.inf if is_notice else time.monotonic()
+            self._is_repeat = is_repeat and not any(packet.is_keyframe for packet in packets)
             for hub in self._hubs:
                 hub.publish_threadsafe(packets)
         return bool(packets)

@@ -18,6 +18,7 @@ from streamd.concurrency.threads import SerialExecutor
 from streamd.config.sections import StreamConfig, View
 from streamd.errors import Busy, PictureError
 from streamd.media.frames import NormalisedFrame, Picture, Scaler, to_i420
+from streamd.media.hub import DEPTH_VIEWS
 from streamd.render.notice import Notice, draw_notice
 from streamd.render.views import Renderer
 from streamd.states import StreamState
@@ -142,12 +143,21 @@ class Feed:
         newest: NormalisedFrame | Notice | None = self._stream.notice
         if newest is None and self._stream.state is StreamState.RUNNING:
             newest = self._stream.newest
-        if newest is None or newest == self._shown:
+        if newest is None or newest == self._shown or self._looks_the_same(newest):
             return
         with suppress(Busy, PictureError):  # the next time, then
             jpeg = await self._maker.jpeg(newest, self._view, self._stream)
             self._shown = newest
             self._publish(jpeg)
+
+    def _looks_the_same(self, newest: NormalisedFrame | Notice) -> bool:
+        """As what is shown: nothing has changed since."""
+        shown = self._shown
+        if not isinstance(shown, NormalisedFrame) or not isinstance(newest, NormalisedFrame):
+            return False
+        return newest.normalised is shown.normalised and (
+            self._view in DEPTH_VIEWS or newest.frame.seen == shown.frame.seen
+        )
 
     def _publish(self, jpeg: bytes) -> None:
         if jpeg == self._jpeg:

@@ -14,7 +14,7 @@ from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
 from tests.e2e.test_browser import DESKTOP, Watched, watch
 from tests.support.clips import number_in
-from tests.support.segments import packets, segment
+from tests.support.segments import FPS, packets, segment
 from tests.support.settings import write_settings
 from tests.support.waiting import until_async
 
@@ -22,6 +22,29 @@ SIZE = (320, 180)
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "color_scheme": "light"}
 DAY = datetime(2026, 11, 25, 12, tzinfo=UTC)
 """Noon: the same day wherever the browser thinks that it is."""
+STILL_S, STILL_STEP = 12, 24
+"""Of a scene that stands still: a picture each 0.96 s, a keyframe each ten."""
+SOUGHT = """async ([source, times]) => {
+  const video = document.createElement("video");
+  video.muted = true;
+  video.src = source;
+  const next = (kind) => new Promise((done, fail) => {
+    video.addEventListener(kind, done, { once: true });
+    video.addEventListener("error", () => fail(video.error.message), { once: true });
+  });
+  await next("loadeddata");
+  const pen = new OffscreenCanvas(video.videoWidth, video.videoHeight).getContext("2d", { willReadFrequently: true });
+  const found = [];
+  for (const time of times) {
+    video.currentTime = time;
+    await next("seeked");
+    pen.drawImage(video, 0, 0);
+    const bit = (n) => pen.getImageData(8 + 16 * (n % 8), 8 + 16 * Math.floor(n / 8), 1, 1).data[1] > 128;
+    found.push([...Array(16).keys()].reduce((sum, n) => sum + (bit(n) << n), 0));
+  }
+  return [video.duration, found];
+}"""
+"""What Chromium takes for the length of a file, and the numbers burnt into what it shows at these times."""
 VIDEO = "#reels figure:nth-of-type({}) video:not([hidden])"
 
 
@@ -46,6 +69,9 @@ def recorded(tmp_path: Path) -> Path:
         segment(folder, 1800, packets(50, size=SIZE), view=view, stream="lobby", begin=DAY)
     segment(folder, -86400, packets(50, size=SIZE), stream="lobby", begin=DAY)
     segment(folder, 60, packets(50, size=SIZE), stream="yard", begin=DAY, cut_short=True)
+    for second, cut_short in ((0, False), (60, True)):
+        still = packets(STILL_S * FPS, size=SIZE, step=STILL_STEP, key_every=10 * STILL_STEP)
+        segment(folder, second, still, stream="porch", begin=DAY, cut_short=cut_short, ends_s=STILL_S)
     lobby = {"source": "lavfi:testsrc2=size=320x180:rate=10", "record": []}
     return write_settings(tmp_path / "streamd.toml", {"lobby": lobby}, recording={"directory": str(folder)})
 
@@ -105,13 +131,28 @@ async def test_found_played_cut_and_deleted(running: Daemon, tmp_path: Path, art
 
         await page.get_by_test_id("clip-delete").click()
         await page.keyboard.press("Enter")  # the focus is on what does no harm
-        assert len(await files(running)) == 10
+        assert len(await files(running)) == 12
         await page.get_by_test_id("clip-delete").click()
         await page.get_by_role("button", name="Delete", exact=True).click()
         await watched.shows("recorded-note", "2 deleted; 4 reach beyond")
-        assert len(await files(running)) == 8
+        assert len(await files(running)) == 10
         assert not any("12-00-03.000" in path for path in await files(running))
         await page.screenshot(path=artefacts / "recorded-deleted.png")
+
+
+async def test_every_second_of_a_still_scene_can_be_sought(running: Daemon) -> None:
+    """Forwards, backwards, and in a file that kill -9 has left."""
+    async with watch(running.url, **DESKTOP) as watched:
+        for path in await files(running):
+            if "porch/" not in path:
+                continue
+            is_whole = "12-00-00" in path
+            last_s = STILL_S if is_whole else (STILL_S * FPS - 1) // STILL_STEP * STILL_STEP / FPS
+            times = [second + 0.5 for second in range(int(last_s))]
+            sought = [*times, *times[::-2]]
+            length_s, found = await watched.page.evaluate(SOUGHT, [f"/recordings/{path}", sought])
+            assert found == [int(time_s * FPS) // STILL_STEP * STILL_STEP for time_s in sought], path
+            assert length_s == pytest.approx(last_s, abs=0.1) or not is_whole
 
 
 async def test_by_keyboard_and_on_a_phone(running: Daemon, artefacts: Path) -> None:

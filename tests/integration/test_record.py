@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,41 @@ class Looks:
     def wait(self, count: int) -> None:
         enough = self._count + count
         until(lambda: self._count >= enough)
+
+
+def length_s(path: Path) -> float:
+    with av.open(str(path)) as container:
+        return (container.duration or 0) / av.time_base
+
+
+def seen(packet: EncodedPacket, ago_s: float) -> EncodedPacket:
+    return replace(packet, captured_at=time.monotonic() - ago_s)
+
+
+@pytest.mark.parametrize(("ago_s", "longer_s"), [(0.6, 0.6), (5.0, recorder.SHOWN_S)])
+def test_the_last_picture_is_seen_until_the_recording_is_stopped(bench: Bench, ago_s: float, longer_s: float) -> None:
+    """Unless it took longer than a picture is shown that stands still: then nobody knows."""
+    *units, last = Camera().film(10)
+    bench.push(*units, seen(last, ago_s))
+    bench.written()
+    assert bench.finish() is None
+    assert length_s(bench.segments[0]) == pytest.approx(9 / FPS + longer_s, abs=scaled(0.1))
+
+
+def test_at_a_cut_it_is_seen_until_the_next_segment_begins(tmp_path: Path) -> None:
+    bench, camera = Bench(tmp_path, segment_s=0.5), Camera()
+    bench.push(*camera.film(10))
+    camera._number += 20  # nothing changes for most of a second
+    bench.push(camera.shoot(key=True), *camera.film(4))
+    assert bench.finish() is None
+    assert length_s(bench.segments[0]) == pytest.approx(30 / FPS, abs=0.002)
+
+
+def test_when_its_source_went_away_nobody_knows_for_how_long_it_was_seen(bench: Bench) -> None:
+    *units, last = Camera().film(10)
+    bench.push(*units, seen(last, 0.6), notice())
+    assert bench.finish() is None
+    assert length_s(bench.segments[0]) == pytest.approx(10 / FPS, abs=0.02)
 
 
 CHILD = """

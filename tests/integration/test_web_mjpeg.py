@@ -10,14 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import aiohttp
 import cv2
 import numpy as np
 import pytest
 
+from streamd.config.sections import View
 from streamd.errors import SourceEnded
-from streamd.media.frames import ByteImage, Picture
+from streamd.media.frames import ByteImage, NormalisedFrame, Picture
 from streamd.streams.notices import NOTICE_SIZE
 from streamd.streams.stream import Stream
 from streamd.web import mjpeg, streaming
@@ -135,7 +137,7 @@ async def test_a_slow_one_keeps_nobody_waiting(site: Site, monkeypatch: pytest.M
     monkeypatch.setattr(mjpeg, "encode_jpeg", lambda picture: b"%d" % next(count) + big)
     newest = site.stream().newest
     assert newest is not None
-    monkeypatch.setattr(Stream, "newest", property(lambda stream: replace(newest)))
+    monkeypatch.setattr(Stream, "newest", property(lambda stream: replace(newest, normalised=newest.normalised.copy())))
     address = site.url.removeprefix("http://").split(":")
     _, lazy = await asyncio.open_connection(address[0], int(address[1]), limit=1024)
     lazy.write(f"GET {PATH}?fps=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -165,6 +167,36 @@ async def test_a_still_scene_is_shown_again_so_that_proxies_stay(site: Site, mon
     monkeypatch.setattr(mjpeg, "CHECK_S", 0.05)
     async with watching(site) as watcher:
         assert await watcher.jpeg() == await watcher.jpeg()
+
+
+async def test_what_has_not_changed_is_neither_drawn_nor_encoded_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    draw = mjpeg.draw_frame
+
+    def noted(frame: NormalisedFrame, view: View, *more: Any) -> Picture:
+        made.append(view)
+        return draw(frame, view, *more)
+
+    monkeypatch.setattr(mjpeg, "draw_frame", noted)
+    async with watching(site, "?fps=30") as depth, watching(site, "?view=source&fps=30") as source:
+        await depth.jpeg()
+        await source.jpeg()
+        before = site.stream().newest
+        assert before is not None
+        for _ in range(10):
+            shown = site.stream().newest
+            site.cameras["porch"].linger()
+            await site.until(lambda: site.stream().newest is not shown)  # noqa: B023
+            await asyncio.sleep(1 / 30)
+        newest = site.stream().newest
+        assert newest is not None
+        assert (newest.normalised is before.normalised, newest.frame.seen) == (True, before.frame.seen)
+        assert sorted(made) == ["depth", "source"]
+        site.cameras["porch"].film()
+        await depth.jpeg()
+        await source.jpeg()
 
 
 async def test_while_the_camera_is_away_it_shows_a_notice(site: Site) -> None:

@@ -112,6 +112,10 @@ class PlayedCamera:
     def show(self, picture: av.VideoFrame) -> None:
         self._reel.put(picture)
 
+    def linger(self) -> None:
+        """The newest picture again: nothing has changed."""
+        self._reel.put(picture_of(self._count - 1, 192, 112))
+
     def end(self, error: Exception | None = None) -> None:
         """The file is over, or the camera fails."""
         self._reel.put(error)

@@ -37,10 +37,11 @@ def depth_of(number: int) -> FloatImage:
 
 
 def packets(
-    count: int, first: int = 0, *, key_every: int = 50, size: tuple[int, int] = (WIDTH, HEIGHT)
+    count: int, first: int = 0, *, key_every: int = 50, size: tuple[int, int] = (WIDTH, HEIGHT), step: int = 1
 ) -> list[EncodedPacket]:
+    """Only each ``step``-th is recorded, as of a still scene."""
     encoder, found = LiveEncoder(*size, fps=FPS), []
-    for number in range(count):
+    for number in range(0, count, step):
         if number % key_every == 0:
             encoder.request_keyframe()
             encoder._last_keyframe = 0.0
@@ -49,9 +50,9 @@ def packets(
     return found
 
 
-def depths(count: int, first: int = 0) -> list[EncodedPacket]:
+def depths(count: int, first: int = 0, *, step: int = 1) -> list[EncodedPacket]:
     found = []
-    for number in range(count):
+    for number in range(0, count, step):
         codes, scale = quantise(depth_of(first + number))
         found.append(
             EncodedPacket(
@@ -70,8 +71,10 @@ def segment(
     view: str = "depth",
     cut_short: bool = False,
     begin: datetime = BEGIN,
+    ends_s: float = 0.0,
 ) -> SegmentName:
-    """Begun ``offset_s`` after ``begin``. ``cut_short``: as kill -9 leaves it."""
+    """Begun ``offset_s`` after ``begin``. ``cut_short``: as kill -9 leaves it. ``ends_s``: until when its last picture
+    was seen."""
     name = name_segment(stream, view, begin + timedelta(seconds=offset_s))
     (root / stream).mkdir(parents=True, exist_ok=True)
     writer: SegmentWriter = open_segment(root / name.path, units[0], lambda count: None, lambda: None)
@@ -82,5 +85,5 @@ def segment(
         writer.close()
         (root / name.path).write_bytes(left)
     else:
-        writer.close()
+        writer.close(ends_s)
     return name

@@ -121,6 +121,8 @@ class _Writer:
         self._size = (0, 0)
         self._held: Packet[Any] | None = None
         """The newest: how long it is shown is known by the next."""
+        self._held_of = 0.0
+        """When the segment that it is of began, Unix time."""
         self._zero_s = from_s
         """What is at time zero of the clip, Unix time."""
         self._keyframe_s = 0.0
@@ -147,7 +149,13 @@ class _Writer:
                 return False
             packets = _from_keyframe(container, started_s, self._from_s) if not self._bytes else _packets(container)
             self._follow(started_s)
-            return all(self._put(packet, started_s) for packet in packets)
+            is_whole = all(self._put(packet, started_s) for packet in packets)
+        if self._held_of == started_s:  # pictures of a still scene are shown for up to a second
+            step_s = self._step / CLOCK_RATE
+            least_s = self._end_s - step_s + min(step_s, USUAL_STEP / CLOCK_RATE)
+            known_s = self._end_s if segment.written else max(segment.ended_s, least_s)
+            self._end_by(min(self._to_s, known_s) if is_whole else self._to_s)
+        return is_whole
 
     def _follow(self, started_s: float) -> None:
         """Places the beginning of a segment behind what was written."""
@@ -183,10 +191,21 @@ class _Writer:
         packet.pts = packet.dts = pts
         packet.time_base, packet.stream = TIME_BASE, self._stream
         self._held, self._end, self._end_s = packet, pts + self._step, at_s + self._step / CLOCK_RATE
+        self._held_of = started_s
         return True
+
+    def _end_by(self, until_s: float) -> None:
+        """The newest picture is shown until then, Unix time."""
+        assert self._held is not None
+        assert self._held.pts is not None
+        end = max(self._end + round((until_s - self._end_s) * CLOCK_RATE), self._held.pts + 1)
+        self._end_s += (end - self._end) / CLOCK_RATE
+        self._end = end
 
     def _write_held(self, until: int) -> None:
         if self._held is not None:
+            if (self._held.pts or 0) < 0 and until > USUAL_STEP:  # players leave out all that begins before time zero
+                self._held.pts = self._held.dts = 0
             self._held.duration = until - (self._held.pts or 0)
             self._output.mux_one(self._held)
 

@@ -1,5 +1,8 @@
 """How long a recorded file is, by the file itself: also while it grows, and where power or disk cut it short.
 
+A muxer does not know for how long the last picture of a file is shown: of a still scene, up to a second. ``prolong``
+says so afterwards.
+
 Only what a recorder writes is understood: fragmented MP4 (ISO 14496-12, 8.8) and Matroska (RFC 9559). Only headers are
 read; what is not complete does not count.
 """
@@ -48,10 +51,36 @@ def measure(descriptor: int, size: int) -> Length:
     return Length(0.0, is_whole=False)
 
 
+def prolong(descriptor: int, size: int, seconds: float) -> None:
+    """Makes a finished file so long, by its last picture; it is never made shorter, and one that is not as our muxers
+    make it stays as it is. Raises OSError."""
+    head = os.pread(descriptor, 4, 0)
+    with suppress(*_DAMAGED):
+        (_prolong_matroska if head == b"\x1a\x45\xdf\xa3" else _prolong_mp4)(descriptor, size, seconds)
+
+
 # --- MP4
 
 
 def _mp4(descriptor: int, size: int) -> Length:
+    timescale, last, is_whole = _last_of(descriptor, size)
+    return Length(_Fragment(_read(descriptor, last)).end / timescale if last else 0.0, is_whole)
+
+
+def _prolong_mp4(descriptor: int, size: int, seconds: float) -> None:
+    timescale, last, _ = _last_of(descriptor, size)
+    if last is None:
+        return
+    fragment = _Fragment(_read(descriptor, last))
+    longer = round(seconds * timescale) - fragment.end
+    at = fragment.last_duration_at
+    if longer > 0 and at is not None:
+        (duration,) = struct.unpack_from(">I", fragment.data, at)
+        os.pwrite(descriptor, struct.pack(">I", duration + longer), last.start + at)
+
+
+def _last_of(descriptor: int, size: int) -> tuple[int, _Part | None, bool]:
+    """Ticks a second; the last fragment that is complete, its moof; and whether the file has its end."""
     tail = os.pread(descriptor, _MFRO_BYTES, max(0, size - _MFRO_BYTES))
     is_whole = tail[4:8] == b"mfro"
     timescale, first = 0, 0
@@ -60,7 +89,7 @@ def _mp4(descriptor: int, size: int) -> Length:
             timescale, first = _timescale(_read(descriptor, box)), box.end
             break
     if not timescale:
-        return Length(0.0, is_whole)
+        return 0, None, is_whole
     if is_whole:
         first = _last_fragment(descriptor, size, int.from_bytes(tail[12:16])) or first
     fragment, last = None, None
@@ -69,7 +98,7 @@ def _mp4(descriptor: int, size: int) -> Length:
             fragment = box
         elif box.kind == b"mdat" and fragment is not None:
             last = fragment
-    return Length(_end(_read(descriptor, last)) / timescale if last else 0.0, is_whole)
+    return timescale, last, is_whole
 
 
 def _boxes(descriptor: int, start: int, end: int) -> Iterator[_Part]:
@@ -87,15 +116,21 @@ def _boxes(descriptor: int, start: int, end: int) -> Iterator[_Part]:
         start += size
 
 
-def _inner(data: bytes, kind: bytes) -> bytes:
-    """What the first box of this kind holds; nothing without one."""
-    at = 0
-    while at + 8 <= len(data):
+def _find(data: bytes, kind: bytes, within: _Part | None = None) -> _Part:
+    """The first box of this kind; an empty one without it."""
+    at, end = (within.start, within.end) if within else (0, len(data))
+    while at + 8 <= end:
         size = int.from_bytes(data[at : at + 4])
         if data[at + 4 : at + 8] == kind:
-            return data[at + 8 : at + size]
+            return _Part(kind, at + 8, at + size)
         at += max(size, 8)
-    return b""
+    return _Part(kind, 0, 0)
+
+
+def _inner(data: bytes, kind: bytes) -> bytes:
+    """What the first box of this kind holds; nothing without one."""
+    box = _find(data, kind)
+    return data[box.start : box.end]
 
 
 def _timescale(moov: bytes) -> int:
@@ -113,20 +148,31 @@ def _last_fragment(descriptor: int, size: int, mfra_bytes: int) -> int:
     return int.from_bytes(entry[8:16] if is_long else entry[4:8])
 
 
-def _end(moof: bytes) -> int:
-    """When the last picture of the fragment ends, in units of the track."""
-    traf = _inner(moof, b"traf")
-    tfhd, tfdt, trun = (_inner(traf, kind) for kind in (b"tfhd", b"tfdt", b"trun"))
-    flags, at = int.from_bytes(tfhd[1:4]), 8
-    at += 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2)
-    default = int.from_bytes(tfhd[at : at + 4]) if flags & 0x8 else 0
-    begins = int.from_bytes(tfdt[4:12] if tfdt[:1] == b"\1" else tfdt[4:8])
-    flags, (count,), at = int.from_bytes(trun[1:4]), struct.unpack_from(">I", trun, 4), 8
-    at += 4 * bool(flags & 0x1) + 4 * bool(flags & 0x4)
-    if not flags & 0x100:
-        return int(begins + count * default)
-    step = 4 * sum(bool(flags & bit) for bit in (0x100, 0x200, 0x400, 0x800))
-    return int(begins + sum(struct.unpack_from(">I", trun, at + sample * step)[0] for sample in range(count)))
+class _Fragment:
+    """When its last picture ends. Raises _DAMAGED."""
+
+    def __init__(self, moof: bytes) -> None:
+        self.data = moof
+        traf = _find(moof, b"traf")
+        tfhd, tfdt, trun = (_find(moof, kind, traf).start for kind in (b"tfhd", b"tfdt", b"trun"))
+        flags, default_at = int.from_bytes(moof[tfhd + 1 : tfhd + 4]), tfhd + 8
+        default_at += 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2)
+        default = int.from_bytes(moof[default_at : default_at + 4]) if flags & 0x8 else 0
+        begins = int.from_bytes(moof[tfdt + 4 : tfdt + (12 if moof[tfdt] == 1 else 8)])
+        flags, (count,), at = (
+            int.from_bytes(moof[trun + 1 : trun + 4]),
+            struct.unpack_from(">I", moof, trun + 4),
+            trun + 8,
+        )
+        at += 4 * bool(flags & 0x1) + 4 * bool(flags & 0x4)
+        self.end = begins + count * default
+        """Ticks."""
+        self.last_duration_at: int | None = default_at if count == 1 else None
+        """Where that of the last picture is; None where it shares it with others."""
+        if flags & 0x100:
+            step = 4 * sum(bool(flags & bit) for bit in (0x100, 0x200, 0x400, 0x800))
+            self.end = begins + sum(struct.unpack_from(">I", moof, at + n * step)[0] for n in range(count))
+            self.last_duration_at = at + (count - 1) * step
 
 
 # --- Matroska
@@ -146,6 +192,16 @@ def _matroska(descriptor: int, size: int) -> Length:
     if whole and duration_ms:
         return Length(duration_ms / 1000, is_whole=True)
     return Length((2 * times[1] - times[0]) / 1000, is_whole=whole)
+
+
+def _prolong_matroska(descriptor: int, size: int, seconds: float) -> None:
+    for element in _elements(descriptor, 0, size):
+        if element.kind == _INFO:
+            info = _read(descriptor, element)
+            found = next((child for child in _children(info) if child.kind == _DURATION), None)
+            if found is not None and found.end - found.start == 8 and _duration(info) < 1000 * seconds:
+                os.pwrite(descriptor, struct.pack(">d", 1000 * seconds), element.start + found.start)
+            return
 
 
 def _is_sized(descriptor: int, segment: _Part) -> bool:
@@ -179,24 +235,29 @@ def _vint(data: bytes) -> tuple[int, int]:
     return int.from_bytes(data[:count]) & (1 << 7 * count) - 1, count
 
 
-def _children(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _children(data: bytes) -> Iterator[_Part]:
     at = 0
     while at < len(data) and data[at]:
         id_bytes = 9 - data[at].bit_length()
         size, size_bytes = _vint(data[at + id_bytes :])
         begins = at + id_bytes + size_bytes
-        yield int.from_bytes(data[at : at + id_bytes]), data[begins : begins + size]
+        yield _Part(int.from_bytes(data[at : at + id_bytes]), begins, begins + size)
         at = begins + size
+
+
+def _child(data: bytes, kind: int) -> bytes:
+    """What the last of this kind holds; nothing without one."""
+    return {child.kind: data[child.start : child.end] for child in _children(data)}.get(kind, b"")
 
 
 def _duration(info: bytes) -> float:
     """In ms: the unit of what FFmpeg writes."""
-    value = dict(_children(info)).get(_DURATION, b"")
+    value = _child(info, _DURATION)
     return float(struct.unpack(">d" if len(value) == 8 else ">f", value)[0]) if len(value) in (4, 8) else 0.0
 
 
 def _timestamp(cluster: bytes) -> int:
-    return int.from_bytes(dict(_children(cluster)).get(_TIMESTAMP, b""))
+    return int.from_bytes(_child(cluster, _TIMESTAMP))
 
 
 def _read(descriptor: int, part: _Part) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ QUEUE_DEPTHS = 60
 """Of depth16, whose frames wait uncoded."""
 IDLE_S = 3.0
 """When the source has been away, or at its end, for this long, the segment is finished."""
+SHOWN_S = 1.0
+"""For how long at most a picture was seen when none came after it: while nothing changes it is repeated that often."""
 RESUME_SHARE = 1.1
 """How much of ``min_free_bytes`` has to be free before recording goes on after the disk was full."""
 STUCK_S = 5.0
@@ -93,6 +96,9 @@ class Recorder:
         """When the thread turned to the disk; None while it waits for packets. Written by the thread."""
         self._health: str | None = ""
         self._segment: SegmentWriter | None = None
+        self._newest_at = 0.0
+        """When the newest picture of the segment was taken."""
+        self._closed_at = math.inf
         hub.join(self)  # before there is a thread, which nobody would end if the stream is gone
         try:
             self.thread = threads.start(f"record-{stream}", self._run)
@@ -123,6 +129,7 @@ class Recorder:
     def close(self) -> None:
         """No more packets; what waits is still written. Then wait for ``finished``. Safe to repeat."""
         self._hub.leave(self)
+        self._closed_at = min(self._closed_at, time.monotonic())
         self._queue.close()
 
     @property
@@ -153,7 +160,7 @@ class Recorder:
                 self._step()
         except Closed:
             self._busy_since = time.monotonic()
-            self._close_segment()
+            self._close_segment(self._seen_s())
 
     def _step(self) -> None:
         packet = self._queue.get(timeout_s=IDLE_S)
@@ -171,7 +178,7 @@ class Recorder:
         segment = self._segment
         if segment is not None and (segment.is_of_another(packet) or segment.age_s(packet) >= self._rules.segment_s):
             if packet.is_keyframe:
-                self._close_segment()
+                self._close_segment(segment.age_s(packet) if packet.epoch == segment.epoch else 0.0)
                 segment = None
             elif not segment.keyframe_wanted:
                 segment.keyframe_wanted = True
@@ -182,6 +189,7 @@ class Recorder:
                 return
             segment = self._segment = self._open_segment(packet)
         segment.write(packet)
+        self._newest_at = packet.captured_at
 
     def _open_segment(self, first: EncodedPacket) -> SegmentWriter:
         require_directory(self._rules.directory)
@@ -213,9 +221,16 @@ class Recorder:
         """Nothing has come for a while. A slow camera, or a still scene, is no reason to begin another file."""
         segment = self._segment
         if segment is not None and (self._is_away or time.monotonic() - segment.opened_at >= self._rules.segment_s):
-            self._close_segment()
+            self._close_segment(self._seen_s())
 
-    def _close_segment(self) -> None:
+    def _seen_s(self) -> float:
+        """Until when the newest picture was seen, by the time of the segment; 0: nobody knows, the source is away."""
+        if self._segment is None or self._is_away:
+            return 0.0
+        until = min(time.monotonic(), self._closed_at)
+        return self._segment.newest_s + min(until - self._newest_at, SHOWN_S)
+
+    def _close_segment(self, ends_s: float) -> None:
         segment, self._segment = self._segment, None
         if segment is not None:
-            segment.close()
+            segment.close(ends_s)

@@ -16,10 +16,12 @@ from av.packet import Packet
 
 from streamd.media import depth16
 from streamd.media.frames import CLOCK_RATE, TIME_BASE, EncodedPacket
+from streamd.sinks.recording.length import prolong
 
 SYNC_EVERY_S = 1.0
-# A fragment a second, each flushed whole: a reader of the file never misses more than that.
-_MUXER = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
+# A fragment a second at most, each flushed whole: a reader of the file never misses more than that. A little shorter,
+# so that pictures of a still scene, which come about once a second, have one each.
+_MUXER = {"movflags": "empty_moov+default_base_moof", "frag_duration": "800000", "flush_packets": "1"}
 _CLUSTER = bytes.fromhex("1f43b675")
 """The ID that each group of frames begins with in Matroska (RFC 9559, 5.1.3)."""
 _open: set[Path] = set()
@@ -43,6 +45,9 @@ class SegmentWriter:
         self.path = path
         self.opened_at = time.monotonic()
         self.keyframe_wanted = False
+        self.epoch = first.epoch
+        self.newest_s = 0.0
+        """The time of the newest picture."""
         self._first_pts = first.pts
         self._kind = (first.size, first.epoch)
         self._on_sync = on_sync
@@ -68,6 +73,7 @@ class SegmentWriter:
 
     def write(self, unit: EncodedPacket) -> None:
         self._container.mux(self._packets(unit, unit.pts - self._first_pts))
+        self.newest_s = self.age_s(unit)
         now = time.monotonic()
         if now >= self._next_sync:
             self._next_sync = now + SYNC_EVERY_S
@@ -82,9 +88,11 @@ class SegmentWriter:
         packet.stream = self._stream
         return [packet]
 
-    def close(self) -> None:
+    def close(self, ends_s: float = 0.0) -> None:
+        """``ends_s``: until when its last picture was seen, by the file's own time, if that is known."""
         try:
             self._container.close()
+            self._file.prolong(ends_s)
         finally:
             try:
                 self._file.close()
@@ -129,7 +137,7 @@ class _CountedFile:
     """The file under the muxer: counts what is written."""
 
     def __init__(self, path: Path, on_bytes: Callable[[int], None]) -> None:
-        self._file: BinaryIO = path.open("xb", buffering=0)
+        self._file: BinaryIO = path.open("x+b", buffering=0)
         self.name = str(path)
         self._on_bytes = on_bytes
         self._fragments = 0
@@ -158,6 +166,10 @@ class _CountedFile:
         os.fdatasync(self._file.fileno())
         if not os.path.exists(self.name):
             raise FileNotFoundError(errno.ENOENT, "was removed while it was recorded", self.name)
+
+    def prolong(self, ends_s: float) -> None:
+        """What the muxer has finished."""
+        prolong(self._file.fileno(), os.fstat(self._file.fileno()).st_size, ends_s)
 
     def close(self) -> None:
         try:

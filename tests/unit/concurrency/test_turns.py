@@ -125,3 +125,23 @@ def test_more_turns_let_those_who_wait_begin_and_fewer_let_those_under_way_end()
         assert not under_way.acquire(timeout=0.05), "one at a time again"
     assert under_way.acquire(timeout=scaled(10))
     late.finished.result(scaled(10))
+
+
+@pytest.mark.parametrize(("count", "held"), [(1, 0), (2, 0), (3, 1), (4, 2)])
+def test_what_can_wait_leaves_one_for_what_cannot(count: int, held: int) -> None:
+    shared = Turns(count)
+    with ExitStack() as stack:
+        for _ in range(held):
+            assert shared.has_spare
+            stack.enter_context(shared.one(never))
+        assert shared.has_spare
+        stack.enter_context(shared.one(never))
+        assert not shared.has_spare
+    assert shared.has_spare
+
+
+def test_what_can_wait_goes_on_one_after_the_other() -> None:
+    shared = Turns(4)
+    with shared.one(never, spare=True):
+        assert not shared.has_spare
+    assert shared.has_spare

@@ -141,3 +141,15 @@ def test_any_picture_can_be_tested(kind: str, size: tuple[int, int]) -> None:
     gate.inferred(picture, 0.0)
     assert [gate.test(picture, at_s) for at_s in (0.5, 1.0)] == [Change.NONE, Change.DUE]
     assert [gate.test(picture, at_s, is_busy=True) for at_s in (1.0, 4.0)] == [Change.NONE, Change.DUE]
+
+
+def test_while_others_need_the_network_it_waits_longer_and_not_for_ever() -> None:
+    random, waits = np.random.default_rng(3), set[int]()
+    still = scene(random)
+    for _ in range(8):
+        gate = ChangeGate(2.0)
+        seen(gate, still)
+        assert gate.test(gray(still), 2.0) is Change.DUE
+        waits.add(next(s for s in range(2, 99) if gate.test(gray(still), float(s), is_busy=True) is Change.DUE))
+    assert all(4 <= wait_s <= 8 for wait_s in waits)
+    assert len(waits) > 1, "cameras that began together come one after the other"

@@ -66,6 +66,41 @@ async def test_joining_asks_for_a_keyframe_and_shows_that_somebody_watches() -> 
     assert (bench.hub.watched, len(bench.hub)) == (False, 0)
 
 
+async def test_all_who_join_a_still_scene_begin_with_the_same_keyframe() -> None:
+    bench = Bench()
+    await bench.publish(packet(1, key=True))
+    others = [bench.subscribe() for _ in range(8)]
+    assert bench.requests == ["join"], "for the first of them"
+    assert [await numbers(seat, 1) for seat in others] == 8 * [[1]]
+    await bench.publish(packet(2))
+    assert [await numbers(seat, 1) for seat in others] == 8 * [[2]]
+    bench.subscribe()
+    assert bench.requests == ["join", "join"], "now there is something newer"
+
+
+async def test_a_keyframe_of_before_is_for_nobody() -> None:
+    bench = Bench()
+    await bench.publish(packet(1, key=True))
+    bench.seat.close()
+    bench.subscribe().close()
+    await bench.publish(packet(2, key=True))
+    later = bench.subscribe()
+    assert bench.requests == ["join"] * 3
+    await bench.publish(packet(3, key=True))
+    assert await numbers(later, 1) == [3]
+
+
+async def test_who_comes_from_another_hub_begins_with_the_next_keyframe() -> None:
+    """Times would go back else."""
+    bench, other = Bench(), Bench()
+    await other.publish(packet(1, key=True))
+    await bench.publish(packet(2, key=True))
+    assert await numbers(bench.seat, 1) == [2]
+    bench.seat.move(other.hub)
+    await other.publish(packet(3, key=True))
+    assert await numbers(bench.seat, 1) == [3]
+
+
 async def test_everybody_gets_the_same_packet_in_the_same_order() -> None:
     bench = Bench(capacity=10)
     seats = [bench.seat, *(bench.subscribe(10) for _ in range(3))]

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
+from pathlib import Path
 
+import av
 import pytest
 
-from streamd.sources.upright import MAX_PX, square_size, turning
+from streamd.media.encode import LiveEncoder
+from streamd.media.frames import Stamp, canvas
+from streamd.sources.upright import MAX_PX, Upright, square_size, turning
 from tests.support.corners import MATRICES
 
 
@@ -66,3 +71,31 @@ def test_other_angles_are_turned_in_place() -> None:
 @pytest.mark.parametrize("matrix", [None, (0,) * 9, (65536, 0, 0, 0, 0, 0, 0, 0, 1 << 30)])
 def test_no_matrix_and_broken_ones_change_nothing(matrix: tuple[int, ...] | None) -> None:
     assert turning(matrix) == ()
+
+
+def test_pictures_do_not_wait_for_pythons_garbage_collector(tmp_path: Path) -> None:
+    """Each has more than a megabyte, and each has side data: the first has that of the encoder."""
+    encoder = LiveEncoder(64, 48)
+    path = tmp_path / "x.h264"
+    path.write_bytes(b"".join(packet.data for n in range(9) for packet in encoder.encode(canvas(64, 48), _stamp(n))))
+    gc.collect()
+    gc.disable()
+    before = pictures()
+    try:
+        with av.open(str(path)) as container:
+            video = container.streams.video[0]
+            upright = Upright(video)
+            for picture in container.decode(video):
+                assert upright(picture, picture) is picture
+                assert pictures() <= before + 2, "this one, and the decoder's next"
+    finally:
+        gc.enable()
+
+
+def pictures() -> int:
+    """How many there are."""
+    return sum(isinstance(each, av.VideoFrame) and each.format is not None for each in gc.get_objects())
+
+
+def _stamp(number: int) -> Stamp:
+    return Stamp(number, number * 3000, number / 30)

@@ -108,8 +108,9 @@ class Bench:
         assert newest is not None
         now = time.monotonic()
         stamp = Stamp(self._count, int((now - self._began) * CLOCK_RATE) + self._count, now)
+        picture = av.VideoFrame(newest.frame.picture.width, newest.frame.picture.height, "yuv420p")
         seen = self._count if shows else newest.frame.seen
-        frame = replace(newest.frame, stamp=stamp, change=Change.NONE, seen=seen)
+        frame = replace(newest.frame, stamp=stamp, change=Change.NONE, seen=seen, picture=picture)
         self.inbox.put(frame)
         until("it is the newest", lambda: self.publisher.newest is not newest)
         return frame
@@ -301,13 +302,30 @@ class TestUnchanged:
         assert len(hub.packets) == 1
         assert bench.metric("streamd_capture_to_publish_seconds_count") == 1
 
-    def test_who_joins_has_a_keyframe_at_once(self, bench: Bench) -> None:
+    def test_who_joins_has_a_keyframe_at_once(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without another frame, and of the newest: what nobody watched was not drawn."""
+        monkeypatch.setattr(publisher, "STALE_S", 60.0)
         bench.put()
         bench.settle()
+        newest = bench.put_unchanged()
         hub = bench.watch("source")
-        bench.put_unchanged()
         (packet,) = hub.wait_for(1)
         assert packet.is_keyframe
+        assert bench.publisher._renderer._picture is newest.picture
+
+    def test_who_has_lost_a_keyframe_has_another_as_soon_as_may_be(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(publisher, "STALE_S", 60.0)
+        monkeypatch.setattr(encode, "MIN_KEYFRAME_INTERVAL_S", 0.2)
+        hub = bench.watch("depth")
+        bench.put()
+        hub.wait_for(1)
+        bench.settle()
+        bench.put_unchanged()
+        bench.publisher.request_keyframe(Rendition("depth"), KeyframeReason.PLI)
+        *_, second = hub.wait_for(2)
+        assert second.is_keyframe or hub.wait_for(3)[2].is_keyframe
 
     def test_a_picture_comes_now_and_then(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(renditions, "FIRST_REPEAT_S", 0.0)

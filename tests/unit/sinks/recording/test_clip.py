@@ -50,6 +50,34 @@ def test_across_three_files_and_a_gap(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == [".index.sqlite", "porch"]
 
 
+def length_s(clip: Clip) -> float:
+    os.lseek(clip.descriptor, 0, os.SEEK_SET)
+    with open(os.dup(clip.descriptor), "rb") as file, av.open(file, "r") as container:
+        return (container.duration or 0) / av.time_base
+
+
+@pytest.mark.parametrize(
+    ("first_s", "last_s", "to_s", "numbers"),
+    [
+        (0, 2.5, 2.5, [0, 24, 48]),
+        (1.5, 3.5, 3.5, [24, 48, 72]),
+        (1, 9, 8.0, [24, 48, 72, 96, 100, 124, 148, 172, 196]),
+        (1, 4.1, 4.1, [24, 48, 72, 96, 100]),
+        (5.2, 5.3, 5.3, [124]),
+    ],
+)
+def test_of_a_still_scene_it_ends_when_asked(
+    tmp_path: Path, first_s: float, last_s: float, to_s: float, numbers: list[int]
+) -> None:
+    """Each picture is seen for 0.96 s, and the last of each file until that ends."""
+    segment(tmp_path, 0, packets(100, step=24, key_every=10**6), ends_s=4.0)
+    segment(tmp_path, 4, packets(100, 100, step=24, key_every=10**6), ends_s=4.0)
+    clip = made(tmp_path, first_s, last_s)
+    assert clip.to_s - BEGIN_S == pytest.approx(to_s, abs=0.02)
+    assert length_s(clip) == pytest.approx(to_s - first_s, abs=0.03)
+    assert [number for _, number in shown(clip) if number >= numbers[0]] == numbers
+
+
 @pytest.mark.parametrize(
     ("first_s", "last_s", "numbers"),
     [(0, 1, (0, 24)), (0.5, 0.6, (13, 14)), (-5, 0.2, (0, 4)), (3.9, 99, (98, 99)), (2, 2.1, (50, 52))],

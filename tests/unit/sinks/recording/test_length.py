@@ -8,11 +8,12 @@ import random
 import struct
 from pathlib import Path
 
+import av
 import pytest
 
 from streamd.media.frames import EncodedPacket
-from streamd.sinks.recording.length import Length, measure
-from tests.support.segments import depths, packets, segment
+from streamd.sinks.recording.length import Length, measure, prolong
+from tests.support.segments import FPS, depths, packets, segment
 
 
 def length_of(path: Path) -> Length:
@@ -28,8 +29,8 @@ def view(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def film(view: str, count: int) -> list[EncodedPacket]:
-    return depths(count) if view == "depth16" else packets(count)
+def film(view: str, count: int, step: int = 1) -> list[EncodedPacket]:
+    return depths(count, step=step) if view == "depth16" else packets(count, step=step)
 
 
 def test_of_a_whole_file(tmp_path: Path, view: str) -> None:
@@ -43,6 +44,40 @@ def test_what_kill_9_leaves(tmp_path: Path, view: str) -> None:
     found = length_of(path)
     assert not found.is_whole
     assert 3.0 <= found.seconds <= 4.02
+
+
+@pytest.mark.parametrize(("count", "step"), [(100, 1), (100, 24), (1, 1), (30, 24)])
+def test_the_last_picture_is_seen_until_it_ends(tmp_path: Path, view: str, count: int, step: int) -> None:
+    """Of a still scene up to a second: no muxer knows that."""
+    units = film(view, count, step)
+    newest_s = (count - 1) // step * step / FPS
+    path = tmp_path / segment(tmp_path, 0, units, view=view, ends_s=newest_s + 0.8).path
+    assert length_of(path) == (pytest.approx(newest_s + 0.8, abs=0.002), True)
+    with av.open(str(path)) as container:
+        assert (container.duration or 0) / av.time_base == pytest.approx(newest_s + 0.8, abs=0.002)
+        times = [
+            packet.pts * float(packet.time_base or 0) for packet in container.demux(video=0) if packet.pts is not None
+        ]
+        assert times == pytest.approx([number / FPS for number in range(0, count, step)], abs=0.001)
+
+
+def test_it_is_made_no_shorter(tmp_path: Path, view: str) -> None:
+    path = tmp_path / segment(tmp_path, 0, film(view, 100), view=view, ends_s=2.0).path
+    assert length_of(path).seconds == pytest.approx(4.0, abs=0.02)
+
+
+@pytest.mark.parametrize("data", [b"", b"abc", b"x" * 1000, b"\x1a\x45\xdf\xa3", b"\0\0\0\x08moov" * 9])
+def test_what_is_none_of_ours_stays_as_it_is(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x").write_bytes(data)
+    with (tmp_path / "x").open("r+b") as file:
+        prolong(file.fileno(), len(data), 9.0)
+    assert (tmp_path / "x").read_bytes() == data
+
+
+def test_what_kill_9_leaves_of_a_still_scene(tmp_path: Path, view: str) -> None:
+    """Each second but the last: a picture comes each 0.96 s, as at 25 fps."""
+    path = tmp_path / segment(tmp_path, 0, film(view, 250, 24), view=view, cut_short=True).path
+    assert length_of(path).seconds == pytest.approx(240 / FPS, abs=0.1), "up to the newest picture"
 
 
 def test_cut_anywhere_it_is_never_too_long(tmp_path: Path, view: str) -> None:
