@@ -25,6 +25,7 @@ from av.packet import Packet
 
 from streamd.config.sections import StreamConfig
 from streamd.errors import SourceError
+from streamd.host import allocator
 from streamd.sources import base, open_source
 from streamd.sources.base import Source
 from tests.support.clips import write_clip
@@ -102,6 +103,7 @@ def packets(folder: Path) -> None:
 
 
 def leaks(folder: Path) -> None:
+    allocator.configure()  # as in a daemon: else heaps grow as chance would have it
     reported = Counter[str]()
     base.OPEN_TIMEOUT_S = 0.3
     with ExitStack() as stack:
@@ -139,6 +141,7 @@ def held() -> dict[str, int]:
     give_up_at = time.monotonic() + scaled(5)
     while threading.active_count() > 6 and time.monotonic() < give_up_at:
         time.sleep(0.02)
+    allocator.release_memory()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return {
         "rss_kb": pages * os.sysconf("SC_PAGE_SIZE") // 1024,
