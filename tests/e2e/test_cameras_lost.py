@@ -131,7 +131,7 @@ class TestCameraThatHangs:
             enters(running, "porch", "running")
             seen = captured(running, "porch")
             until("it delivers", partial(delivers, running, "porch", seen + 5))
-            with watching(running.url) as lag:
+            with watching(running.url, running.pid) as lag:
                 noticed.append(hang_until_noticed(running, porch))
             lags.append(lag)
 

@@ -77,7 +77,7 @@ def test_a_clip_is_recorded_in_segments(daemon: StartDaemon, clip: Path, tmp_pat
     until("the clip has ended", lambda: running.state("clip") == "ended")
     until("the last frame is through", lambda: frames_under_way(running) <= 0)
     count = published(running)
-    assert count > 30
+    assert count > 10
     assert running.stop() == 0
 
     probes = [probe(segment) for segment in segments(folder / "clip")]

@@ -33,14 +33,18 @@ def timeout(seconds: float) -> asyncio.Timeout:
 
 def own_time() -> float:
     """A clock in seconds that stands still while this thread could run and the box runs others: how long something of
-    ours took is then the same on a busy one. Linux's schedstat (Documentation/scheduler/sched-stats.rst); without it,
-    time.monotonic()."""
+    ours took is then the same on a busy one."""
+    return time.monotonic() - queued_s("thread-self")
+
+
+def queued_s(thread: str | int) -> float:
+    """How long a thread, or the main thread of a process, has waited for a core so far (Linux, Documentation/scheduler/
+    sched-stats.rst); 0 where the kernel does not tell."""
     try:
-        with open("/proc/thread-self/schedstat") as found:
-            waited_ns = int(found.read().split()[1])
+        with open(f"/proc/{thread}/schedstat") as found:
+            return int(found.read().split()[1]) / 1e9
     except OSError:
-        waited_ns = 0
-    return time.monotonic() - waited_ns / 1e9
+        return 0.0
 
 
 async def wait_for(awaitable: Awaitable[T], seconds: float) -> T:
