@@ -1,4 +1,4 @@
-"""``python -m tests.support.lag URL PID``: how late a server's event loop answers, and how late this box wakes anyone up.
+"""``python -m tests.support.lag URL PID``: how late a server's event loop answers, and how late this box wakes anyone.
 
 Until stdin closes; then a line of JSON. In a process of its own, so that the test does not disturb it.
 """
