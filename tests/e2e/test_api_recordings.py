@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 SOURCE, NAME = "lavfi:testsrc2=size=320x180:rate=20", "lavfi-testsrc2"
 RECORDING = f"/api/v1/streams/{NAME}/recording"
@@ -16,7 +16,7 @@ RECORDING = f"/api/v1/streams/{NAME}/recording"
 def frames(path: Path) -> int:
     """That ffprobe decodes; 0 while there is no header yet."""
     command = ["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"]
-    done = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=scaled(60), check=False)
     found = done.stdout.strip()
     return int(found) if found.isdecimal() else 0
 
@@ -47,7 +47,7 @@ def test_start_watch_stop_seek(daemon: StartDaemon, tmp_path: Path) -> None:
     url = f"{running.url}recordings/{done['path']}"
     # With the times of the file: it would round them to a guessed rate, and complain of two pictures at one time.
     command = ["ffmpeg", "-v", "error", "-seekable", "1", "-i", url, "-enc_time_base", "-1", "-f", "null", "-"]
-    assert subprocess.run(command, capture_output=True, timeout=60, check=True).stderr == b""
+    assert subprocess.run(command, capture_output=True, timeout=scaled(60), check=True).stderr == b""
     tail = running.get(f"/recordings/{done['path']}", Range="bytes=-100")
     assert tail.status == 206
     assert tail.body == (folder / str(done["path"])).read_bytes()[-100:]

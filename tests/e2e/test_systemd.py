@@ -26,7 +26,7 @@ from tests.e2e.conftest import Shared
 from tests.e2e.machine import REPOSITORY, Machine, boot, missing
 from tests.e2e.service import PYTHON_OF_THIS_TEST, START_S, WATCHDOG_S, Service, prepare
 from tests.e2e.test_recording import probe, segments
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 SYSTEMD = REPOSITORY / "systemd"
 EXPOSURE = 1.8
@@ -41,7 +41,7 @@ needs_machine = pytest.mark.skipif(bool(missing()), reason=missing())
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["systemd-analyze", "--no-pager", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=scaled(60), check=False)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_failed_opens_leave_nothing_behind(tmp_path: Path) -> None:
 def run(what: str, folder: Path) -> dict[str, int]:
     """The figures that a child printed. It must end by itself, and well."""
     command = [sys.executable, "-X", "faulthandler", "-m", __spec__.name if __spec__ else __name__, what, str(folder)]
-    child = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=100)
+    child = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=scaled(100))
     assert child.returncode == 0, child.stderr[-4000:]
     return {name: int(number) for name, number in (line.split("=") for line in child.stdout.split())}
 
