@@ -41,9 +41,11 @@ install: $(if $(DESTDIR),,run-packages)
 uninstall:
 	$(call SERVICE,uninstall) $(if $(PURGE),--purge)
 
-# All of them side by side, a file at a time: most wait for something. The coverage of all is measured, not that of a part.
+# All of them side by side, since most wait for something, in the groups and the order of tests/support/schedule.py. The
+# coverage of all is measured, not that of a part.
+SIDE_BY_SIDE := --numprocesses 4 --dist loadgroup --no-loadscope-reorder
 test: test-packages $(VENV)/installed-dev $(CLIENTS)/bundles
-	$(BIN)/pytest $(if $(ARGS),$(ARGS),--numprocesses 3 --dist loadfile --cov --cov-report=)
+	$(BIN)/pytest $(if $(ARGS),$(ARGS),$(SIDE_BY_SIDE) --cov --cov-report=)
 
 soak: test-packages $(VENV)/installed-dev
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --report build/soak

@@ -1,12 +1,13 @@
 """The daemon in a child process, each test with a STREAMD_HOME of its own.
 
-What takes long to make is made once: the networks converted for OpenVINO, and a checkpoint of
-MiDaS_small with random numbers. STREAMD_E2E_CACHE keeps both from one run to the next;
+What takes long to make is made once, and copied by the other processes of a run: the networks converted for OpenVINO,
+and a checkpoint of MiDaS_small with random numbers. STREAMD_E2E_CACHE keeps both from one run to the next;
 STREAMD_E2E_ARTEFACTS says where pictures of the page go.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -61,30 +62,60 @@ class Shared:
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     """Its cache has the embedded model."""
-    root = Path(KEPT_CACHE).resolve() if KEPT_CACHE else tmp_path_factory.mktemp("shared")
-    root.mkdir(parents=True, exist_ok=True)
-    shared = Shared(root)
-    still = make_still(root / "warm-up.png")
-    done = streamd(root, "depth", still, "--output", root / "warm-up.npz", "--model", "embedded")
-    assert done.code == 0, done.stderr
-    shared.measure("embedded")
+    shared = Shared(tmp_path_factory.mktemp("own"))
+    copy_of(shared, make_embedded, tmp_path_factory)
     return shared
 
 
 @pytest.fixture(scope="session")
-def midas_small(shared: Shared) -> Shared:
+def midas_small(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Shared:
     """With MiDaS_small too: the official layout, random numbers."""
-    if not shared.checkpoint.exists():
-        write_midas_small(shared.checkpoint.with_suffix(".new"), seed=1).replace(shared.checkpoint)
-    if not (shared.models / "midas_small" / "manifest.json").exists():
-        done = streamd(shared.root, "models", "import", "midas_small", shared.checkpoint)
+    copy_of(shared, make_midas_small, tmp_path_factory)
+    return shared
+
+
+def copy_of(shared: Shared, make: Callable[[Shared], None], temporary: pytest.TempPathFactory) -> None:
+    """Of what the first process of this run that comes here has made; the others wait for it."""
+    run = temporary.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent
+    original = Shared(Path(KEPT_CACHE).resolve() if KEPT_CACHE else run / "shared")
+    original.root.mkdir(parents=True, exist_ok=True)
+    with (run / "shared.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = run / f"shared-{make.__name__}"
+        if not made.exists():
+            make(original)
+            made.touch()
+        shutil.copytree(original.root, shared.root, copy_function=copy_new, dirs_exist_ok=True)
+
+
+def copy_new(source: str, target: str) -> None:
+    """What is there may be in use."""
+    if not os.path.exists(target):
+        shutil.copy2(source, target)
+
+
+def make_embedded(original: Shared) -> None:
+    root = original.root
+    still = make_still(root / "warm-up.png")
+    done = streamd(root, "depth", still, "--output", root / "warm-up.npz", "--model", "embedded")
+    assert done.code == 0, done.stderr
+    original.measure("embedded")
+
+
+def make_midas_small(original: Shared) -> None:
+    root, checkpoint = original.root, original.checkpoint
+    if not checkpoint.exists():
+        write_midas_small(checkpoint.with_suffix(".new"), seed=1).replace(checkpoint)
+    if not (original.models / "midas_small" / "manifest.json").exists():
+        done = streamd(root, "models", "import", "midas_small", checkpoint)
         assert (done.code, done.stderr) == (0, "")
         assert "not the official file" in done.stdout
-    still, result = shared.root / "warm-up.png", shared.root / "warm-up.npz"
-    done = streamd(shared.root, "depth", still, "--output", result, "--model", "midas_small", within_s=110)
+    still, result = root / "warm-up.png", root / "warm-up.npz"
+    done = streamd(root, "depth", still, "--output", result, "--model", "midas_small", within_s=110)
     assert done.code == 0, done.stderr
-    shared.measure("midas_small")
-    return shared
+    original.measure("midas_small")
 
 
 @pytest.fixture(scope="session")

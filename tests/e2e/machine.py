@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 BOOT_S = 30.0
 REPOSITORY = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=within_s,
+            timeout=scaled(within_s),
             check=False,
         )
         assert not check or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}"

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 STOP_S = 5.0
 """SIGTERM to exit."""
@@ -59,7 +59,7 @@ def streamd(home: Path, *arguments: str | Path, within_s: float = 60.0, **enviro
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=within_s,
+        timeout=scaled(within_s),
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
@@ -200,9 +200,9 @@ class Daemon:
         """SIGTERM. The exit code; fails when that takes longer than it may."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(STOP_S)
+            return self.process.wait(scaled(STOP_S))
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running {STOP_S:g} s after SIGTERM:\n{self.log}") from None
+            raise AssertionError(f"still running {scaled(STOP_S):g} s after SIGTERM:\n{self.log}") from None
 
     def close(self) -> None:
         """What a test leaves behind must still end well: in time, with 0, without a traceback."""
@@ -230,10 +230,13 @@ class Daemon:
         return [pid for pid in self.children() if "streamd.depth.worker" in command_line(pid)]
 
     def worker(self) -> int:
-        """The process id of its depth worker; 0 when there is none."""
-        workers = self.workers()
-        assert len(workers) < 2, workers
-        return workers[0] if workers else 0
+        """The process id of its depth worker, once a change of one for another is over; 0 when there is none."""
+
+        def left() -> list[int]:
+            workers = self.workers()
+            return (workers or [0]) if len(workers) < 2 else []
+
+        return until("there is one worker", left)[0]
 
     # -- its API ------------------------------------------------------------------------------
 

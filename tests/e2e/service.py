@@ -112,6 +112,11 @@ class Service:
         described: dict[str, Any] = json.loads(self.get(f"/api/v1/streams/{name}"))
         return described
 
+    def reason(self, stream: str) -> str:
+        """Empty while there is none, and before a reload has made the stream."""
+        described = json.loads(self.get("/api/v1/streams"))["streams"]
+        return next((one["reason"] or "" for one in described if one["name"] == stream), "")
+
     def serves(self) -> bool:
         """Whether depth comes out."""
         try:

@@ -131,7 +131,7 @@ class TestCameraThatHangs:
             enters(running, "porch", "running")
             seen = captured(running, "porch")
             until("it delivers", partial(delivers, running, "porch", seen + 5))
-            with watching(running.url) as lag:
+            with watching(running.url, running.pid) as lag:
                 noticed.append(hang_until_noticed(running, porch))
             lags.append(lag)
 
@@ -140,7 +140,7 @@ class TestCameraThatHangs:
         sibling.assert_lost_nothing()
         assert restarts(running, "porch", reason="stalled") == ROUNDS
         loop_lag_s = running.metrics().value("streamd_event_loop_lag_seconds")
-        assert loop_lag_s < MAX_LAG_S + max(lag.box_s for lag in lags)
+        assert loop_lag_s < MAX_LAG_S + max(lag.box_s + lag.queued_s for lag in lags)
         figures = f"noticed after {noticed}, {lags}, streamd_event_loop_lag_seconds {loop_lag_s}"
         record_property("figures", figures)
         print(figures)

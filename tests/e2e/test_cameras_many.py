@@ -221,7 +221,7 @@ async def assert_noticed_nothing(running: Daemon, viewer: Any) -> None:
     seen = viewer.seen[first:]
     assert all(picture.bars for picture in seen)
     assert viewer.times_go_on()
-    assert max(after.at - before.at for before, after in pairwise(seen)) < 1.5
+    assert max(after.at - before.at for before, after in pairwise(seen)) < scaled(1.5)
     stream = await asyncio.to_thread(running.stream, "keep")
     assert (stream["state"], stream["viewers"]) == ("running", 1)
     assert await asyncio.to_thread(restarts, running, "keep") == 0

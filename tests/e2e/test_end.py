@@ -38,6 +38,14 @@ def runs(daemon: Daemon, stream: str) -> bool:
     return daemon.state(stream) == "running"
 
 
+def published(daemon: Daemon, stream: str) -> float:
+    return daemon.metrics().value("streamd_frames_published_total", stream=stream)
+
+
+def published_more(daemon: Daemon, stream: str, before: float) -> bool:
+    return published(daemon, stream) > before + 5
+
+
 @pytest.mark.parametrize("way", ["API", "SIGTERM"])
 def test_a_camera_and_a_network_that_hang_hold_up_neither_a_change_nor_the_end(
     daemon: StartDaemon, camera: StartCamera, tmp_path: Path, way: str
@@ -54,8 +62,10 @@ def test_a_camera_and_a_network_that_hang_hold_up_neither_a_change_nor_the_end(
     for name in streams:
         until(f"{name} is recorded", partial(files, recordings / name))
         until(f"{name} runs", partial(runs, running, name))
-    worker = running.worker()
-    os.kill(worker, signal.SIGSTOP)
+    for name in streams:
+        until(f"{name} has pictures in its segment", partial(published_more, running, name, published(running, name)))
+    for worker in running.workers():  # two, while one is changed for one that does more at a time
+        os.kill(worker, signal.SIGSTOP)
     porch.hang()
     time.sleep(0.5)  # until all wait for them
     try:

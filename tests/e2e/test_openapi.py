@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon
 from tests.support.schemathesis_hooks import SPARE, STREAM
+from tests.support.waiting import scaled
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = 15
@@ -58,7 +59,7 @@ def schemathesis(site: Daemon, folder: Path, *options: str) -> subprocess.Comple
     command += ["--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"]
     command += [option for path in ENDLESS for option in ("--exclude-path", path)]
     return subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=100, check=False
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=scaled(100), check=False
     )
 
 

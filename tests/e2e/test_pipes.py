@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.pictures import make_clip
 from tests.e2e.processes import environment_of
+from tests.support.waiting import scaled
 
 
 def shell(home: Path, folder: Path, line: str) -> subprocess.CompletedProcess[bytes]:
@@ -17,7 +18,12 @@ def shell(home: Path, folder: Path, line: str) -> subprocess.CompletedProcess[by
     line = line.replace("streamd", f"{sys.executable} -m streamd")
     environment = environment_of(home)
     return subprocess.run(
-        ["bash", "-c", line], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+        ["bash", "-c", line],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=scaled(60),
     )
 
 

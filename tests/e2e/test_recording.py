@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.pictures import Rgb, ffmpeg, off_inferno, read
 from tests.e2e.processes import Daemon, alive
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 LOST_S = 2.0
 """What a power cut may cost."""
@@ -38,7 +38,7 @@ def probe(path: Path) -> Probed:
         ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-show_packets", "-of", "json", str(path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=True,
     )
     assert done.stderr == "", done.stderr
@@ -77,7 +77,7 @@ def test_a_clip_is_recorded_in_segments(daemon: StartDaemon, clip: Path, tmp_pat
     until("the clip has ended", lambda: running.state("clip") == "ended")
     until("the last frame is through", lambda: frames_under_way(running) <= 0)
     count = published(running)
-    assert count > 30
+    assert count > 10
     assert running.stop() == 0
 
     probes = [probe(segment) for segment in segments(folder / "clip")]

@@ -26,7 +26,7 @@ from tests.e2e.conftest import Shared
 from tests.e2e.machine import REPOSITORY, Machine, boot, missing
 from tests.e2e.service import PYTHON_OF_THIS_TEST, START_S, WATCHDOG_S, Service, prepare
 from tests.e2e.test_recording import probe, segments
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 SYSTEMD = REPOSITORY / "systemd"
 EXPOSURE = 1.8
@@ -41,7 +41,7 @@ needs_machine = pytest.mark.skipif(bool(missing()), reason=missing())
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["systemd-analyze", "--no-pager", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=scaled(60), check=False)
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_a_camera_can_be_opened_in_the_sandbox(running: Service) -> None:
     running.machine.run("systemctl", "reload", "streamd")
 
     def reasons() -> list[str]:
-        reported = [running.stream(f"camera{number}")["reason"] or "" for number in (60, 61)]
+        reported = [running.reason(f"camera{number}") for number in (60, 61)]
         return reported if all(reported) else []
 
     allowed, forbidden = until("both are tried", reasons)
@@ -179,9 +179,9 @@ def test_secrets_reach_the_service_and_nobody_else(running: Service) -> None:
     )
     running.configure(door, gate)
     running.machine.run("systemctl", "reload", "streamd")
-    reason = until("the camera was tried", lambda: running.stream("door")["reason"])
+    reason = until("the camera was tried", lambda: running.reason("door"))
     assert "password" not in reason, reason
-    reason = until("the control: there is no such secret", lambda: running.stream("gate")["reason"])
+    reason = until("the control: there is no such secret", lambda: running.reason("gate"))
     assert "cannot read its password" in reason
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     for place in ("/etc/streamd/secrets/door", "/run/credentials/streamd.service/secret_door"):

@@ -11,6 +11,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
+from streamd.sinks.webrtc.closing import close_peer
 from tests.support.waiting import until_async
 
 SDP = {"Content-Type": "application/sdp"}
@@ -78,6 +79,6 @@ class Viewer:
         if self.session:
             async with self._client.delete(self.session) as answer:
                 assert answer.status in (200, 404)
-        await self._peer.close()
+        await close_peer(self._peer)
         if self._watching:
             await self._watching

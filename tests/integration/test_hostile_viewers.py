@@ -18,6 +18,7 @@ from streamd.config.sections import WebRtcConfig
 from streamd.errors import OfferRejected
 from streamd.media.hub import PacketHub
 from streamd.sinks.webrtc import Session, WebRtcSink, rtp
+from streamd.sinks.webrtc.closing import close_peer
 from streamd.sinks.webrtc.ice import prepare
 from streamd.sinks.webrtc.probe import _moving_picture
 from streamd.telemetry.metrics import Metrics
@@ -79,7 +80,7 @@ class House:
 
     async def close(self) -> None:
         await self.sink.shutdown()
-        await asyncio.gather(*(one.peer.close() for one in self.viewers))
+        await asyncio.gather(*(close_peer(one.peer) for one in self.viewers))
 
 
 @pytest.fixture

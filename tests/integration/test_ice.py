@@ -27,6 +27,7 @@ from streamd.config.sections import IceServer, WebRtcConfig
 from streamd.errors import OfferRejected, ViewersFull
 from streamd.media.encode import LiveEncoder
 from streamd.sinks.webrtc import gather, mux, ports, probe
+from streamd.sinks.webrtc.closing import close_peer
 from streamd.sinks.webrtc.ice import Connectivity
 from streamd.sinks.webrtc.mux import SinglePort
 from streamd.sinks.webrtc.ports import NoPort
@@ -133,7 +134,7 @@ async def test_the_port_is_free_when_the_last_has_gone_and_taken_again_at_once(p
         await following.join()
         await following.talks()
         await closing
-        await following.server.close()
+        await close_peer(following.server)
     await wait_for(muxes(connectivity)["127.0.0.1"].closed.wait(), 2)
     ports.bind("127.0.0.1", wanted).close()
     assert len(muxes(connectivity)) == 1

@@ -19,6 +19,7 @@ from streamd.daemon import Daemon
 from streamd.depth.service import DepthService
 from streamd.depth.store import ModelStore
 from streamd.host import memory
+from streamd.sinks.webrtc.closing import close_peer
 from streamd.sinks.webrtc.ice import prepare
 from streamd.streams.stream import Stream
 from tests.support.waiting import timeout
@@ -78,7 +79,7 @@ async def running(folder: Path) -> AsyncIterator[Box]:
         try:
             yield box
         finally:
-            await asyncio.gather(*(peer.close() for peer in box.peers))
+            await asyncio.gather(*(close_peer(peer) for peer in box.peers))
             daemon.stop()
             await asyncio.gather(task, return_exceptions=True)
 

@@ -20,6 +20,7 @@ from streamd.config.sections import StreamConfig
 from streamd.errors import SourceEnded, SourceError, SourceUnsupported
 from streamd.sources import open_source
 from tests.support.clips import number_in, write_clip
+from tests.support.waiting import scaled
 
 pytestmark = pytest.mark.timeout(30)
 COUNT = 30
@@ -154,7 +155,7 @@ def test_live_video_that_ends_is_lost(tmp_path: Path, name: str) -> None:
     clip, live = write_clip(tmp_path / name, COUNT), tmp_path / f"live-{name}"
     options = ["-live", "1"] if name == "a.mkv" else ["-flvflags", "no_duration_filesize"] if name == "a.flv" else []
     command = ["/usr/bin/ffmpeg", "-v", "error", "-i", str(clip), "-c", "copy", *options, str(live)]
-    subprocess.run(command, check=True, timeout=20)
+    subprocess.run(command, check=True, timeout=scaled(20))
     lengths: list[dict[str, Any]] = [{"has_length": False}, {"false_length": (1 << 63) - 1}]
     for length in lengths:
         with serve(Site(live.read_bytes(), **length)) as url, pytest.raises(SourceEnded, match="stopped sending"):

@@ -35,6 +35,7 @@ from streamd.sinks.watched import NOT_RUNNING
 from streamd.sinks.webrtc import WebRtcSink, addresses, rtp
 from streamd.sinks.webrtc import offer as offer_module
 from streamd.sinks.webrtc import session as session_module
+from streamd.sinks.webrtc.closing import close_peer
 from streamd.sinks.webrtc.gather import Gatherer
 from streamd.sinks.webrtc.ice import prepare
 from streamd.sinks.webrtc.ports import PortRange
@@ -269,7 +270,7 @@ async def viewer(site: Site) -> AsyncIterator[Callable[..., Viewer]]:
         return viewers[-1]
 
     yield make
-    await asyncio.gather(*(viewer.peer.close() for viewer in viewers))
+    await asyncio.gather(*(close_peer(viewer.peer) for viewer in viewers))
 
 
 async def gone(site: Site, viewer: Viewer, within_s: float = 5) -> None:
@@ -352,7 +353,7 @@ async def test_delete_frees_everything(site: Site, viewer: MakeViewer) -> None:
     assert (site.sink.count, site.viewers_metric()) == (0, 0)
     assert not site.camera.hub("depth").watched
     assert session.gone.is_set()
-    await watching.peer.close()
+    await close_peer(watching.peer)
     await asyncio.sleep(0)
     assert asyncio.all_tasks() <= before
     again = await site.request("DELETE", watching.location)
@@ -362,7 +363,7 @@ async def test_delete_frees_everything(site: Site, viewer: MakeViewer) -> None:
 async def test_a_viewer_that_leaves_is_gone_at_once(site: Site, viewer: MakeViewer) -> None:
     watching = await viewer().join()
     await watching.picture()
-    await watching.peer.close()
+    await close_peer(watching.peer)
     await gone(site, watching, within_s=2)
     assert not site.camera.hub("depth").watched
 
@@ -378,7 +379,7 @@ async def test_a_dead_viewer_is_gone(camera: Camera) -> None:
         await gone(site, watching, within_s=4)
         assert session.over.result() == "no receiver reports"
         assert not camera.hub("depth").watched
-        await watching.peer.close()
+        await close_peer(watching.peer)
 
 
 async def test_a_viewer_whose_camera_is_silent_stays(camera: Camera) -> None:
@@ -390,7 +391,7 @@ async def test_a_viewer_whose_camera_is_silent_stays(camera: Camera) -> None:
         assert session is not None
         with pytest.raises(TimeoutError):
             await wait_for(asyncio.shield(session.over), 4)
-        await watching.peer.close()
+        await close_peer(watching.peer)
 
 
 async def test_who_never_connects_is_timed_out(camera: Camera, caplog: pytest.LogCaptureFixture) -> None:
@@ -401,7 +402,7 @@ async def test_who_never_connects_is_timed_out(camera: Camera, caplog: pytest.Lo
         stuck.location = reply.headers["Location"]
         await gone(site, stuck, within_s=2)
         assert not camera.hub("depth").watched
-        await stuck.peer.close()
+        await close_peer(stuck.peer)
     opened, closed = (record.getMessage() for record in caplog.records if record.name == "streamd.sinks.webrtc.sink")
     assert opened == f"porch: viewer {stuck.id[:6]} opened: depth, 1 in all"
     assert closed == f"porch: viewer {stuck.id[:6]} closed: never connected"
@@ -656,7 +657,7 @@ async def test_on_a_box_without_a_network(camera: Camera, monkeypatch: pytest.Mo
         watching = await Viewer(site).join()
         assert set(re.findall(r"udp \d+ (\S+)", watching.answer)) == {"127.0.0.1"}
         await watching.picture()
-        await watching.peer.close()
+        await close_peer(watching.peer)
 
 
 async def test_loopback_on_request(camera: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -665,7 +666,7 @@ async def test_loopback_on_request(camera: Camera, monkeypatch: pytest.MonkeyPat
         async with served(camera, WebRtcSink(loopback=loopback)) as site:
             watching = await Viewer(site).join()
             assert set(re.findall(r"udp \d+ (\S+)", watching.answer)) == offered
-            await watching.peer.close()
+            await close_peer(watching.peer)
 
 
 async def test_it_works_without_the_private_names(

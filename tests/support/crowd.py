@@ -26,6 +26,7 @@ import aioice.ice
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtp import RtcpReceiverInfo, RtcpRrPacket
 
+from streamd.sinks.webrtc.closing import close_peer
 from tests.support import waiting
 
 ROOT = Path(__file__).parents[2]
@@ -247,7 +248,7 @@ class Watcher:
         if self._session:
             async with self._http.delete(self._session) as answer:
                 assert answer.status in (200, 404)
-        await self._peer.close()
+        await close_peer(self._peer)
 
 
 def drop_media() -> None:

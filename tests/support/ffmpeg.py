@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import scaled
+
 PATTERN = "-f lavfi -i testsrc2=size=192x112:rate=10:duration=2"
 TONE = "-f lavfi -i sine=duration=2"
 TIME = "best_effort_timestamp_time"
@@ -16,7 +18,9 @@ H264 = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p"
 
 def make(folder: Path, arguments: str) -> Path:
     """What ffmpeg(1) makes of these in ``folder``: the path of the last one."""
-    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", *arguments.split()], cwd=folder, check=True, timeout=60)
+    subprocess.run(
+        ["ffmpeg", "-nostdin", "-v", "error", "-y", *arguments.split()], cwd=folder, check=True, timeout=scaled(60)
+    )
     return folder / arguments.split()[-1]
 
 
@@ -38,7 +42,9 @@ def tracks(path: Path) -> list[Track]:
     of_frames = f"stream_index,{TIME},pkt_duration_time"
     shown = f"stream=index,codec_type,codec_name:stream_tags=language:frame={of_frames}"
     command = ["ffprobe", "-v", "error", "-show_frames", "-show_entries", shown, "-of", "json", str(path)]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
+    found: dict[str, Any] = json.loads(
+        subprocess.run(command, check=True, capture_output=True, timeout=scaled(60)).stdout
+    )
 
     def track(stream: dict[str, Any]) -> Track:
         frames = [frame for frame in found["frames"] if frame["stream_index"] == stream["index"]]

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +42,14 @@ class Held:
         return ", ".join(found)
 
 
-def leaked_since(before: Held) -> str:
-    """Gives what is about to end a moment; the text says what did not."""
+def leaked_since(before: Held, let_go: Callable[[], None] = lambda: None) -> str:
+    """Gives what is about to end a moment; the text says what did not. ``let_go`` is called before each look."""
     give_up_at = time.monotonic() + GRACE_S
+    let_go()
     while gained := Held.now().gained_since(before):
         if time.monotonic() > give_up_at:
             return gained
+        let_go()
         gc.collect()
         time.sleep(0.01)
     return ""

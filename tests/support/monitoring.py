@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 RULES = CONFIGS / "prometheus"
@@ -34,7 +34,7 @@ needs_prometheus = pytest.mark.skipif(
 def promtool(*arguments: str | Path, stdin: str = "") -> None:
     """Fails with all that it says when it does not like something."""
     done = subprocess.run(
-        ["promtool", *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=60, check=False
+        ["promtool", *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=scaled(60), check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout + done.stderr

@@ -6,7 +6,6 @@ For each line on stdin, one of JSON: how often each opened its camera again, and
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 from streamd.concurrency.backoff import Backoff
 from streamd.config.sections import RecordingConfig, StreamConfig
 from streamd.depth.estimator import ModelInfo
+from streamd.host import allocator
 from streamd.media.frames import FloatImage
 from streamd.streams.stream import Stream
 from streamd.telemetry.metrics import Metrics
@@ -98,13 +98,14 @@ class Forgetful(PlayedService):
 
 
 async def main() -> None:
+    allocator.configure()  # as in a daemon: else heaps grow as chance would have it
     metrics, service = Metrics(), Forgetful()
     streams = [_stream(f"camera-{number}", url, service, metrics) for number, url in enumerate(sys.argv[1:])]
     questions = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
     running = [asyncio.create_task(stream.run()) for stream in streams]
     while await questions.readline():
-        gc.collect()
+        allocator.release_memory()
         restarts = _counts(metrics, "streamd_source_restarts_total", streams)
         frames = _counts(metrics, "streamd_frames_captured_total", streams)
         print(json.dumps({"restarts": restarts, "frames": frames}), flush=True)

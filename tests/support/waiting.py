@@ -31,6 +31,22 @@ def timeout(seconds: float) -> asyncio.Timeout:
     return asyncio.timeout(scaled(seconds))
 
 
+def own_time() -> float:
+    """A clock in seconds that stands still while this thread could run and the box runs others: how long something of
+    ours took is then the same on a busy one."""
+    return time.monotonic() - queued_s("thread-self")
+
+
+def queued_s(thread: str | int) -> float:
+    """How long a thread, or the main thread of a process, has waited for a core so far (Linux, Documentation/scheduler/
+    sched-stats.rst); 0 where the kernel does not tell."""
+    try:
+        with open(f"/proc/{thread}/schedstat") as found:
+            return int(found.read().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
 async def wait_for(awaitable: Awaitable[T], seconds: float) -> T:
     """asyncio.wait_for(), scaled."""
     return await asyncio.wait_for(awaitable, scaled(seconds))

@@ -17,6 +17,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from streamd.config.sections import WebRtcConfig
 from streamd.sinks.webrtc import privates
+from streamd.sinks.webrtc.closing import close_peer
 from streamd.sinks.webrtc.filter import FilteredProtocol
 from streamd.sinks.webrtc.gather import Gatherer
 from streamd.sinks.webrtc.ice import Connectivity, ice_transports, prepare
@@ -99,8 +100,8 @@ class Pair:
             assert await self._heard.get() == self.number
 
     async def close(self) -> None:
-        await self.server.close()
-        await self.viewer.close()
+        await close_peer(self.server)
+        await close_peer(self.viewer)
 
 
 MakePair = Callable[[Connectivity], Pair]

@@ -24,6 +24,7 @@ from streamd.config.sections import WebRtcConfig
 from streamd.media.encode import LiveEncoder
 from streamd.media.frames import Picture, StampClock
 from streamd.media.hub import PacketHub
+from streamd.sinks.webrtc.closing import close_peer
 from streamd.sinks.webrtc.gather import Gatherer
 from streamd.sinks.webrtc.ice import prepare
 from streamd.sinks.webrtc.ports import PortRange
@@ -108,7 +109,7 @@ async def _visit(
         finally:
             await sink.close(session.id, "the doctor has seen enough")
     finally:
-        await viewer.close()
+        await close_peer(viewer)
 
 
 async def _call_through(address: str, kind: str, sink: WebRtcSink, hub: PacketHub) -> Call:

@@ -17,6 +17,7 @@ from streamd.errors import OfferRejected
 from streamd.media.frames import Codec
 from streamd.media.hub import PacketHub, Subscription
 from streamd.sinks.webrtc import privates
+from streamd.sinks.webrtc.closing import close_peer
 from streamd.sinks.webrtc.filter import FilteredProtocol
 from streamd.sinks.webrtc.ice import Connectivity, ice_transports
 from streamd.sinks.webrtc.levels import with_level
@@ -102,7 +103,7 @@ class Session:
                 refused = self._peer
                 self._codec = codec
                 self._peer, self._transceiver = self._connect(codec)
-                await refused.close()
+                await close_peer(refused)
             try:
                 return await self._peer.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
             except OperationError:
@@ -178,7 +179,7 @@ class Session:
             track.stop()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._peer.close()
+                await close_peer(self._peer)
         except TimeoutError:
             log.warning("%s: viewer %s: aiortc did not close in %g s", self.stream, self.id[:6], CLOSE_TIMEOUT_S)
         except MALFORMED as error:  # nothing is open yet after an offer that bundles sections it does not have
