@@ -1,0 +1,184 @@
+"""What a frame, an inference, a picture and a viewer cost on this box: the figures that plan.py reckons with.
+
+    python benchmarks/costs.py > costs.json             # both models, 3 minutes on a quiet box
+
+One daemon for each model plays 720p10 H.264 in several set-ups. What daemon and worker used of the CPU in each is a sum
+of counts (seconds, frames, inferences, pictures, pictures sent) times what each of them costs: the costs are the
+least squares. ``fit`` in the JSON is how far that sum is off, by set-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+from common import log
+from live import Daemon, running
+from still_many import clip, resident
+
+sys.path.append(str(common.ROOT))
+from tests.support.crowd import Crowd
+
+SETTLE_S = 4.0
+COUNTS = ("idle", "frame", "inference", "picture", "recorded", "sent")
+MODELS = ("midas_small", "embedded")
+
+
+@dataclass(frozen=True)
+class SetUp:
+    still: int = 0
+    moving: int = 0
+    inference: str = "changes"
+    viewers: int = 0
+    """Of each stream."""
+    recorded: bool = False
+
+    def settings(self, clips: dict[str, Path]) -> dict[str, dict[str, Any]]:
+        kinds = ["still"] * self.still + ["moving"] * self.moving
+        common_ones = {"loop": True, "inference": self.inference, "record": ["depth"] if self.recorded else []}
+        return {f"{kind}{n}": {"source": str(clips[kind])} | common_ones for n, kind in enumerate(kinds)}
+
+
+SET_UPS = (
+    SetUp(),
+    SetUp(still=3),
+    SetUp(still=9),
+    SetUp(still=3, inference="every"),
+    SetUp(still=3, viewers=1),
+    SetUp(moving=2, viewers=1),
+    SetUp(moving=2, viewers=8),
+    SetUp(moving=2, recorded=True),
+)
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    with tempfile.TemporaryDirectory(prefix="streamd-bench-") as temporary:
+        folder = Path(temporary)
+        clips = {kind: clip(options, folder, kind) for kind in ("still", "moving")}
+        found = {model: of_model(model, clips, folder / model, options.seconds) for model in options.models}
+    first = found[options.models[0]]
+    costs = {"cpu": common.machine()["cpu"], **first["costs"]}
+    for name in ("inference_ms", "worker_mb"):
+        costs[name] = {model: each["costs"][name] for model, each in found.items()}
+    facts = {"benchmark": "costs", "box": common.machine(), "costs": costs}
+    json.dump(facts | {"fit": {model: each["fit"] for model, each in found.items()}}, sys.stdout, indent=1)
+    print()
+
+
+def of_model(model: str, clips: dict[str, Path], folder: Path, seconds: float) -> dict[str, Any]:
+    folder.mkdir()
+    weights = common.weights_for(model, folder / "home")
+    lines = ["[server]\nlisten = '127.0.0.1:0'\nkeep_changes = false"]
+    lines += [f"media_directories = ['{path.parent}']" for path in list(clips.values())[:1]]
+    lines += [f"[model]\nname = '{model}'\nfallback = ''\ndownload = false"]
+    lines += [f"[recording]\ndirectory = '{folder / 'recordings'}'"]
+    with running(folder / "streamd.toml", lines, weights.environment) as streamd:
+        streamd.wait_ready()
+        rows = [measured(streamd, set_up, clips, seconds) for set_up in SET_UPS]
+    counts, used_s = np.array([row["counts"] for row in rows]), np.array([row["used_s"] for row in rows])
+    cost, *_ = np.linalg.lstsq(counts, used_s, rcond=None)
+    for row, said in zip(rows, counts @ cost, strict=True):
+        log(f"{row['set_up']}: {row['used_s']:.2f} s of CPU, {said:.2f} by the costs")
+    by_name = dict(zip(COUNTS, (float(each) for each in cost), strict=True))
+    milliseconds = {name: round(1e3 * each, 3) for name, each in by_name.items()}
+    few, many = rows[1], rows[2]
+    stream_mb = (many["daemon_mb"] - few["daemon_mb"]) / (SET_UPS[2].still - SET_UPS[1].still)
+    watched, kept = rows[5], rows[7]
+    return {
+        "costs": {
+            "idle_cores": round(by_name["idle"], 4),
+            "frame_ms": milliseconds["frame"],
+            "inference_ms": milliseconds["inference"],
+            "picture_ms": milliseconds["picture"],
+            "recorded_ms": milliseconds["recorded"],
+            "viewer_ms": milliseconds["sent"],
+            "daemon_mb": round(few["daemon_mb"] - SET_UPS[1].still * stream_mb, 1),
+            "stream_mb": round(stream_mb, 1),
+            "worker_mb": many["worker_mb"],
+            "picture_kbit": round(watched["sent_kbit"] / watched["counts"][COUNTS.index("sent")], 2),
+            "recorded_kbit": round(kept["recorded_kbit"] / kept["counts"][COUNTS.index("recorded")], 2),
+        },
+        "fit": {
+            row["set_up"]: round(float(said / row["used_s"]), 3) for row, said in zip(rows, counts @ cost, strict=True)
+        },
+    }
+
+
+def measured(streamd: Daemon, set_up: SetUp, clips: dict[str, Path], seconds: float) -> dict[str, Any]:
+    settings = set_up.settings(clips)
+    for name, each in settings.items():
+        _ask(streamd, "PUT", name, each)
+    with ExitStack() as stack:
+        crowds = []
+        for name in settings if set_up.viewers else ():
+            crowd = stack.enter_context(Crowd(f"{streamd.url}/whep/{name}", raw=True))
+            crowd.join(set_up.viewers)
+            crowds.append(crowd)
+        time.sleep(SETTLE_S)
+        worker = streamd.worker_pid
+        pids = [streamd.pid, *([worker] if worker else [])]
+        for crowd in crowds:
+            crowd.counts()
+        before, used_s = streamd.metrics(), sum(common.cpu_s(pid) for pid in pids)
+        time.sleep(seconds)
+        after, used_s = streamd.metrics(), sum(common.cpu_s(pid) for pid in pids) - used_s
+        seen = [viewer for crowd in crowds for viewer in crowd.counts()]
+        held = {"daemon_mb": resident(streamd.pid)["resident_mb"]}
+        held |= {"worker_mb": resident(worker)["resident_mb"] if worker else 0.0}
+    for name in settings:
+        _ask(streamd, "DELETE", name)
+
+    def gained(metric: str, **labels: str) -> float:
+        return sum(
+            after.value(metric, stream=name, **labels) - before.value(metric, stream=name, **labels)
+            for name in settings
+        )
+
+    pictures = gained("streamd_frames_published_total", view="depth")
+    counts = {
+        "idle": after.at - before.at,
+        "frame": gained("streamd_frames_captured_total"),
+        "inference": gained("streamd_inferences_total"),
+        "picture": 0.0 if set_up.recorded else pictures,
+        "recorded": pictures if set_up.recorded else 0.0,
+        "sent": sum(viewer["pictures"] for viewer in seen),
+    }
+    return held | {
+        "set_up": json.dumps({name: value for name, value in vars(set_up).items() if value}),
+        "counts": [counts[name] for name in COUNTS],
+        "used_s": used_s,
+        "sent_kbit": sum(viewer["bytes"] for viewer in seen) * 8 / 1000,
+        "recorded_kbit": gained("streamd_recorded_bytes_total") * 8 / 1000,
+    }
+
+
+def _ask(streamd: Daemon, method: str, name: str, body: dict[str, Any] | None = None) -> None:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{streamd.url}/api/v1/streams/{name}", data, headers, method=method)
+    with urllib.request.urlopen(request, timeout=20):
+        pass
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--seconds", type=float, default=8, help="of each set-up (8)")
+    parser.add_argument("--clip-seconds", type=float, default=30, help="length of the clips, which loop (30)")
+    parser.add_argument("--clips", type=Path, help="a folder in which the clips are kept, or found")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
