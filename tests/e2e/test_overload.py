@@ -28,7 +28,9 @@ def test_latency_stays_flat(daemon: StartDaemon, tmp_path: Path) -> None:
         # What is neither skipped nor published is on its way: two or three frames, not a queue.
         assert captured - skipped == pytest.approx(window.more("streamd_frames_published_total"), abs=4)
         infer_s = window.mean("streamd_stage_seconds", stage="infer")
-        assert window.quantile(0.95, LATENCY) <= 3 * infer_s
+        # A queue would be seconds long: 240 frames a second come, and a few dozen go.
+        assert window.mean(LATENCY) <= 4 * infer_s
+        assert window.quantile(0.95, LATENCY) <= 10 * infer_s
     assert two.mean(LATENCY) < 1.5 * one.mean(LATENCY), "latency grows"
 
 

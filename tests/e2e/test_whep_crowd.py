@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.conftest import StartDaemon
 from tests.e2e.processes import Daemon, resident_mb
 from tests.e2e.viewer import Viewer
-from tests.support.crowd import Crowd
+from tests.support.crowd import Crowd, crowd
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
@@ -39,15 +39,16 @@ async def test_one_more_has_a_picture_within_a_second(daemon: StartDaemon, prese
     """Decoded, not only arrived. ``benchmarks/latency.py --joins`` shows the distribution."""
     _, url = await asyncio.to_thread(watch, daemon)
     times_s = []
-    with Crowd(url, raw=True) as crowd:
-        await asyncio.to_thread(crowd.join, present, at_once=True)
+    async with crowd(url, raw=True) as others:
+        await asyncio.to_thread(others.join, present, at_once=True)
         async with aiohttp.ClientSession() as http:
             for _ in range(JOINS):
                 viewer = await Viewer(http, url).join()
                 await viewer.sees(1)
                 times_s.append(viewer.first_frame_at - viewer.posted_at)
                 await viewer.close()
-        assert min(viewer["pictures"] for viewer in crowd.counts()) > 10, "the others had to wait"
+        counts = await asyncio.to_thread(others.counts)
+        assert min(viewer["pictures"] for viewer in counts) > 10, "the others had to wait"
     print(f"{present} present: the slowest of {JOINS} after {max(times_s):.3f} s")
     assert sorted(times_s)[int(0.9 * JOINS) - 1] < JOIN_S, times_s
 
@@ -55,9 +56,9 @@ async def test_one_more_has_a_picture_within_a_second(daemon: StartDaemon, prese
 def test_a_storm_of_plis_makes_two_keyframes_a_second_at_most(daemon: StartDaemon) -> None:
     running, url = watch(daemon)
     asked_before = running.metrics().value("streamd_keyframe_requests_total", reason="pli")
-    with Crowd(url) as crowd:
-        crowd.join(PRESENT, at_once=True)
-        counts = crowd.storm(3.0)
+    with Crowd(url) as viewers:
+        viewers.join(PRESENT, at_once=True)
+        counts = viewers.storm(3.0)
     asked = running.metrics().value("streamd_keyframe_requests_total", reason="pli") - asked_before
     print(f"{asked:g} PLIs, keyframes a second: {max(each['keyframes'] / each['s'] for each in counts):.1f}")
     assert asked > 10 * PRESENT, "the storm did not arrive"
@@ -83,10 +84,10 @@ def test_whoever_came_and_went_leaves_nothing_behind(daemon: StartDaemon) -> Non
 
 def come_and_go(url: str, cycles: int) -> None:
     """A few at once, and with DELETE."""
-    with Crowd(url, raw=True) as crowd:
+    with Crowd(url, raw=True) as viewers:
         for _ in range(cycles // AT_ONCE):
-            crowd.join(AT_ONCE, at_once=True)
-            crowd.leave()
+            viewers.join(AT_ONCE, at_once=True)
+            viewers.leave()
 
 
 def held(pid: int) -> dict[str, int]:

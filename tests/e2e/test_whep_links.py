@@ -14,7 +14,7 @@ from playwright.async_api import Response
 
 from tests.e2e.conftest import Shared, make_home
 from tests.e2e.processes import Daemon, Window
-from tests.support.crowd import Crowd
+from tests.support.crowd import crowd
 from tests.support.players import Player, Players, needs_clients, players
 from tests.support.remote import RemoteDaemon, browser_at
 from tests.support.waiting import until_async
@@ -122,7 +122,7 @@ async def has_failed(player: Player) -> bool:
 async def test_a_narrow_line_gets_the_light_rendition_until_it_is_wide(
     line: Wire, browser: Players, daemon: Daemon, url: str
 ) -> None:
-    with Crowd(url, raw=True, within=line.box.within) as others:
+    async with crowd(url, raw=True, within=line.box.within) as others:
         await asyncio.to_thread(others.join, 2)
         player = await browser.open("whip-whep")
         await player.play(f"{url}?height=360")

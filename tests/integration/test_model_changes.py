@@ -260,7 +260,7 @@ class TestFetch:
             store = self.store(tmp_path, midas_small, server.url, midas_small.sha256)
             service = make_service(service={"store": store})
             service.fetch("midas_small")
-            give_up_at = time.monotonic() + scaled(20)
+            give_up_at = time.monotonic() + scaled(60)
             while service.catalogue()[0].status.path is None:
                 assert time.monotonic() < give_up_at
                 time.sleep(0.02)

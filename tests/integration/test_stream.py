@@ -793,7 +793,7 @@ class TestOnDemand:
             seat.close()
             await bench.state("idle")
             assert bench.service.leases == 0
-            assert not [thread.name for thread in threading.enumerate() if "porch" in thread.name]
+            await bench.until(lambda: not [each.name for each in threading.enumerate() if "porch" in each.name])
 
             seat = await watch(bench)
             bench.camera.film()

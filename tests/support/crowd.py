@@ -15,7 +15,8 @@ import queue
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -120,6 +121,17 @@ class Crowd:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+@asynccontextmanager
+async def crowd(url: str, **options: Any) -> AsyncIterator[Crowd]:
+    """A Crowd for who has a loop to run: its child takes seconds to begin and to end. Call its methods by
+    ``asyncio.to_thread``, too."""
+    made = await asyncio.to_thread(Crowd, url, **options)
+    try:
+        yield made
+    finally:
+        await asyncio.to_thread(made.close)
 
 
 # -- the child ----------------------------------------------------------------------------------------
