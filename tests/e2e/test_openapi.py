@@ -18,6 +18,8 @@ from tests.support.schemathesis_hooks import SPARE, STREAM
 from tests.support.waiting import scaled
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(300)
+
 EXAMPLES = 8
 """Of each method of each path, besides those that follow from the description."""
 MIN_CASES = 500
