@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 import common
 import numpy as np
 from common import log
-from live import Daemon, running
+from live import Daemon, Metrics, running
 from still_many import clip, resident
 
 sys.path.append(str(common.ROOT))
@@ -125,15 +126,9 @@ def measured(streamd: Daemon, set_up: SetUp, clips: dict[str, Path], seconds: fl
             crowd = stack.enter_context(Crowd(f"{streamd.url}/whep/{name}", raw=True))
             crowd.join(set_up.viewers)
             crowds.append(crowd)
-        time.sleep(SETTLE_S)
-        worker = streamd.worker_pid
-        pids = [streamd.pid, *([worker] if worker else [])]
-        for crowd in crowds:
-            crowd.counts()
-        before, used_s = streamd.metrics(), sum(common.cpu_s(pid) for pid in pids)
-        time.sleep(seconds)
-        after, used_s = streamd.metrics(), sum(common.cpu_s(pid) for pid in pids) - used_s
+        before, used_s, after = _steadily(streamd, crowds, seconds)
         seen = [viewer for crowd in crowds for viewer in crowd.counts()]
+        worker = streamd.worker_pid
         held = {"daemon_mb": resident(streamd.pid)["resident_mb"]}
         held |= {"worker_mb": resident(worker)["resident_mb"] if worker else 0.0}
     for name in settings:
@@ -161,6 +156,20 @@ def measured(streamd: Daemon, set_up: SetUp, clips: dict[str, Path], seconds: fl
         "sent_kbit": sum(viewer["bytes"] for viewer in seen) * 8 / 1000,
         "recorded_kbit": gained("streamd_recorded_bytes_total") * 8 / 1000,
     }
+
+
+def _steadily(streamd: Daemon, crowds: Sequence[Crowd], seconds: float) -> tuple[Metrics, float, Metrics]:
+    """Metrics before and after, and the CPU used between: of a while in which the worker was not replaced, as it is soon
+    after the number of streams has changed."""
+    while True:
+        time.sleep(SETTLE_S)
+        pids = [pid for pid in (streamd.pid, streamd.worker_pid) if pid]
+        for crowd in crowds:
+            crowd.counts()
+        before, used_s = streamd.metrics(), sum(common.cpu_s(pid) for pid in pids)
+        time.sleep(seconds)
+        if [pid for pid in (streamd.pid, streamd.worker_pid) if pid] == pids:
+            return before, sum(common.cpu_s(pid) for pid in pids) - used_s, streamd.metrics()
 
 
 def _ask(streamd: Daemon, method: str, name: str, body: dict[str, Any] | None = None) -> None:
