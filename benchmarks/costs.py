@@ -159,8 +159,8 @@ def measured(streamd: Daemon, set_up: SetUp, clips: dict[str, Path], seconds: fl
 
 
 def _steadily(streamd: Daemon, crowds: Sequence[Crowd], seconds: float) -> tuple[Metrics, float, Metrics]:
-    """Metrics before and after, and the CPU used between: of a while in which the worker was not replaced, as it is soon
-    after the number of streams has changed."""
+    """Metrics before and after, and the CPU used between: of a while in which the worker was not replaced, as it is
+    soon after the number of streams has changed."""
     while True:
         time.sleep(SETTLE_S)
         pids = [pid for pid in (streamd.pid, streamd.worker_pid) if pid]
