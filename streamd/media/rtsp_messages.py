@@ -16,7 +16,8 @@ _MIN_FRAME = 8
 _RESPONSE = re.compile(rb"RTSP/\d\.\d +(?P<status>\d{3})( .*)?", re.DOTALL)
 _REQUEST = re.compile(rb"(?P<method>[A-Z_]{1,32}) +(?P<uri>[^ ]+) +RTSP/\d\.\d", re.DOTALL)
 _HEADER = re.compile(rb"(?P<name>[A-Za-z][A-Za-z0-9-]*)[ \t]*:[ \t]*(?P<value>.*)", re.DOTALL)
-_END = re.compile(rb"\r*\n\r*\n")
+_END = re.compile(rb"\n\r*\n")
+"""Of a head. Were ``\\r*`` in front, a run of ``\\r`` would take the square of its length."""
 
 
 class NotRtsp(ValueError):
@@ -72,11 +73,13 @@ class Reader:
     """Bytes, as ``max_body``."""
     max_body: int = MAX_BODY
     _rest: bytes = field(default=b"", init=False)
+    _needed: int = field(default=0, init=False)
+    """Bytes of the message that has begun, once its head is here: it is not read again for each part of the body."""
 
     def read(self, data: bytes) -> Iterator[Message | bytes]:
         """What is complete by now: messages, and frames as many together as there are. Raises NotRtsp."""
         self._rest = data if not self._rest else self._rest + data
-        while self._rest:
+        while self._rest and len(self._rest) >= self._needed:
             if self._rest[0] == 0x24:
                 unit: Message | bytes | None = self._frames()
             else:
@@ -114,7 +117,8 @@ class Reader:
         if not re.fullmatch(rb"\d{1,7} *", length) or int(length) > self.max_body:
             raise NotRtsp
         end = found.end() + int(length)
-        if len(rest) < end:
+        self._needed = end if len(rest) < end else 0
+        if self._needed:
             return None
         self._rest = rest[end:]
         return Message(message.start, message.without("Content-Length"), rest[found.end() : end])

@@ -22,7 +22,7 @@ from streamd.media.rtsp_messages import Message
 from streamd.sinks.rtsp.answers import Refused
 
 REALM = b"streamd"
-_FIELD = re.compile(rb'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
+_FIELD = re.compile(rb'\b(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
 
 
 class Guesses(Protocol):

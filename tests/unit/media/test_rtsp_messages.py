@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from streamd.media import rtsp_messages
 from streamd.media.rtsp_messages import MAX_HEAD, Message, NotRtsp, Reader
+from tests.support.waiting import own_time
 
 FRAME = b"$\0\0\x0c" + b"r" * 12
 OK = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: 3\r\n\r\nabc"
@@ -70,3 +72,26 @@ def test_headers_are_found_whatever_their_case() -> None:
     message.set("cseq", b"1")
     message.set("CSeq", b"2")
     assert message.get("CSeq") == b"2"
+
+
+def test_a_run_of_line_ends_takes_no_time() -> None:
+    reader, began = Reader(), own_time()
+    assert not list(reader.read(b"OPTIONS * RTSP/1.0" + b"\r" * (MAX_HEAD - 1000)))
+    for _ in range(100):
+        assert not list(reader.read(b"\r"))
+    assert own_time() - began < 1.0  # the square took a second each time
+
+
+def test_a_head_is_read_once_however_its_body_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: list[bytes] = []
+    parsed = rtsp_messages._parsed
+
+    def noted(head: bytes) -> Message:
+        heads.append(head)
+        return parsed(head)
+
+    monkeypatch.setattr(rtsp_messages, "_parsed", noted)
+    reader, request = Reader(), b"GET_PARAMETER * RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 9\r\n\r\nabcdefghi"
+    units = [unit for byte in request + FRAME + request for unit in reader.read(bytes([byte]))]
+    assert [getattr(unit, "body", unit) for unit in units] == [b"abcdefghi", FRAME, b"abcdefghi"]
+    assert len(heads) == 4  # when it is complete, and with the body

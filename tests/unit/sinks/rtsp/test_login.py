@@ -14,6 +14,7 @@ from streamd.sinks.rtsp import Login
 from streamd.sinks.rtsp.answers import Refused
 from streamd.web.tokens import FAILURES, Failures, Tokens
 from tests.support.rtsp_client import porch_served
+from tests.support.waiting import own_time
 
 HERE, ELSEWHERE = "127.0.0.1", "192.0.2.1"
 TOKEN, OTHER, NONCE = "look-at-it", "grüße:mit:doppelpunkt", b"abc"
@@ -101,6 +102,14 @@ def test_guesses_are_limited_by_address() -> None:
         assert attempt(login_, digest("wrong"))[0] == 401
     assert attempt(login_, digest(TOKEN)) == (403, "")
     assert attempt(login_, digest(TOKEN), HERE) == (200, "")
+
+
+def test_credentials_of_any_form_take_no_time() -> None:
+    """They are read on the event loop, of whoever connects."""
+    began = own_time()
+    for filling in (b"a", b"a=", b'a="', b"a ", b'"', b"= "):
+        assert attempt(login(), b"Digest " + filling * (8000 // len(filling)))[0] == 401
+    assert own_time() - began < 0.2
 
 
 async def test_one_logs_in_once_for_a_connection() -> None:
