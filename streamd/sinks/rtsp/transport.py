@@ -70,8 +70,10 @@ class Interleaved:
             parts += (_frame_head(rtcp, len(report)), report)
         self._writer.write(b"".join(parts))
         self.waiting_since = asyncio.get_running_loop().time()
-        await self._writer.drain()
-        self.waiting_since = None
+        try:
+            await self._writer.drain()
+        finally:  # also when it is paused meanwhile: the time until it goes on is not one in which it takes nothing
+            self.waiting_since = None
 
     def goodbye(self, packet: bytes) -> None:
         if not self._writer.transport.is_closing():

@@ -7,12 +7,15 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from streamd.sinks.rtsp import connection
+from streamd.sinks.rtsp.rtp import RtpStream
+from streamd.sinks.rtsp.transport import Interleaved
 from tests.support.ports import free_ports
-from tests.support.rtsp_client import RtspClient, porch_served
+from tests.support.rtsp_client import RtspClient, picture, porch_served
 from tests.support.waiting import scaled, timeout
 
 
@@ -101,3 +104,22 @@ async def test_nothing_is_left_of_a_reader_that_hangs_up() -> None:
                 assert await client.status("PLAY", "/porch") == 200
         await server.until(lambda: server.rtsp.connections == 0)
         assert (server.porch.watching(), len(server.porch.depth)) == (0, 0)
+
+
+async def test_the_time_in_which_it_is_paused_does_not_count_as_waiting() -> None:
+    """A slow reader would be cut off in the moment that it goes on."""
+
+    class Full:
+        def write(self, data: bytes) -> None: ...
+
+        async def drain(self) -> None:
+            await asyncio.Event().wait()
+
+    writer: Any = Full()
+    transport = Interleaved(writer, (0, 1), 1)
+    sending = asyncio.create_task(transport.send(RtpStream(), picture(1)))
+    await asyncio.sleep(0)
+    assert transport.waiting_since is not None
+    sending.cancel()
+    await asyncio.wait([sending])
+    assert transport.waiting_since is None
