@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from streamd.config.redact import shorten
+from streamd.config.redact import HIDDEN, shorten
 from streamd.errors import DepthError
 from streamd.media.frames import ByteImage, FloatImage
 
@@ -92,6 +92,11 @@ def depth_of(tensor: Tensor, data: bytes | memoryview, height: int, width: int) 
     if not np.isfinite(depth).all():
         raise NoAnswer("answered depth that is not finite")
     return depth
+
+
+def hide(token: str, said: str) -> str:
+    """What a server said, without what let us in: some repeat that in their errors."""
+    return said.replace(token, HIDDEN) if token else said
 
 
 def left_s(until: float) -> float:

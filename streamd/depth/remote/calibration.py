@@ -87,7 +87,9 @@ class Calibration:
             return list(self._sizes)
 
     def samples(self, size: Size) -> Samples:
-        """Blocks while they are made, for the time of a few inferences."""
+        """Blocks while they are made, for the time of a few inferences: frames of other sizes do not wait for that."""
+        if (made := self._made.get(size)) is not None:
+            return made
         with self._making:
             if size not in self._made:
                 self._made[size] = self._make(size)

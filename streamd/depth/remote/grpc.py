@@ -18,6 +18,7 @@ from streamd.depth.remote.answer import (
     Tensor,
     check_tensors,
     depth_of,
+    hide,
     left_s,
     tls_context,
 )
@@ -34,6 +35,7 @@ class GrpcClient:
     def __init__(self, address: EndpointAddress, model: str, token: str, ca: str) -> None:
         self._address = address
         self._model = model
+        self._token = token
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._credentials = grpc.ssl_channel_credentials(_roots(ca)) if address.tls else None
         self._numbers = count(1)
@@ -101,7 +103,7 @@ class GrpcClient:
             code = error.code()
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise Late from None
-            raise NoAnswer(f"{code.name}: {error.details()}") from None
+            raise NoAnswer(f"{code.name}: {hide(self._token, str(error.details()))}") from None
         except ValueError:  # closed meanwhile by ``connect``
             raise NoAnswer("is not connected") from None
 

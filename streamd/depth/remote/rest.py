@@ -24,6 +24,7 @@ from streamd.depth.remote.answer import (
     Tensor,
     check_tensors,
     depth_of,
+    hide,
     left_s,
     tls_context,
 )
@@ -38,6 +39,7 @@ class RestClient:
     def __init__(self, address: EndpointAddress, model: str, token: str, ca: str) -> None:
         self._address = address
         self._model = f"{address.path}/v2/models/{model}"
+        self._token = token
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._tls = tls_context(ca) if address.tls else None
         self._numbers = count(1)
@@ -112,7 +114,7 @@ class RestClient:
             response = connection.getresponse()
             content = response.read(depth_bytes + MAX_OTHER_BYTES)
             if response.status != 200:
-                raise NoAnswer(f"HTTP {response.status}: {_phrase(content)}")
+                raise NoAnswer(f"HTTP {response.status}: {hide(self._token, _phrase(content))}")
             length = response.getheader(_LENGTH)
             if response.isclosed() and not response.will_close:
                 self._idle.append(connection)
@@ -250,4 +252,4 @@ def _phrase(content: bytes) -> str:
     try:
         return str(json.loads(content)["error"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        return content[:200].decode(errors="replace")
+        return content[:MAX_OTHER_BYTES].decode(errors="replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -82,6 +83,37 @@ def test_it_is_compared_when_there_is_a_size() -> None:
     replica.look()
     until("it serves", lambda: told[-1] == "")
     replica.close()
+
+
+def test_frames_do_not_wait_while_another_size_is_compared() -> None:
+    """What the network here makes of it takes as long as that takes, for a large one seconds."""
+    making, let_go = threading.Event(), threading.Event()
+
+    def infer(planes: FloatImage, live: bool) -> FloatImage:
+        if planes.shape[2:] == (64, 96):
+            making.set()
+            assert let_go.wait(10)
+        return right(Pixels(HOW).pictures(planes))
+
+    told: list[str] = []
+    found = Calibration(infer, HOW)
+    found.see((32, 64), live=True)
+    replica = Replica(1, Client(right), found, LIMITS, lambda _, reason: told.append(reason))
+    replica.start()
+    until("it serves", lambda: told[-1] == "")
+    try:
+        found.see((64, 96), live=True)
+        assert making.wait(10)
+        asked = threading.Thread(
+            target=lambda: told.append(str(replica.infer(np.zeros((1, 32, 64, 3), np.uint8)).shape))
+        )
+        asked.start()
+        asked.join(5)
+        assert told[-1] == "(32, 64)"
+    finally:
+        let_go.set()
+        asked.join()
+        replica.close()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a library's"), MemoryError(), RecursionError()])

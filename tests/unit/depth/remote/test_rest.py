@@ -29,7 +29,7 @@ def answer(number: str, body: bytes = BODY, **more: object) -> bytes:
 
 
 @contextmanager
-def server(*answers: bytes) -> Iterator[RestClient]:
+def server(*answers: bytes, token: str = "") -> Iterator[RestClient]:
     """Gives one after the other, whatever is asked, on as many connections as it takes; then nothing."""
     left = list(answers)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -48,7 +48,7 @@ def server(*answers: bytes) -> Iterator[RestClient]:
         thread.start()
         address = EndpointAddress("http", "127.0.0.1", listener.getsockname()[1])
         try:
-            with closing(RestClient(address, "embedded", "", "")) as client:
+            with closing(RestClient(address, "embedded", token, "")) as client:
                 client.connect(time.monotonic() + scaled(2))
                 yield client
         finally:
@@ -98,6 +98,16 @@ def test_what_is_no_answer(data: bytes, reason: str) -> None:
     with server(data) as client, pytest.raises(NoAnswer, match=reason) as refused:
         ask(client, 0.5)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("said", [b"no: Bearer %b", b'{"error": "%b is not known"}'])
+def test_what_let_us_in_is_not_repeated(said: bytes) -> None:
+    token = "abcdefgh" * 40
+    body = said % token.encode()
+    refusal = b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with server(refusal, token=token) as client, pytest.raises(NoAnswer, match=r"HTTP 401: .*\*\*\*") as refused:
+        ask(client)
+    assert "abcd" not in str(refused.value)
 
 
 def test_nothing_at_all_in_time() -> None:
