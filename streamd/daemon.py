@@ -32,7 +32,7 @@ from streamd.host.memory import MemoryRelief
 from streamd.host.systemd import DaemonStatus, SystemdLink
 from streamd.notify.hooks import Hooks
 from streamd.notify.mqtt import Mqtt
-from streamd.robots.feed import Output, RobotFeed
+from streamd.robots.feed import RobotFeed
 from streamd.sinks.rtsp import Login, RtspServer
 from streamd.sinks.rtsp.connection import Parts
 from streamd.sinks.webrtc import WebRtcSink
@@ -171,7 +171,8 @@ class Daemon:
         self._check_descriptors()
         self.service.start(lazy=True)
         self._hooks.start()
-        self._robots.start()
+        for feed in self._robots:
+            feed.start()
         try:
             await self._run_parts()
         finally:
@@ -267,7 +268,7 @@ class Daemon:
     async def _close_notifiers(self) -> None:
         """The ends of streams have been told, as far as their receivers took them."""
         mqtt = [self._mqtt.close()] if self._mqtt is not None else []
-        await asyncio.gather(self._hooks.close(), self._robots.close(), *mqtt)
+        await asyncio.gather(self._hooks.close(), *(feed.close() for feed in self._robots), *mqtt)
 
     def _close_blocking(self) -> None:
         self.service.close()
@@ -424,18 +425,20 @@ def build_mqtt(config: Config, streams: Fleet, service: DepthService) -> Mqtt | 
     return Mqtt(config.mqtt, streams, model, records=config.recording.directory is not None)
 
 
-def build_robots(config: Config, streams: Fleet) -> RobotFeed:
-    """Without anything to listen to it does nothing. Raises ConfigError."""
-    outputs: list[tuple[Output, float]] = []
+def build_robots(config: Config, streams: Fleet) -> list[RobotFeed]:
+    """One for each that is configured. Raises ConfigError."""
+    feeds: list[RobotFeed] = []
     if config.ros2.enabled:
         from streamd.robots.ros2 import Ros2
 
-        outputs.append((Ros2(config.ros2), config.ros2.max_fps))
-    if config.foxglove.listen or config.foxglove.mcap is not None:
-        from streamd.robots.foxglove import Foxglove
+        feeds.append(RobotFeed("ros2", streams, Ros2(config.ros2), config.ros2.max_fps))
+    for name, without in (("foxglove", {"mcap": None}), ("mcap", {"listen": ""})):
+        foxglove = config.foxglove.model_copy(update=without)
+        if foxglove.listen or foxglove.mcap is not None:
+            from streamd.robots.foxglove import Foxglove
 
-        outputs.append((Foxglove(config.foxglove), config.foxglove.max_fps))
-    return RobotFeed(streams, outputs)
+            feeds.append(RobotFeed(name, streams, Foxglove(foxglove), foxglove.max_fps))
+    return feeds
 
 
 def build_login(config: Config, access: Access) -> Login | None:

@@ -1,12 +1,13 @@
-"""Gives new frames of running streams to what robots listen to: in a thread of its own, off the path of a frame."""
+"""Gives new frames of running streams to what robots listen to: in threads of their own, off the path of a frame."""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -40,31 +41,33 @@ class _Taken:
     """Of a stream."""
 
     frame: NormalisedFrame | None = None
-    at: dict[Output, float] = field(default_factory=dict)
-    """When each output had its last."""
+    at: float = -math.inf
+    """When the last was published."""
 
 
 class RobotFeed:
-    """Wakes no stream on demand: it shows those that run."""
+    """Of one output, so that what holds it up, as a disk may, holds up no other. Wakes no stream on demand: it shows
+    those that run."""
 
-    def __init__(self, streams: Fleet, outputs: Iterable[tuple[Output, float]]) -> None:
-        """``outputs``: each with the frames a second that it takes at most."""
+    def __init__(self, name: str, streams: Fleet, output: Output, max_fps: float) -> None:
+        """``name`` is that of its thread; ``max_fps``: of each stream."""
+        self._name = name
         self._fleet = streams
-        self._outputs = dict(outputs)
+        self._output = output
+        self._least_s = 0.9 / max_fps
+        """Between two frames; less than the mean, or a little jitter would cost every second one."""
         self._streams: tuple[Stream, ...] = ()
         """Replaced on the event loop whenever one is added or removed."""
         self._stop = threading.Event()
         self._thread: threads.Worker | None = None
         self._taken: dict[Stream, _Taken] = {}
         self._scaler = Scaler()
-        self._reported_at = -REPORT_S
+        self._reported_at = -math.inf
 
     def start(self) -> None:
-        if not self._outputs:
-            return
         self._fleet.watchers.add(self._changed)
         self._streams = tuple(self._fleet.values())
-        self._thread = threads.start("robots", self._run)
+        self._thread = threads.start(self._name, self._run)
 
     async def close(self) -> None:
         self._fleet.watchers.discard(self._changed)
@@ -81,31 +84,27 @@ class RobotFeed:
             while not self._stop.wait(POLL_S):
                 streams = self._streams
                 for stream in streams:
-                    self._look(stream)
+                    self._try(stream, partial(self._look, stream))
                 for gone in self._taken.keys() - set(streams):
                     del self._taken[gone]
-                    for output in self._outputs:
-                        self._try(gone, partial(output.remove, gone.name))
+                    self._try(gone, partial(self._output.remove, gone.name))
         finally:
-            for output in self._outputs:
-                output.close()
+            self._output.close()
 
     def _look(self, stream: Stream) -> None:
-        newest, taken = stream.newest, self._taken.setdefault(stream, _Taken())
+        newest, taken, now = stream.newest, self._taken.setdefault(stream, _Taken()), time.monotonic()
         if newest is None or newest is taken.frame:
             return
         taken.frame = newest
-        now = time.monotonic()
-        due = [output for output, fps in self._outputs.items() if now - taken.at.get(output, -1e9) > 0.9 / fps]
-        if not due:
+        if now - taken.at <= self._least_s:
             return
-        sample = sample_of(newest, stream.config, stream.calibration, self._scaler)
-        for output in due:
-            taken.at[output] = now
-            self._try(stream, partial(output.publish, stream.name, sample))
+        taken.at = now
+        calibrated = stream.calibrated  # not ``calibration``: a newer frame may be of another network
+        calibration = calibrated.of(newest.frame) if calibrated is not None else None
+        self._output.publish(stream.name, sample_of(newest, stream.config, calibration, self._scaler))
 
     def _try(self, stream: Stream, act: Callable[[], None]) -> None:
-        """What one output cannot take harms neither the other nor the next frame: a full disk, say."""
+        """What fails, as on a full disk, harms neither another stream nor the next frame."""
         try:
             act()
         except Exception as error:

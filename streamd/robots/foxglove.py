@@ -5,6 +5,7 @@ Needs the extra ``foxglove`` (foxglove-sdk).
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ MISSING = 'needs foxglove-sdk: pip install "streamd[foxglove]"'
 BACKLOG = 16
 """Messages that wait for a client; the oldest go."""
 MCAP = ".mcap"
+PARTS = 8
+"""A file ends at this part of ``mcap_max_gb`` at the latest: one camera fills 10 GB in half an hour."""
 
 
 class Foxglove:
@@ -32,6 +35,8 @@ class Foxglove:
         self._context = self._sdk.Context()
         self._channels: dict[str, dict[str, Any]] = {}
         self._writer: Any = None
+        self._file = Path()
+        """That it writes."""
         self._written_since = 0.0
         self._server: Any = None
         if config.listen:
@@ -105,25 +110,34 @@ class Foxglove:
     # -- files --------------------------------------------------------------------------------------
 
     def _turn_over(self) -> None:
-        """Begins a file where one is wanted, and the next when it is long enough."""
-        folder = self._config.mcap
+        """Begins a file where one is wanted, and the next when it is long or large enough. Raises OSError."""
+        folder, most_gb = self._config.mcap, self._config.mcap_max_gb
         if folder is None:
             return
-        if self._writer is not None and time.monotonic() - self._written_since < 60 * self._config.mcap_minutes:
-            return
+        if self._writer is not None:
+            is_long = time.monotonic() - self._written_since >= 60 * self._config.mcap_minutes
+            if not is_long and _size(self._file) < most_gb * 1e9 / PARTS:
+                return
         self._end_file()
         folder.mkdir(parents=True, exist_ok=True)
-        _make_room(folder, self._config.mcap_max_gb)
-        name = (
-            time.strftime("streamd-%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{time.time_ns() // 1_000_000 % 1000:03}{MCAP}"
-        )
-        self._writer = self._sdk.open_mcap(folder / name, context=self._context)
+        _make_room(folder, most_gb * (1 - 1 / PARTS))
+        milliseconds = time.time_ns() // 1_000_000 % 1000
+        self._file = folder / f"streamd-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{milliseconds:03}{MCAP}"
+        self._writer = self._sdk.open_mcap(self._file, context=self._context)
         self._written_since = time.monotonic()
 
     def _end_file(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
+
+
+def _size(file: Path) -> float:
+    """Bytes; endless when somebody has deleted it."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return math.inf
 
 
 def _make_room(folder: Path, max_gb: float) -> None:

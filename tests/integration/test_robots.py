@@ -86,7 +86,7 @@ def floats(message: dict[str, Any]) -> FloatImage:
 
 async def test_a_dds_reader_gets_what_value_says(domain: int, reader: subprocess.Popen[str]) -> None:
     async with served() as site:
-        feed = RobotFeed(site.fleet, [(Ros2(Ros2Config(enabled=True, domain=domain)), 1000.0)])
+        feed = RobotFeed("ros2", site.fleet, Ros2(Ros2Config(enabled=True, domain=domain)), 1000.0)
         await site.film()
         give_metres(site)
         feed.start()
@@ -132,7 +132,7 @@ async def test_nothing_is_written_that_nobody_reads(domain: int, monkeypatch: py
     written: list[str] = []
     monkeypatch.setattr(Ros2, "_image", lambda self, header, encoding, pixels: written.append(encoding))
     async with served() as site:
-        feed = RobotFeed(site.fleet, [(Ros2(Ros2Config(enabled=True, domain=domain)), 1000.0)])
+        feed = RobotFeed("ros2", site.fleet, Ros2(Ros2Config(enabled=True, domain=domain)), 1000.0)
         feed.start()
         await site.film(count=3)
         await feed.close()
@@ -145,7 +145,7 @@ async def test_foxglove_and_its_file_hold_the_same(tmp_path: Path) -> None:
     shown: list[FloatImage] = []
     async with served() as site:
         foxglove = Foxglove(config)
-        feed = RobotFeed(site.fleet, [(foxglove, 1000.0)])
+        feed = RobotFeed("foxglove", site.fleet, foxglove, 1000.0)
         await site.film()
         give_metres(site)
         feed.start()
@@ -213,7 +213,7 @@ async def test_files_turn_over_and_make_room(tmp_path: Path) -> None:
     config = FoxgloveConfig(mcap=tmp_path, mcap_minutes=0.1, mcap_max_gb=1e-9)
     foxglove = Foxglove(config)
     async with served() as site:
-        feed = RobotFeed(site.fleet, [(foxglove, 1000.0)])
+        feed = RobotFeed("foxglove", site.fleet, foxglove, 1000.0)
         feed.start()
         await site.film(count=2)
         foxglove._written_since -= 60
