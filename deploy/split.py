@@ -18,8 +18,9 @@ from pathlib import Path
 
 HEADER = re.compile(r"^\s*\[\[?\s*(?P<section>[^\s.\]]+)\s*(?:\.\s*(?P<name>\"[^\"]*\"|'[^']*'|[^\s.\]]+))?")
 
+NOTE = "# Written by deploy/split.py: do not edit.\n"
+
 KUSTOMIZATION = """\
-# Written by deploy/split.py: do not edit.
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources:
@@ -30,7 +31,7 @@ replicas:
 images:
   - {{ name: streamd, newName: {image} }}
   - {{ name: tritonserver, newName: nvcr.io/nvidia/tritonserver, newTag: 25.06-py3 }}
-  - {{ name: bluenviron/mediamtx, newTag: 1.15.0 }}
+  - {{ name: bluenviron/mediamtx, newTag: 1.18.2 }}
 configMapGenerator:
   - name: streamd-cameras
     files: [{files}]
@@ -42,10 +43,14 @@ configMapGenerator:
 """
 
 PATHS = """\
-# Written by deploy/split.py: do not edit. The token comes in MTX_PATHDEFAULTS_WHEPBEARERTOKEN.
+# The token comes in MTX_PATHDEFAULTS_WHEPBEARERTOKEN, which gets the video from streamd, and in
+# MTX_AUTHINTERNALUSERS_0_PASS, which viewers show.
+authInternalUsers:
+  - user: viewer
+    permissions: [{ action: read }]
 pathDefaults:
   sourceOnDemand: yes
-webrtcLocalUDPAddress: :8189
+webrtcLocalUDPAddress: :8190
 paths:
 """
 
@@ -116,18 +121,21 @@ def main() -> int:
     for old in args.output.glob("[0-9]*.toml"):
         old.unlink()
     for box, text in enumerate(files):
-        (args.output / f"{box}.toml").write_text(text, encoding="utf-8")
+        (args.output / f"{box}.toml").write_text(NOTE + text, encoding="utf-8")
     components = [name for name, wanted in (("engine", args.engine), ("fan-out", args.fan_out)) if wanted]
     (args.output / "kustomization.yaml").write_text(
-        KUSTOMIZATION.format(
+        NOTE
+        + KUSTOMIZATION.format(
             components="".join(f"\n  - ../{name}" for name in components) or " []",
             boxes=args.boxes,
             image=args.image,
             files=", ".join(f"{box}.toml" for box in range(args.boxes)),
         )
     )
-    paths = [f"  {name}:\n    source: whep://streamd-{box}.streamd:8080/whep/{name}\n" for name, box in chosen.items()]
-    (args.output / "mediamtx.yml").write_text(PATHS + "".join(paths))
+    paths = [
+        f'  "{name}":\n    source: whep://streamd-{box}.streamd:8080/whep/{name}\n' for name, box in chosen.items()
+    ]
+    (args.output / "mediamtx.yml").write_text(NOTE + PATHS + "".join(paths))
     return 0
 
 

@@ -119,6 +119,16 @@ class TestSplit:
         assert [path.name for path in tmp_path.glob("*.toml")] == ["0.toml"]
 
 
+def test_names_that_yaml_takes_for_something_else_stay_names(tmp_path: Path) -> None:
+    cameras = tmp_path / "cameras.toml"
+    cameras.write_text("".join(f"[streams.{name}]\nsource = 'demo:'\n" for name in ("1", "yes", "1e3", "'front.door'")))
+    command: list[str | Path] = [sys.executable, DEPLOY / "split.py", cameras, "--boxes", "1", "--output", tmp_path]
+    subprocess.run(command, check=True)
+    paths = yaml.safe_load((tmp_path / "mediamtx.yml").read_text())["paths"]
+    assert sorted(paths) == ["1", "1e3", "front.door", "yes"]
+    assert paths["1"]["source"] == "whep://streamd-0.streamd:8080/whep/1"
+
+
 @pytest.mark.parametrize("path", sorted(BOXES.glob("*.toml")), ids=lambda path: path.name)
 def test_streamd_takes_each_box(path: Path) -> None:
     config = parse(tomllib.loads(path.read_text()))
@@ -165,9 +175,51 @@ def test_boxes_know_every_engine_that_the_autoscaler_may_start() -> None:
     variables = {each["name"]: each["value"] for each in remote["spec"]["template"]["spec"]["containers"][0]["env"]}
     endpoints = json.loads(variables["STREAMD_MODEL__ENDPOINTS"])
     most = of_kind("HorizontalPodAutoscaler", "engine")["spec"]["maxReplicas"]
-    assert endpoints == [f"grpc://engine-{number}.engine:8001" for number in range(most)]
+    assert endpoints == [f"http://engine-{number}.engine:8000" for number in range(most)], "grpc:// needs an extra"
     config = parse({"model": {"runtime": variables["STREAMD_MODEL__RUNTIME"], "endpoints": endpoints}})
     assert config.model.runtime == "remote"
+
+
+def containers(document: dict[str, Any]) -> list[dict[str, Any]]:
+    spec = document["spec"]["template"]["spec"]
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def test_ports_for_media_are_the_same_inside() -> None:
+    """Viewers are told the port that the process listens on."""
+    ports = {
+        document["metadata"]["name"]: (port["hostPort"], port["containerPort"])
+        for path in MANIFESTS
+        for document in documents(path)
+        if "template" in document["spec"]
+        for container in containers(document)
+        for port in container.get("ports", [])
+        if "hostPort" in port
+    }
+    assert ports == {"streamd": (8189, 8189), "media-server": (8190, 8190)}
+    assert yaml.safe_load((BOXES / "mediamtx.yml").read_text())["webrtcLocalUDPAddress"] == ":8190"
+
+
+def test_an_engine_gets_its_weights_before_its_model_and_its_number_from_the_autoscaler() -> None:
+    engine = of_kind("StatefulSet", "engine")
+    assert [container["args"][:2] for container in containers(engine)[:2]] == [
+        ["models", "fetch"],
+        ["models", "export"],
+    ]
+    assert "replicas" not in engine["spec"]
+    assert of_kind("HorizontalPodAutoscaler", "engine")["spec"]["scaleTargetRef"]["name"] == "engine"
+
+
+def test_the_media_server_asks_its_viewers_for_the_token() -> None:
+    """Else whoever reaches it sees what streamd shows to those with a token only."""
+    (container,) = containers(of_kind("Deployment", "media-server"))
+    secret = {"secretKeyRef": {"name": "streamd-tokens", "key": "view"}}
+    assert {"name": "MTX_AUTHINTERNALUSERS_0_PASS", "valueFrom": secret} in container["env"]
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert "STREAMD_VIEW_TOKEN" in compose["services"]["media-server"]["environment"]["MTX_AUTHINTERNALUSERS_0_PASS"]
+    for text in ((BOXES / "mediamtx.yml").read_text(), compose["configs"]["paths"]["content"]):
+        (user,) = yaml.safe_load(text)["authInternalUsers"]
+        assert user == {"user": "viewer", "permissions": [{"action": "read"}]}
 
 
 @pytest.mark.parametrize("path", ["deploy/compose.yaml", "configs/compose.yaml"])
