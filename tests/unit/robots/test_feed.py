@@ -129,7 +129,8 @@ async def test_a_frame_that_cannot_be_made_a_sample_of_harms_no_other_stream(cap
 def test_metres_are_of_this_very_frame() -> None:
     """A newer one may be of another network, for which the calibration does not hold, or does."""
     fleet, output = Fleet("porch"), Output()
-    stream, asked = fleet["porch"], []
+    stream = fleet["porch"]
+    asked: list[Any] = []
     stream.calibrated = SimpleNamespace(of=asked.append)
     feed_of(fleet, output)._look(stream)
     assert asked == [stream.newest.frame]
@@ -139,7 +140,7 @@ async def test_an_output_that_is_held_up_holds_up_no_other() -> None:
     """A disk that hangs, say."""
     fleet, held, good = Fleet("porch"), Output(), Output()
     let_go = threading.Event()
-    held.publish = lambda stream, sample: let_go.wait(10)  # type: ignore[assignment,method-assign,return-value]
+    held.publish = lambda stream, sample: let_go.wait(10)  # type: ignore[assignment,method-assign]
     feeds = [feed_of(fleet, held), feed_of(fleet, good)]
     for feed in feeds:
         feed.start()
