@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import resource
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import pytest
@@ -40,6 +42,24 @@ def test_it_plays_from_its_first_picture_whatever_size_comes_later(container: Li
     assert [number_in(each) for each in shown] == list(range(count))
     assert [(each.width, each.height) for each in shown] == ([(320, 240)] * 5 + [(640, 480)] * 5)[:count]
     assert [each.time for each in shown] == [pytest.approx(number / 25, abs=1e-4) for number in range(count)]
+
+
+@pytest.mark.parametrize("container", ["mp4", "ts"])
+def test_nothing_is_kept_of_what_has_gone(container: LiveContainer) -> None:
+    first, second = encoded(2)
+    second = replace(second, data=second.data[:50])
+    muxer = LiveMuxer(container, first)
+    kept_kb = []
+    for _ in range(2):  # once to settle
+        for _ in range(60_000):
+            muxer.mux(second)
+        kept_kb.append(resident_kb())
+    assert kept_kb[1] - kept_kb[0] < 1000
+    muxer.close()
+
+
+def resident_kb() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 
 
 def test_times_only_go_on() -> None:
