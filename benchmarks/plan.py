@@ -122,7 +122,8 @@ class Plan:
 
 
 def plan(load: Load, hardware: Hardware, costs: Costs, *, engines: bool = False, fan_out: bool = False) -> Plan:
-    """Machines for all of it, if cameras and viewers are spread evenly."""
+    """Machines for all of it, if cameras and viewers are spread evenly. Raises ValueError for a box that is too small for
+    anything."""
     frames, inferences, pictures = (
         load.cameras * load.fps,
         load.cameras * load.inferences_per_s,
@@ -147,10 +148,14 @@ def plan(load: Load, hardware: Hardware, costs: Costs, *, engines: bool = False,
     usable = hardware.cores * hardware.load - costs.idle_cores
     fixed_mb = costs.daemon_mb + costs.worker_mb[load.model]
     memory_mb = load.cameras * costs.stream_mb
+    room_mb = hardware.memory_gb * 1000 * hardware.load - fixed_mb
+    if usable <= 0 or room_mb < costs.stream_mb:
+        size = f"{hardware.cores} cores and {hardware.memory_gb:g} GB, of which {hardware.load:.0%} may be used"
+        raise ValueError(f"no room for streamd with {load.model} in a box of {size}: give more of them")
     boxes = max(
         1,
         math.ceil(work_ms / 1000 / usable),
-        math.ceil(memory_mb / (hardware.memory_gb * 1000 * hardware.load - fixed_mb)),
+        math.ceil(memory_mb / room_mb),
         math.ceil(boxes_mbit / (hardware.network_mbit * hardware.load)),
     )
     return Plan(
@@ -217,7 +222,11 @@ def main(arguments: list[str] | None = None) -> int:
     fields = vars(options)
     load = Load(**{name: fields[name] for name in Load.__dataclass_fields__})
     hardware = Hardware(**{name: fields[name] for name in Hardware.__dataclass_fields__})
-    found = plans(load, hardware, costs)
+    try:
+        found = plans(load, hardware, costs)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     if options.json:
         facts: dict[str, Any] = {"load": asdict(load), "hardware": asdict(hardware), "costs": asdict(costs)}
         json.dump(facts | {"plans": [asdict(each) for each in found]}, sys.stdout, indent=1)

@@ -28,11 +28,11 @@ class FoxgloveConfig(Section):
 
     listen: str = ""
     """127.0.0.1:8765, say, for ws://; empty: no server. Others than this machine need server.allow_anonymous, for
-    Foxglove has no tokens."""
+    Foxglove has no tokens: any program here gets the pictures, and any page in a browser here."""
     mcap: Path | None = None
     """A folder: all that the server would send is written there, as MCAP."""
     mcap_minutes: float = Field(default=60.0, ge=0.1, le=1440)
-    """Length of a file."""
+    """Length of a file, which ends earlier at an eighth of `mcap_max_gb`."""
     mcap_max_gb: float = Field(default=10.0, gt=0)
     """The oldest files go when all of them together are larger."""
     max_fps: float = Field(default=10.0, gt=0, le=240)
