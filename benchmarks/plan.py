@@ -122,8 +122,7 @@ class Plan:
 
 
 def plan(load: Load, hardware: Hardware, costs: Costs, *, engines: bool = False, fan_out: bool = False) -> Plan:
-    """Machines for all of it, if cameras and viewers are spread evenly. Raises ValueError for a box that is too small for
-    anything."""
+    """Machines for all of it, if cameras and viewers are spread evenly. Raises ValueError for too small a box."""
     frames, inferences, pictures = (
         load.cameras * load.fps,
         load.cameras * load.inferences_per_s,

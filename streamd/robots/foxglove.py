@@ -6,7 +6,9 @@ Needs the extra ``foxglove`` (foxglove-sdk).
 from __future__ import annotations
 
 import math
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ BACKLOG = 16
 MCAP = ".mcap"
 PARTS = 8
 """A file ends at this part of ``mcap_max_gb`` at the latest: one camera fills 10 GB in half an hour."""
+RETRY_S = 10.0
+"""After a file could not be written."""
 
 
 class Foxglove:
@@ -35,9 +39,11 @@ class Foxglove:
         self._context = self._sdk.Context()
         self._channels: dict[str, dict[str, Any]] = {}
         self._writer: Any = None
-        self._file = Path()
-        """That it writes."""
+        self._file: McapFile | None = None
+        """Under the writer."""
         self._written_since = 0.0
+        self._again_at = 0.0
+        """After a failure, by time.monotonic()."""
         self._server: Any = None
         if config.listen:
             host, port = config.address
@@ -89,11 +95,14 @@ class Foxglove:
             channel.close()
 
     def close(self) -> None:
-        for stream in tuple(self._channels):
-            self.remove(stream)
-        self._end_file()
-        if self._server is not None:
-            self._server.stop()
+        """Raises OSError when not all could be written."""
+        try:
+            for stream in tuple(self._channels):
+                self.remove(stream)
+            self._end_file()
+        finally:
+            if self._server is not None:
+                self._server.stop()
 
     def _make(self, stream: str) -> dict[str, Any]:
         from foxglove import channels
@@ -111,33 +120,68 @@ class Foxglove:
 
     def _turn_over(self) -> None:
         """Begins a file where one is wanted, and the next when it is long or large enough. Raises OSError."""
-        folder, most_gb = self._config.mcap, self._config.mcap_max_gb
-        if folder is None:
+        folder, most_gb, now = self._config.mcap, self._config.mcap_max_gb, time.monotonic()
+        if folder is None or now < self._again_at:
             return
-        if self._writer is not None:
-            is_long = time.monotonic() - self._written_since >= 60 * self._config.mcap_minutes
-            if not is_long and _size(self._file) < most_gb * 1e9 / PARTS:
+        if self._writer is not None and self._file is not None and self._file.failure is None:
+            is_long = now - self._written_since >= 60 * self._config.mcap_minutes
+            if not is_long and self._file.size < most_gb * 1e9 / PARTS:
                 return
+        self._again_at = now + RETRY_S
         self._end_file()
         folder.mkdir(parents=True, exist_ok=True)
         _make_room(folder, most_gb * (1 - 1 / PARTS))
         milliseconds = time.time_ns() // 1_000_000 % 1000
-        self._file = folder / f"streamd-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{milliseconds:03}{MCAP}"
+        name = f"streamd-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{milliseconds:03}{MCAP}"
+        self._file = McapFile(folder / name)
         self._writer = self._sdk.open_mcap(self._file, context=self._context)
-        self._written_since = time.monotonic()
+        self._written_since, self._again_at = now, 0.0
 
     def _end_file(self) -> None:
-        writer, self._writer = self._writer, None
+        """Raises OSError when not all could be written."""
+        file, writer = self._file, self._writer
+        self._file = self._writer = None
         if writer is not None:
-            writer.close()
+            with suppress(RuntimeError):  # after a failure, of which the file knows
+                writer.close()
+        if file is not None:
+            file.close()
+            if file.failure is not None:
+                raise file.failure
 
 
-def _size(file: Path) -> float:
-    """Bytes; endless when somebody has deleted it."""
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        return math.inf
+class McapFile:
+    """What the writer needs of one. It remembers the first failure, of which the writer tells the log alone."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError."""
+        self.failure: OSError | None = None
+        self._path = path
+        self._file = path.open("xb", buffering=0)
+
+    @property
+    def size(self) -> float:
+        """Bytes; endless when somebody has deleted it."""
+        state = os.fstat(self._file.fileno())
+        return state.st_size if state.st_nlink else math.inf
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data) or 0
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None:
+        """Leaves no empty file."""
+        with self._file:
+            if self.size == 0:
+                self._path.unlink()
 
 
 def _make_room(folder: Path, max_gb: float) -> None:

@@ -13,8 +13,8 @@ from streamd.media.frames import TIME_BASE, EncodedPacket
 
 LiveContainer = Literal["mp4", "ts"]
 CONTAINERS: tuple[LiveContainer, ...] = get_args(LiveContainer)
-# A fragment for each picture, written when the next one comes, for only then its duration is known. No trailer: it has an
-# index of all fragments, 100 MB for each reader that stays a day.
+# A fragment for each picture, written when the next one comes, for only then its duration is known. No trailer: FFmpeg
+# would keep an index of all fragments for it, 100 MB for a reader that stays a day.
 _MP4 = {"movflags": "frag_every_frame+empty_moov+default_base_moof+skip_trailer", "flush_packets": "1"}
 # Else players would buffer 0.7 s.
 _TS = {"max_delay": "0", "flush_packets": "1"}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import resource
+import signal
 import sys
+from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from streamd.config.robots import FoxgloveConfig
 from streamd.errors import ConfigError
-from streamd.robots.foxglove import PARTS, Foxglove, _make_room
+from streamd.robots.foxglove import PARTS, RETRY_S, Foxglove, McapFile, _make_room
 
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,55 +34,88 @@ def test_the_oldest_files_go(tmp_path: Path) -> None:
     ]
 
 
-class Writer:
-    def __init__(self, file: Path) -> None:
-        self.file, self.closed = file, False
-        file.touch()
+class Sdk:
+    """As much of foxglove-sdk as files need."""
 
-    def grow(self, size: int) -> None:
-        self.file.write_bytes(bytes(size))
+    Context = object
+
+    def __init__(self) -> None:
+        self.files: list[McapFile] = []
+        self.closed = 0
+
+    def open_mcap(self, file: McapFile, context: object) -> Sdk:
+        self.files.append(file)
+        file.write(b"MCAP")
+        return self
 
     def close(self) -> None:
-        self.closed = True
+        self.closed += 1
+        if self.files[-1].failure is not None:
+            raise RuntimeError("attempted another write after a write method failed")
 
 
-def test_a_file_ends_when_it_is_large_and_all_together_keep_their_bound(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def sdk(monkeypatch: pytest.MonkeyPatch) -> Sdk:
+    sdk, times = Sdk(), count(0, 10**9)
+    monkeypatch.setitem(sys.modules, "foxglove", sdk)
+    monkeypatch.setattr("time.gmtime", lambda: (2026, 1, 1, 0, 0, next(times) // 10**9, 0, 1, 0))
+    return sdk
+
+
+def test_a_file_ends_when_it_is_large_and_all_together_keep_their_bound(sdk: Sdk, tmp_path: Path) -> None:
     """At ten frames a second a camera writes gigabytes in the hour that a file may take."""
-    writers: list[Writer] = []
-
-    def open_mcap(file: Path, context: Any) -> Writer:
-        writers.append(Writer(file))
-        return writers[-1]
-
-    monkeypatch.setitem(sys.modules, "foxglove", SimpleNamespace(Context=object, open_mcap=open_mcap))
-    times = iter(range(0, 10**12, 10**9))
-    monkeypatch.setattr("time.time_ns", lambda: next(times))
-    monkeypatch.setattr("time.gmtime", lambda: (2026, 1, 1, 0, 0, len(writers), 0, 1, 0))
     foxglove, most = Foxglove(FoxgloveConfig(mcap=tmp_path, mcap_max_gb=8e-6)), 8000
-    for _ in range(3 * PARTS):
+    for number in range(1, 3 * PARTS):
         foxglove._turn_over()
-        writers[-1].grow(most // PARTS - 1)
+        sdk.files[-1].write(bytes(most // PARTS - 5))
         foxglove._turn_over()
-        assert not writers[-1].closed
-        writers[-1].grow(most // PARTS)
+        assert len(sdk.files) == number
+        sdk.files[-1].write(b"x")
         assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= most
-    assert [writer.closed for writer in writers] == [True] * (len(writers) - 1) + [False]
-    assert len(writers) == 3 * PARTS
+    assert sdk.closed == len(sdk.files) - 1
+    assert len(list(tmp_path.iterdir())) == PARTS
+    foxglove.close()
 
 
-def test_a_file_that_somebody_deletes_is_followed_by_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    files: list[Path] = []
-
-    def open_mcap(file: Path, context: Any) -> Writer:
-        files.append(file)
-        return Writer(file)
-
-    monkeypatch.setitem(sys.modules, "foxglove", SimpleNamespace(Context=object, open_mcap=open_mcap))
+def test_a_file_that_somebody_deletes_is_followed_by_another(sdk: Sdk, tmp_path: Path) -> None:
     foxglove = Foxglove(FoxgloveConfig(mcap=tmp_path))
     foxglove._turn_over()
-    files[0].unlink()
+    next(tmp_path.iterdir()).unlink()
     foxglove._turn_over()
     foxglove._turn_over()
-    assert len(files) == 2
+    assert len(sdk.files) == 2
+    foxglove.close()
+
+
+def test_after_a_full_disk_it_begins_another_file(sdk: Sdk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    foxglove = Foxglove(FoxgloveConfig(mcap=tmp_path))
+    foxglove._turn_over()
+    full = OSError(errno.ENOSPC, "no space left")
+    sdk.files[-1].failure = full
+    with pytest.raises(OSError, match="no space left"):
+        foxglove._turn_over()
+    for _ in range(3):
+        foxglove._turn_over()
+    assert len(sdk.files) == 1, "it is not tried with each frame"
+    now += RETRY_S
+    foxglove._turn_over()
+    assert len(sdk.files) == 2
+    foxglove.close()
+
+
+def test_what_cannot_be_written_leaves_no_empty_file(tmp_path: Path) -> None:
+    file = McapFile(tmp_path / "streamd-1.mcap")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            file.write(b"MCAP")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    file.close()
+    assert file.failure is not None
+    assert list(tmp_path.iterdir()) == []
