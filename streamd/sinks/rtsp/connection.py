@@ -26,7 +26,7 @@ READ_BYTES = 8192
 MAX_SEQUENCE = 20
 """Digits of a CSeq."""
 IDLE_S = 20.0
-"""Without a request, while nothing is set up."""
+"""Without a request, while nothing is set up; and until the log-in, whatever is asked before it."""
 PREVIEW_S = 10.0
 """From DESCRIBE to PLAY the stream is kept awake for so long at most."""
 RETRY_AFTER_S = 5
@@ -119,7 +119,8 @@ class Connection:
         reading = Reader(MAX_HEAD, MAX_BODY)
         while data := await self._reader.read(READ_BYTES):
             for unit in reading.read(data):
-                self._heard_at = self._loop.time()
+                if self._may_watch:
+                    self._heard_at = self._loop.time()
                 request = unit.request if isinstance(unit, Message) else None
                 if isinstance(unit, Message) and request is not None:
                     self._writer.write(bytes(await self._answer(_Request(*request, unit))))
@@ -164,7 +165,7 @@ class Connection:
         """Once for a connection. Raises Refused."""
         if not self._may_watch and self._parts.login is not None:
             self._parts.login.check(request.message, request.method, self._nonce, self._peer[0])
-            self._may_watch = True
+            self._may_watch, self._heard_at = True, self._loop.time()
 
     @property
     def _public(self) -> bytes:

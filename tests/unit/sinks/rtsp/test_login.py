@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -14,7 +15,7 @@ from streamd.sinks.rtsp import Login
 from streamd.sinks.rtsp.answers import Refused
 from streamd.web.tokens import FAILURES, Failures, Tokens
 from tests.support.rtsp_client import porch_served
-from tests.support.waiting import own_time
+from tests.support.waiting import own_time, wait_for
 
 HERE, ELSEWHERE = "127.0.0.1", "192.0.2.1"
 TOKEN, OTHER, NONCE = "look-at-it", "grüße:mit:doppelpunkt", b"abc"
@@ -110,6 +111,21 @@ def test_credentials_of_any_form_take_no_time() -> None:
     for filling in (b"a", b"a=", b'a="', b"a ", b'"', b"= "):
         assert attempt(login(), b"Digest " + filling * (8000 // len(filling)))[0] == 401
     assert own_time() - began < 0.2
+
+
+async def test_who_does_not_log_in_is_hung_up_on_whatever_else_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else strangers could take all places."""
+    monkeypatch.setattr("streamd.sinks.rtsp.connection.IDLE_S", 0.3)
+    monkeypatch.setattr("streamd.sinks.rtsp.server.LOOK_EVERY_S", 0.02)
+    async with porch_served(login=login()) as server, server.client() as client:
+
+        async def ask_on() -> None:
+            while True:
+                assert await client.status("OPTIONS", "*") == 200
+                await asyncio.sleep(0.01)
+
+        with pytest.raises((EOFError, ConnectionError)):
+            await wait_for(ask_on(), 5)
 
 
 async def test_one_logs_in_once_for_a_connection() -> None:
