@@ -8,10 +8,13 @@ import signal
 import sys
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from streamd.config.load import parse
 from streamd.config.robots import FoxgloveConfig
+from streamd.daemon import build_robots
 from streamd.errors import ConfigError
 from streamd.robots.foxglove import PARTS, RETRY_S, Foxglove, McapFile, _make_room
 
@@ -35,9 +38,10 @@ def test_the_oldest_files_go(tmp_path: Path) -> None:
 
 
 class Sdk:
-    """As much of foxglove-sdk as files need."""
+    """As much of foxglove-sdk as a server and files need."""
 
     Context = object
+    port = 8765
 
     def __init__(self) -> None:
         self.files: list[McapFile] = []
@@ -47,6 +51,11 @@ class Sdk:
         self.files.append(file)
         file.write(b"MCAP")
         return self
+
+    def start_server(self, **options: object) -> Sdk:
+        return self
+
+    def stop(self) -> None: ...
 
     def close(self) -> None:
         self.closed += 1
@@ -60,6 +69,14 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> Sdk:
     monkeypatch.setitem(sys.modules, "foxglove", sdk)
     monkeypatch.setattr("time.gmtime", lambda: (2026, 1, 1, 0, 0, next(times) // 10**9, 0, 1, 0))
     return sdk
+
+
+def test_server_and_files_do_not_wait_for_each_other(sdk: Sdk, tmp_path: Path) -> None:
+    config = parse({"foxglove": {"listen": "127.0.0.1:8765", "mcap": str(tmp_path), "max_fps": 5}})
+    streams: Any = {}
+    outputs = [feed._output for feed in build_robots(config, streams)]
+    found = [(output.port, output._config.mcap) for output in outputs if isinstance(output, Foxglove)]
+    assert found == [(8765, None), (None, tmp_path)]
 
 
 def test_a_file_ends_when_it_is_large_and_all_together_keep_their_bound(sdk: Sdk, tmp_path: Path) -> None:
