@@ -14,8 +14,9 @@
 #   tighter            --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --memory 2g
 
 FROM debian:12-slim AS base
+# Python recommends certificates and needs none; weights come by HTTPS.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends python3 libgl1 libglib2.0-0 \
+    && apt-get install --yes --no-install-recommends python3 ca-certificates libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/*
 
 FROM base AS build

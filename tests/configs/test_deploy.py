@@ -210,6 +210,12 @@ def test_an_engine_gets_its_weights_before_its_model_and_its_number_from_the_aut
     assert of_kind("HorizontalPodAutoscaler", "engine")["spec"]["scaleTargetRef"]["name"] == "engine"
 
 
+def test_the_image_can_check_who_it_gets_weights_from() -> None:
+    """debian:12-slim has no certificates, and its Python only recommends them."""
+    image = (REPOSITORY / "Dockerfile").read_text()
+    assert "ca-certificates" in image.partition("AS base\n")[2].partition("\nFROM ")[0]
+
+
 def test_the_media_server_asks_its_viewers_for_the_token() -> None:
     """Else whoever reaches it sees what streamd shows to those with a token only."""
     (container,) = containers(of_kind("Deployment", "media-server"))

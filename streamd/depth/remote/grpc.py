@@ -117,7 +117,8 @@ def _described(tensor: Any) -> Tensor:
     return Tensor(tensor.name, tensor.datatype, tuple(tensor.shape))
 
 
-def _roots(ca: str) -> bytes:
-    """PEM: gRPC's own list is another than this machine's."""
+def _roots(ca: str) -> bytes | None:
+    """PEM: gRPC's own list is another than this machine's. None, for its own, where this machine has a folder of them
+    alone, which OpenSSL does not list."""
     authorities = tls_context(ca).get_ca_certs(binary_form=True)
-    return "".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode()
+    return "".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode() or None

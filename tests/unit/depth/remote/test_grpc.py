@@ -39,3 +39,11 @@ def test_it_can_be_connected_anew() -> None:
                 np.testing.assert_array_equal(client.infer(PICTURES, soon()), red(PICTURES)[0])
         with pytest.raises(NoAnswer, match="is not connected"):
             client.infer(PICTURES, soon())
+
+
+def test_a_machine_with_a_folder_of_authorities_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bytes | None] = []
+    monkeypatch.setattr("grpc.ssl_channel_credentials", given.append)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    GrpcClient(EndpointAddress("grpcs", "127.0.0.1", 443), "embedded", "", "")
+    assert given == [None]
