@@ -19,12 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def act(options: argparse.Namespace) -> None:
     from streamd.depth.runtimes import check_model
     from streamd.doctor.files import missing
-    from streamd.doctor.inputs import unsupported
+    from streamd.doctor.inputs import not_installed, unsupported
 
     config = load(options.file)
     check_model(config.model)
     found = list(missing(config))
-    if problems := [each.problem for each in found if not each.only_here] + list(unsupported(config)):
+    problems = [each.problem for each in found if not each.only_here]
+    if problems := [*problems, *unsupported(config), *not_installed(config)]:
         raise ConfigError(problems)
     for each in found:
         print(f"{each.problem} here; the service needs it", file=sys.stderr)

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from streamd.concurrency import threads
@@ -79,6 +80,18 @@ def unsupported(config: Config) -> Iterator[Problem]:
     for name, stream in config.streams.items():
         if reason := lacking(stream.source):
             yield Problem(f"streams.{name}.source", redact_source(stream.source), reason)
+
+
+def not_installed(config: Config) -> Iterator[Problem]:
+    """Packages without which a start with this configuration is refused. Those of ``model``: depth/runtimes."""
+    for key, value, package, extra in (
+        ("mqtt.url", config.mqtt.url, "paho", "mqtt"),
+        ("ros2.enabled", config.ros2.enabled, "cyclonedds", "ros2"),
+        ("foxglove.listen", config.foxglove.listen, "foxglove", "foxglove"),
+        ("foxglove.mcap", config.foxglove.mcap, "foxglove", "foxglove"),
+    ):
+        if value and find_spec(package) is None:
+            yield Problem(key, "", f'needs a package that is not installed: pip install "streamd[{extra}]"')
 
 
 def _start_connecting(name: str, address: SourceAddress) -> tuple[str, Future[str]]:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +63,27 @@ class TestInputs:
         (problem,) = inputs.unsupported(parse({"streams": streams}))
         assert problem.path == "streams.dock.source"
         assert SECRET not in str(problem)
+
+    @pytest.mark.parametrize(
+        ("section", "package", "found"),
+        [
+            ({"mqtt": {"url": "mqtt://h"}}, "paho", ["mqtt.url"]),
+            ({"ros2": {"enabled": True}}, "cyclonedds", ["ros2.enabled"]),
+            (
+                {"foxglove": {"listen": "127.0.0.1:8765", "mcap": "/m"}},
+                "foxglove",
+                ["foxglove.listen", "foxglove.mcap"],
+            ),
+            ({"ros2": {"enabled": False}}, "cyclonedds", []),
+        ],
+    )
+    def test_packages_that_are_not_installed(
+        self, monkeypatch: pytest.MonkeyPatch, section: dict[str, Any], package: str, found: list[str]
+    ) -> None:
+        """The start would be refused, so `streamd check` has to say it."""
+        assert list(inputs.not_installed(parse(section))) == []
+        monkeypatch.setitem(sys.modules, package, None)
+        assert [problem.path for problem in inputs.not_installed(parse(section))] == found
 
     def test_a_file_that_is_missing(self) -> None:
         assert only(inputs.streams, streams={"a": {"source": "/nowhere/a.mp4"}}).status == "problem"
