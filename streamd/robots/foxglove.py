@@ -1,15 +1,13 @@
 """Depth live in Foxglove by its WebSocket protocol, and the same messages as MCAP files.
 
-Needs the extra ``foxglove`` (foxglove-sdk).
+Needs the extra ``foxglove`` (foxglove-sdk). What nobody reads is not made.
 """
 
 from __future__ import annotations
 
-import math
-import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +15,12 @@ import numpy as np
 from streamd.config.robots import FoxgloveConfig
 from streamd.errors import ConfigError, Problem
 from streamd.robots import topics
+from streamd.robots.mcap_file import MCAP, McapFile, make_room
 from streamd.robots.sample import POINT, Sample
 
 MISSING = 'needs foxglove-sdk: pip install "streamd[foxglove]"'
 BACKLOG = 16
 """Messages that wait for a client; the oldest go."""
-MCAP = ".mcap"
 PARTS = 8
 """A file ends at this part of ``mcap_max_gb`` at the latest: one camera fills 10 GB in half an hour."""
 RETRY_S = 10.0
@@ -67,28 +65,10 @@ class Foxglove:
         channels = self._channels.get(stream)
         if channels is None:
             channels = self._channels[stream] = self._make(stream)
-        from foxglove.messages import CameraCalibration, Timestamp
-
-        seconds, nanoseconds = divmod(sample.stamp_ns, 1_000_000_000)
-        stamp, frame = Timestamp(seconds, nanoseconds), topics.optical_frame(stream)
-        (width, height), lens = sample.size, sample.camera
-        sent = {
-            topics.INVERSE_DEPTH: _image(stamp, frame, "32FC1", sample.inverse_depth),
-            topics.COLOUR: _image(stamp, frame, "rgb8", sample.rgb),
-            topics.CAMERA: CameraCalibration(
-                timestamp=stamp,
-                frame_id=frame,
-                width=width,
-                height=height,
-                K=[lens.fx, 0, lens.cx, 0, lens.fy, lens.cy, 0, 0, 1],
-                P=[lens.fx, 0, lens.cx, 0, 0, lens.fy, lens.cy, 0, 0, 0, 1, 0],
-            ),
-        }
-        if sample.metres is not None:
-            sent[topics.DEPTH] = _image(stamp, frame, "32FC1", sample.metres)
-            sent[topics.POINTS] = _cloud(stamp, frame, sample)
-        for topic, message in sent.items():
-            channels[topic].log(message, log_time=sample.stamp_ns)
+        for topic, make in self._makers(stream, sample).items():
+            channel = channels[topic]
+            if channel.has_sinks() and (message := make()) is not None:
+                channel.log(message, log_time=sample.stamp_ns)
 
     def remove(self, stream: str) -> None:
         for channel in self._channels.pop(stream, {}).values():
@@ -116,6 +96,19 @@ class Foxglove:
         }
         return {topic: kind(f"/{topics.slug(stream)}/{topic}", context=self._context) for topic, kind in kinds.items()}
 
+    def _makers(self, stream: str, sample: Sample) -> dict[str, Callable[[], Any]]:
+        """None: there are no metres."""
+        from foxglove.messages import Timestamp
+
+        stamp, frame = Timestamp(*divmod(sample.stamp_ns, 1_000_000_000)), topics.optical_frame(stream)
+        return {
+            topics.INVERSE_DEPTH: lambda: _image(stamp, frame, "32FC1", sample.inverse_depth),
+            topics.DEPTH: lambda: None if sample.metres is None else _image(stamp, frame, "32FC1", sample.metres),
+            topics.COLOUR: lambda: _image(stamp, frame, "rgb8", sample.rgb),
+            topics.CAMERA: lambda: _camera(stamp, frame, sample),
+            topics.POINTS: lambda: _cloud(stamp, frame, sample),
+        }
+
     # -- files --------------------------------------------------------------------------------------
 
     def _turn_over(self) -> None:
@@ -130,7 +123,7 @@ class Foxglove:
         self._again_at = now + RETRY_S
         self._end_file()
         folder.mkdir(parents=True, exist_ok=True)
-        _make_room(folder, most_gb * (1 - 1 / PARTS))
+        make_room(folder, most_gb * (1 - 1 / PARTS))
         milliseconds = time.time_ns() // 1_000_000 % 1000
         name = f"streamd-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{milliseconds:03}{MCAP}"
         self._file = McapFile(folder / name)
@@ -150,51 +143,6 @@ class Foxglove:
                 raise file.failure
 
 
-class McapFile:
-    """What the writer needs of one. It remembers the first failure, of which the writer tells the log alone."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises OSError."""
-        self.failure: OSError | None = None
-        self._path = path
-        self._file = path.open("xb", buffering=0)
-
-    @property
-    def size(self) -> float:
-        """Bytes; endless when somebody has deleted it."""
-        state = os.fstat(self._file.fileno())
-        return state.st_size if state.st_nlink else math.inf
-
-    def write(self, data: bytes) -> int:
-        try:
-            return self._file.write(data) or 0
-        except OSError as error:
-            self.failure = self.failure or error
-            raise
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None:
-        """Leaves no empty file."""
-        with self._file:
-            if self.size == 0:
-                self._path.unlink()
-
-
-def _make_room(folder: Path, max_gb: float) -> None:
-    """The oldest files go, by their names, which begin with their times. Raises OSError."""
-    files = sorted(folder.glob(f"streamd-*{MCAP}"))
-    held = sum(file.stat().st_size for file in files)
-    for file in files:
-        if held <= max_gb * 1e9:
-            return
-        held -= file.stat().st_size
-        file.unlink()
-
-
 def _image(stamp: Any, frame: str, encoding: str, pixels: np.ndarray[Any, Any]) -> Any:
     from foxglove.messages import RawImage
 
@@ -211,6 +159,20 @@ def _image(stamp: Any, frame: str, encoding: str, pixels: np.ndarray[Any, Any]) 
     )
 
 
+def _camera(stamp: Any, frame: str, sample: Sample) -> Any:
+    from foxglove.messages import CameraCalibration
+
+    (width, height), lens = sample.size, sample.camera
+    return CameraCalibration(
+        timestamp=stamp,
+        frame_id=frame,
+        width=width,
+        height=height,
+        K=[lens.fx, 0, lens.cx, 0, lens.fy, lens.cy, 0, 0, 1],
+        P=[lens.fx, 0, lens.cx, 0, 0, lens.fy, lens.cy, 0, 0, 0, 1, 0],
+    )
+
+
 def _cloud(stamp: Any, frame: str, sample: Sample) -> Any:
     from foxglove.messages import (
         PackedElementField,
@@ -222,7 +184,8 @@ def _cloud(stamp: Any, frame: str, sample: Sample) -> Any:
     )
 
     points = sample.cloud()
-    assert points is not None
+    if points is None:
+        return None
     coordinate, colour = PackedElementFieldNumericType.Float32, PackedElementFieldNumericType.Uint8
     at = POINT.fields["rgb"][1]  # type: ignore[index]
     fields = [PackedElementField(name=name, offset=4 * n, type=coordinate) for n, name in enumerate("xyz")]

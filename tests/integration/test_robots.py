@@ -139,6 +139,20 @@ async def test_nothing_is_written_that_nobody_reads(domain: int, monkeypatch: py
     assert written == []
 
 
+async def test_nothing_is_made_that_nobody_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cloud takes longer than all else."""
+    made: list[str] = []
+    monkeypatch.setattr("streamd.robots.foxglove._image", lambda stamp, frame, encoding, pixels: made.append(encoding))
+    async with served() as site:
+        foxglove = Foxglove(FoxgloveConfig(listen="127.0.0.1:0"))
+        feed = RobotFeed("foxglove", site.fleet, foxglove, 1000.0)
+        feed.start()
+        await site.film(count=3)
+        await site.until(lambda: foxglove._channels)
+        await feed.close()
+    assert made == []
+
+
 async def test_foxglove_and_its_file_hold_the_same(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     config = FoxgloveConfig(listen=f"127.0.0.1:{port}", mcap=tmp_path)

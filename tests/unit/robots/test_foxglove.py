@@ -1,10 +1,8 @@
-"""MCAP files make room, and what is said without foxglove-sdk."""
+"""When MCAP files begin and end, and what is said without foxglove-sdk."""
 
 from __future__ import annotations
 
 import errno
-import resource
-import signal
 import sys
 from itertools import count
 from pathlib import Path
@@ -16,25 +14,14 @@ from streamd.config.load import parse
 from streamd.config.robots import FoxgloveConfig
 from streamd.daemon import build_robots
 from streamd.errors import ConfigError
-from streamd.robots.foxglove import PARTS, RETRY_S, Foxglove, McapFile, _make_room
+from streamd.robots.foxglove import PARTS, RETRY_S, Foxglove
+from streamd.robots.mcap_file import McapFile
 
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "foxglove", None)
     with pytest.raises(ConfigError, match=r'needs foxglove-sdk: pip install "streamd\[foxglove\]"$'):
         Foxglove(FoxgloveConfig(listen="127.0.0.1:0"))
-
-
-def test_the_oldest_files_go(tmp_path: Path) -> None:
-    for number in range(4):
-        (tmp_path / f"streamd-20260101T00000{number}Z-000.mcap").write_bytes(bytes(1000))
-    (tmp_path / "mine.mcap").write_bytes(bytes(9000))
-    _make_room(tmp_path, 2500e-9)
-    assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "mine.mcap",
-        "streamd-20260101T000002Z-000.mcap",
-        "streamd-20260101T000003Z-000.mcap",
-    ]
 
 
 class Sdk:
@@ -120,19 +107,3 @@ def test_after_a_full_disk_it_begins_another_file(sdk: Sdk, monkeypatch: pytest.
     foxglove._turn_over()
     assert len(sdk.files) == 2
     foxglove.close()
-
-
-def test_what_cannot_be_written_leaves_no_empty_file(tmp_path: Path) -> None:
-    file = McapFile(tmp_path / "streamd-1.mcap")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    try:
-        with pytest.raises(OSError, match="too large"):
-            file.write(b"MCAP")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
-    file.close()
-    assert file.failure is not None
-    assert list(tmp_path.iterdir()) == []
