@@ -50,6 +50,13 @@ def test_boxes_by_what_runs_out_first() -> None:
     assert plan(watched, replace(BOX, cores=1000), COST).boxes == 3, "1248 Mbit/s, 500 of each"
 
 
+@pytest.mark.parametrize("box", [replace(BOX, cores=0), replace(BOX, memory_gb=1.0), replace(BOX, load=0.06)])
+def test_a_box_that_is_too_small_is_said_to_be(box: Hardware) -> None:
+    """One of them was planned for all cameras."""
+    with pytest.raises(ValueError, match="no room for streamd with midas_small in a box of"):
+        plan(Load(cameras=100, viewers=0), box, COST)
+
+
 def test_engines_take_the_inferences() -> None:
     load = Load(cameras=100, viewers=0, fps=10, moving=1.0)
     found = plan(load, BOX, COST, engines=True)
