@@ -43,7 +43,7 @@ uninstall:
 
 # All of them side by side, since most wait for something, in the groups and the order of tests/support/schedule.py. The
 # coverage of all is measured, not that of a part.
-SIDE_BY_SIDE := --numprocesses 4 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := --numprocesses 4 --dist loadscope --no-loadscope-reorder
 test: test-packages $(VENV)/installed-dev $(CLIENTS)/bundles
 	$(BIN)/pytest $(if $(ARGS),$(ARGS),$(SIDE_BY_SIDE) --cov --cov-report=)
 

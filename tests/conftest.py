@@ -9,12 +9,13 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.leaks import Held, leaked_since
-from tests.support.schedule import arrange
+from tests.support.schedule import Schedule, longest_first
 from tests.support.waiting import TIME_SCALE_VARIABLE, own_time, scaled
 
 # Of the loop's own time, and far above what threads that hold the GIL while the box runs others add to it.
@@ -35,11 +36,15 @@ settings.register_profile(
 settings.load_profile("streamd")
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
+    return Schedule(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest begin first; time-outs are scaled; asynchronous tests are watched from inside their loop too;
     coverage is that of unit and integration tests."""
-    arrange(items)
+    longest_first(items)
     default_s = float(config.getini("timeout"))
     for item in items:
         if not MEASURED & set(item.path.parts):
