@@ -42,7 +42,7 @@ STOCK_COUNTS = (1, 2, 3, 4)
 STOCK_CODECS = ("H264", "VP8")
 STOCK_FRAMES = 60
 """1.4 MB each."""
-FPS, KBPS = 30, 1500
+FPS, KBPS, FULL = 30, 1500, 4320
 SETTLE_S, GONE_S = 3.0, 10.0
 MIN_RATIO, MIN_FPS, MAX_RSS_SHARE = 20.0, 29.0, 0.03
 
@@ -75,11 +75,16 @@ def main() -> None:
     print()
 
 
+def whep(options: argparse.Namespace, running: Daemon) -> str:
+    """In the full size, as all that it is compared with."""
+    return f"{running.url}/whep/{STREAM}?view={options.view}&height={FULL}"
+
+
 # -- the table ----------------------------------------------------------------------------------------
 
 
 def table(options: argparse.Namespace, running: Daemon) -> dict[str, Any]:
-    url = f"{running.url}/whep/{STREAM}?view={options.view}"
+    url = whep(options, running)
     worker = running.worker_pid
     assert worker is not None
     before = running.metrics()
@@ -143,7 +148,7 @@ def compare(result: dict[str, Any]) -> dict[str, Any]:
 def by_rtsp(options: argparse.Namespace, running: Daemon, url: str) -> dict[str, Any]:
     """In turns, so that all meet the same box: CPU per viewer is that of 16 less that of one, over 15."""
     kinds: dict[str, Callable[[], Crowd]] = {
-        "whep": lambda: Crowd(f"{running.url}/whep/{STREAM}?view={options.view}", raw=True),
+        "whep": lambda: Crowd(whep(options, running), raw=True),
         "tcp": lambda: RtspCrowd(url),
         "udp": lambda: RtspCrowd(url, udp=True),
     }
@@ -241,7 +246,7 @@ async def serve_stock(depth: Path, codec: str) -> None:
 
 def cycles(options: argparse.Namespace, running: Daemon) -> dict[str, Any]:
     """In batches: half leave with DELETE, one after the other; half are killed, all at once."""
-    url, samples = f"{running.url}/whep/{STREAM}?view={options.view}", [_holds(running, -options.warm_up)]
+    url, samples = whep(options, running), [_holds(running, -options.warm_up)]
     gone_s, done = [], -options.warm_up
     while done < options.cycles:
         batch = min(options.batch, options.cycles - done if done >= 0 else -done)

@@ -336,7 +336,7 @@ class StreamConfig(Section):
     height: int | None = Field(default=720, ge=64, le=4320, multiple_of=2)
     """Largest height of the published picture, px; never enlarged."""
     bitrate_kbps: int | None = Field(default=None, ge=50, le=100_000)
-    """Of each view; unset: by picture size, 1500 for 720p."""
+    """At most, of each view at its full size; at half of it 0.7 as much. Unset: by picture size, 1500 for 720p."""
     record: Annotated[tuple[RecordedView, ...], FailFast()] = Field(default=("depth",), max_length=len(RECORDED_VIEWS))
     """Views to record when recording.directory is set; depth16 is relative inverse depth as data, in Matroska."""
     inference: Literal["changes", "every"] = "changes"

@@ -117,7 +117,7 @@ class _Noise:
 
     def measure(self, values: ByteImage | FloatImage) -> None:
         """(h, w) of each picture; few of them are looked at, and only luma: chroma has less noise."""
-        few = values[: 3 * len(values) // 4 : SPACING, ::SPACING].astype(np.float32)
+        few = values[: max(1, 3 * len(values) // 4) : SPACING, ::SPACING].astype(np.float32)
         last, self._last = self._last, few
         if last is None or last.shape != few.shape:
             return

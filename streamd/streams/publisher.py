@@ -153,7 +153,7 @@ class Publisher:
                 self._metrics.stages["render"].observe(drawn - started + begin_s)
                 self._metrics.stages["encode"].observe(time.monotonic() - drawn)
                 self._metrics.published(output.rendition.view)
-        if is_new:  # else it would look quicker than it is
+        if is_new and not frame.change.reuses_depth:  # else it would look quicker than it is
             age_s = frame.stamp.age_s()
             self._metrics.capture_to_publish.observe(age_s)
             self.latencies.add(age_s)

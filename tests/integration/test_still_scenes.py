@@ -61,8 +61,11 @@ async def settle(site: Site) -> None:
     )
 
 
-def sit(site: Site, codec: Codec = "h264", view: str = "depth") -> Subscription:
-    return Subscription(site.stream().hub(view, codec), on_drop=lambda count: None)
+def sit(site: Site, codec: Codec = "h264", view: str = "depth", *, live: bool = False) -> Subscription:
+    """``live``: as a viewer does, in half the size. Its pictures are so small that it gets the full one's packets."""
+    stream = site.stream()
+    hub = stream.live_hub(view, codec) if live else stream.hub(view, codec)
+    return Subscription(hub, on_drop=lambda count: None)
 
 
 async def keyframe(seat: Subscription) -> tuple[EncodedPacket, float]:
@@ -75,16 +78,20 @@ async def keyframe(seat: Subscription) -> tuple[EncodedPacket, float]:
     raise AssertionError("closed")
 
 
-@pytest.mark.parametrize(("codec", "view"), [("h264", "depth"), ("vp8", "depth"), ("h264", "source")])
-async def test_who_joins_has_a_picture_at_once(codec: Codec, view: str) -> None:
+@pytest.mark.parametrize(
+    ("codec", "view", "live"),
+    [("h264", "depth", False), ("h264", "depth", True), ("vp8", "depth", True), ("h264", "source", False)],
+)
+async def test_who_joins_has_a_picture_at_once(codec: Codec, view: str, live: bool) -> None:
     async with still() as site:
         await settle(site)
         seats = []
         for pause_s in (0.0, 0.0, 0.35):
             await asyncio.sleep(pause_s)
-            seats.append(sit(site, codec, view))
-            _, took_s = await keyframe(seats[-1])
+            seats.append(sit(site, codec, view, live=live))
+            packet, took_s = await keyframe(seats[-1])
             assert took_s < scaled(SOON_S)
+            assert packet.size == (192, 112)
         for seat in seats:
             seat.close()
 
@@ -103,12 +110,12 @@ async def test_eight_who_join_at_once_share_one_keyframe() -> None:
             seat.close()
 
 
-@pytest.mark.parametrize("codec", ["h264", "vp8"])
-async def test_who_has_lost_a_picture_has_one_again_soon(codec: Codec) -> None:
+@pytest.mark.parametrize(("codec", "live"), [("h264", False), ("h264", True), ("vp8", True)])
+async def test_who_has_lost_a_picture_has_one_again_soon(codec: Codec, live: bool) -> None:
     """Of the picture that has not changed, also when the keyframe itself was lost."""
     async with still() as site:
         await settle(site)
-        seat = sit(site, codec)
+        seat = sit(site, codec, live=live)
         await keyframe(seat)
         for pause_s in (0.0, 0.2, MIN_KEYFRAME_INTERVAL_S):
             await asyncio.sleep(pause_s)
@@ -118,14 +125,15 @@ async def test_who_has_lost_a_picture_has_one_again_soon(codec: Codec) -> None:
         seat.close()
 
 
-async def test_one_that_sleeps_is_woken_and_seen_soon() -> None:
+@pytest.mark.parametrize("live", [False, True])
+async def test_one_that_sleeps_is_woken_and_seen_soon(live: bool) -> None:
     async with still(streams={"porch": {"mode": "on_demand", "linger_s": 0}}) as site:
         for _ in range(2):
             await site.until(lambda: site.stream().state == "idle")
-            seat = sit(site)
+            seat = sit(site, live=live)
             await keyframe(seat)
             await settle(site)
-            _, again = await keyframe(other := sit(site))
+            _, again = await keyframe(other := sit(site, live=live))
             assert again < scaled(SOON_S)
             other.close()
             seat.close()

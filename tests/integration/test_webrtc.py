@@ -775,6 +775,20 @@ async def test_a_viewer_on_a_bad_link_goes_on_in_the_light_rendition(
     assert not site.camera.hub("depth", light=True).watched
 
 
+async def test_a_viewer_goes_on_in_the_size_it_wants_once_that_of_the_source_is_known(
+    site: Site, viewer: MakeViewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or when the source has another: both change which rendition is the smallest that will do."""
+    watching = await viewer().join()
+    assert (await watching.picture()).width == WIDTH
+    smaller = site.camera.hub("depth", light=True)
+    monkeypatch.setattr(site.camera, "live_hub", lambda *_, **__: smaller)
+    async with timeout(15):
+        while (await watching.picture()).width == WIDTH:
+            pass
+    assert (len(smaller), len(site.camera.hub("depth"))) == (1, 0)
+
+
 async def test_viewers_get_the_ice_servers_but_strangers_do_not(camera: Camera) -> None:
     servers = [{"urls": ["turn:192.0.2.1:3478"], "username": "u", "credential": "hunter22"}]
     async with served(camera, WebRtcSink(WebRtcConfig.model_validate({"ice_servers": servers}))) as site:

@@ -157,7 +157,8 @@ class _Fragment:
         tfhd, tfdt, trun = (_find(moof, kind, traf).start for kind in (b"tfhd", b"tfdt", b"trun"))
         flags, default_at = int.from_bytes(moof[tfhd + 1 : tfhd + 4]), tfhd + 8
         default_at += 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2)
-        default = int.from_bytes(moof[default_at : default_at + 4]) if flags & 0x8 else 0
+        has_default = bool(flags & 0x8)
+        default = int.from_bytes(moof[default_at : default_at + 4]) if has_default else 0
         begins = int.from_bytes(moof[tfdt + 4 : tfdt + (12 if moof[tfdt] == 1 else 8)])
         flags, (count,), at = (
             int.from_bytes(moof[trun + 1 : trun + 4]),
@@ -167,9 +168,9 @@ class _Fragment:
         at += 4 * bool(flags & 0x1) + 4 * bool(flags & 0x4)
         self.end = begins + count * default
         """Ticks."""
-        self.last_duration_at: int | None = default_at if count == 1 else None
-        """Where that of the last picture is; None where it shares it with others."""
-        if flags & 0x100:
+        self.last_duration_at: int | None = default_at if has_default and count == 1 else None
+        """Where that of the last picture is; None where it shares it with others, or there is none."""
+        if flags & 0x100 and count:
             step = 4 * sum(bool(flags & bit) for bit in (0x100, 0x200, 0x400, 0x800))
             self.end = begins + sum(struct.unpack_from(">I", moof, at + n * step)[0] for n in range(count))
             self.last_duration_at = at + (count - 1) * step

@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 
 Hubs = Callable[[Codec, bool], PacketHub]
-"""The hub of a view's rendition: in this codec, light or not."""
+"""The hub of a view's rendition: in this codec, light or not. Asked again with each report: what a stream has for the
+viewer's height changes with the size of its source."""
 
 
 class Session:
@@ -159,9 +160,11 @@ class Session:
         remb_bps = self._packer.target_bitrate if self._packer else None
         now, sent_bps = asyncio.get_running_loop().time(), self._subscription.hub.bits_per_second
         if self._choice.report(now, remb_bps=remb_bps, lost=lost, sent_bps=sent_bps):
-            self._subscription.move(self._hubs(self._codec, self._choice.light))
             kind = "light" if self._choice.light else "full"
             log.info("%s: viewer %s goes on in the %s rendition", self.stream, self.id[:6], kind)
+        hub = self._hubs(self._codec, self._choice.light)
+        if hub is not self._subscription.hub:  # or the size of the source is known by now, or is another
+            self._subscription.move(hub)
 
     def _on_state(self, peer: RTCPeerConnection) -> None:
         if peer is self._peer and peer.connectionState in ("failed", "closed"):

@@ -302,6 +302,20 @@ class TestUnchanged:
         assert len(hub.packets) == 1
         assert bench.metric("streamd_capture_to_publish_seconds_count") == 1
 
+    def test_new_depth_that_comes_with_a_later_picture_looks_no_quicker_than_it_is(self, bench: Bench) -> None:
+        """The frame that it was inferred for was skipped."""
+        hub = bench.watch("depth")
+        bench.put()
+        hub.wait_for(1)
+        bench.settle()
+        newest = bench.publisher.newest
+        assert newest is not None
+        bench.inbox.put(replace(newest.frame, inverse_depth=newest.frame.inverse_depth.copy(), change=Change.NONE))
+        assert hub.wait_for(2)
+        until("it is the newest", lambda: bench.publisher.newest is not newest)
+        assert bench.metric("streamd_frames_published_total", view="depth") == 2
+        assert bench.metric("streamd_capture_to_publish_seconds_count") == 1
+
     def test_who_joins_has_a_keyframe_at_once(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without another frame, and of the newest: what nobody watched was not drawn."""
         monkeypatch.setattr(publisher, "STALE_S", 60.0)

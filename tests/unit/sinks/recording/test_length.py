@@ -74,6 +74,17 @@ def test_what_is_none_of_ours_stays_as_it_is(tmp_path: Path, data: bytes) -> Non
     assert (tmp_path / "x").read_bytes() == data
 
 
+def test_a_fragment_without_a_picture_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / segment(tmp_path, 0, packets(100)).path
+    data = bytearray(path.read_bytes())
+    count_at = data.rindex(b"trun") + 8
+    data[count_at : count_at + 4] = bytes(4)
+    path.write_bytes(data)
+    with path.open("r+b") as file:
+        prolong(file.fileno(), len(data), 9.0)
+    assert path.read_bytes() == data
+
+
 def test_what_kill_9_leaves_of_a_still_scene(tmp_path: Path, view: str) -> None:
     """Each second but the last: a picture comes each 0.96 s, as at 25 fps."""
     path = tmp_path / segment(tmp_path, 0, film(view, 250, 24), view=view, cut_short=True).path
