@@ -1,7 +1,7 @@
 """Which tests stay together when several processes share them, and which begin first: `pytest --dist loadscope`.
 
-pytest-xdist's own groups (`loadgroup`) do not reach its controller with pytest 9.2: they are written into an attribute of
-tests that is no more (pytest-xdist 3.8, ``_nodeid``).
+pytest-xdist's own groups (`loadgroup`) do not reach its controller with pytest 9.2: they are written into an attribute
+of tests that is no more (pytest-xdist 3.8, ``_nodeid``).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ DEALT_OUT = ("tests/soak/", "tests/e2e/")
 SHARES = re.compile(r'scope="(module|class)"|\bmodule_daemon\b')
 
 
-class Schedule(LoadScopeScheduling):
-    """A file stays together, for its tests may share what is made once; but those of e2e that share nothing are dealt out
-    one by one."""
+class Schedule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """A file stays together, for its tests may share what is made once; but those of e2e that share nothing are dealt
+    out one by one."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
