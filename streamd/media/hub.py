@@ -107,6 +107,10 @@ class PacketHub:
             self._keyframe = None
         self._on_change()
 
+    def forget_keyframe(self) -> None:
+        """Who joins from now on begins with a picture that is still to come."""
+        self._keyframe = None
+
     def close(self) -> None:
         """The stream has gone: closes all subscribers, and none can join any more."""
         self._closed = True

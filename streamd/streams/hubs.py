@@ -46,6 +46,11 @@ class Hubs(Mapping[Rendition, PacketHub]):
             raise UsageError(f"view {view}: unknown; there are: {', '.join(VIEWS)}")
         return self[Rendition(view, codec, light, half and not light and view in DEPTH_VIEWS)]
 
+    def forget_keyframes(self) -> None:
+        """The settings have changed: nobody gets a picture of before, a mask may cover what it shows."""
+        for hub in self._all:
+            hub.forget_keyframe()
+
     @property
     def recorded(self) -> dict[RecordedView, PacketHub]:
         """Each view in H.264 and in its full size, and depth16."""

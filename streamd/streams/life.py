@@ -136,6 +136,7 @@ class Life:
         before, self.config = self.config, self.wanted
         self._parts.clock.epoch += 1
         self._parts.zones.configure(self.config)
+        self._parts.hubs.forget_keyframes()
         self._settings_taken.fire()
         if self.config.record != before.record:
             await self._recorders.change(self.config.record)

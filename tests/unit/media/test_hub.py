@@ -90,6 +90,16 @@ async def test_a_keyframe_of_before_is_for_nobody() -> None:
     assert await numbers(later, 1) == [3]
 
 
+async def test_a_keyframe_that_was_to_be_forgotten_is_for_nobody() -> None:
+    """Of other settings: what a new mask covers may be in it."""
+    bench = Bench()
+    await bench.publish(packet(1, key=True))
+    bench.hub.forget_keyframe()
+    later = bench.subscribe()
+    await bench.publish(packet(2, key=True))
+    assert await numbers(later, 1) == [2]
+
+
 async def test_who_comes_from_another_hub_begins_with_the_next_keyframe() -> None:
     """Times would go back else."""
     bench, other = Bench(), Bench()
