@@ -19,10 +19,11 @@ StreamdError
 ├── MemoryShort           new viewers have to wait until memory is free
 ├── PictureError          a picture that cannot be read or made
 ├── EncodeError           the video encoder
-└── SinkError             a viewer, a recording
+└── SinkError             a viewer, a recording, a push
     ├── DiskFull
     ├── StreamGone            the stream has been removed meanwhile
     ├── OfferRejected         an SDP offer that cannot be answered
+    ├── PushFailed            a server that does not take a stream, or not any more
     ├── NoWebRtc              a library has moved what keeps viewers safe
     └── ViewersFull           no place left
 
@@ -176,7 +177,7 @@ class EncodeError(StreamdError):
 
 
 class SinkError(StreamdError):
-    """A viewer, a recording."""
+    """A viewer, a recording, a push."""
 
 
 class DiskFull(SinkError):
@@ -203,6 +204,15 @@ class NoWebRtc(SinkError):
 
     def __init__(self) -> None:
         super().__init__("no video by WebRTC: this release of aiortc or aioice is not supported; see the log")
+
+
+class PushFailed(SinkError):
+    """``reason`` is a phrase without addresses; ``refused``: the server answered and did not want it, so that asking
+    again soon is of no use."""
+
+    def __init__(self, reason: str, *, refused: bool = False) -> None:
+        self.reason, self.refused = reason, refused
+        super().__init__(reason)
 
 
 class ViewersFull(SinkError):

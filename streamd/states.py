@@ -79,6 +79,15 @@ class SkipReason(StrEnum):
     """The recorder's disk does not keep up."""
 
 
+class PushState(StrEnum):
+    """How a target of ``push`` is."""
+
+    CONNECTING = "connecting"
+    UP = "up"
+    WAITING = "waiting"
+    """It failed, and is tried again soon."""
+
+
 class LossReason(StrEnum):
     """Why a source was lost, and opened again."""
 

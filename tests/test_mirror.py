@@ -47,6 +47,7 @@ ELSEWHERE = {
     "integration/test_rtsp_readers.py": "sinks/rtsp/session",
     "integration/test_sources.py": "sources/sources sources/decoder sources/lavfi",
     "integration/test_sources_hostile_rtsp.py": "sources/rtsp_dialler sources/rtsp_relay",
+    "integration/test_sources_http.py": "sources/http",
     "integration/test_sources_live.py": "sources/hardware",
     "integration/test_sources_pictures.py": "sources/http_pictures",
     "integration/test_sources_rtsp.py": "sources/tls",

@@ -20,6 +20,7 @@ from streamd.config.address import SourceAddress, is_odd_path
 from streamd.config.endpoints import MAX_ENDPOINTS, EndpointAddress
 from streamd.config.listen import is_loopback, split_address
 from streamd.config.outgoing import HooksConfig, MqttConfig
+from streamd.config.push import MAX_TARGETS, PushTarget
 from streamd.config.pushed import check_pushed
 from streamd.config.robots import FoxgloveConfig, Ros2Config
 from streamd.config.section import Section
@@ -69,8 +70,9 @@ Intrinsics = tuple[_Positive, _Positive, _Positive, _Positive]
 MIN_TOKEN = 8
 MAX_SOURCE = 4096
 """Characters."""
+PushAddress = Annotated[str, Field(max_length=MAX_SOURCE)]
 SECRET_KEYS = {"view_tokens", "control_tokens", "credential", "url", "webhook", "webhook_secret", "command"}
-SECRET_KEYS |= {"endpoints", "endpoint_token"}
+SECRET_KEYS |= {"endpoints", "endpoint_token", "push"}
 """No problem shows what these have: ``mqtt.url`` has a password, and a command may have one among its arguments."""
 
 
@@ -361,6 +363,10 @@ class StreamConfig(Section):
     masks: Annotated[tuple[Polygon, ...], FailFast()] = Field(default=(), max_length=64)
     """Areas blacked out before anything else gets the picture, each [[x, y], ...]: shares of width and height when all
     are at most 1, else pixels of the source."""
+    push: Annotated[tuple[PushAddress, ...], FailFast()] = Field(default=(), max_length=MAX_TARGETS)
+    """Servers that get the stream's depth view all the time: rtsp://user:password@host/path (ANNOUNCE, RECORD) and
+    whip://token@host/path, or rtsps:// and whips:// by TLS; #view=overlay at the end names another view. The password
+    or token may be env:NAME or file:PATH. Not by the API: docs/push.md."""
 
     zones: Annotated[tuple[ZoneConfig, ...], FailFast()] = Field(default=(), max_length=MAX_ZONES)
     """Areas that fire an event when something in them comes near: { name, polygon = [[x, y], ...], near = 0.7 or
@@ -379,6 +385,16 @@ class StreamConfig(Section):
     def _have_an_inside(cls, value: tuple[Polygon, ...]) -> tuple[Polygon, ...]:
         if any(len(polygon) < 3 for polygon in value):
             raise ValueError("an area needs at least three points")
+        return value
+
+    @field_validator("push")
+    @classmethod
+    def _are_targets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        targets = [PushTarget.parse(text) for text in value]
+        if any(target.view not in VIEWS for target in targets):
+            raise ValueError(f"has one with an unknown view; there are: {', '.join(VIEWS)}")
+        if len(set(targets)) < len(targets):
+            raise ValueError("names a target twice")
         return value
 
     @field_validator("zones")

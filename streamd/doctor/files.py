@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from streamd.config.address import SourceAddress
+from streamd.config.push import PushTarget
 from streamd.config.secret import read_secret
 from streamd.config.sections import Config
 from streamd.doctor.finding import Finding
@@ -65,6 +66,9 @@ def _references(config: Config) -> Iterator[tuple[str, str, str]]:
         login = SourceAddress.parse(stream.source).login
         if login and login.is_reference:
             yield f"streams.{name}.source", login.secret or "", "password"
+        for number, text in enumerate(stream.push):
+            if reference := PushTarget.parse(text).reference:
+                yield f"streams.{name}.push.{number}", *reference
 
 
 def _tls(config: Config) -> Iterator[Missing]:

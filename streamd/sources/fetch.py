@@ -15,12 +15,12 @@ from urllib.parse import quote, urljoin
 from streamd import __version__
 from streamd.config.address import SourceAddress, SourceKind
 from streamd.errors import SourceRejected, SourceUnreachable
+from streamd.media.http_login import Challenge
 from streamd.sources.body import Body
 from streamd.sources.budget import Budget
 from streamd.sources.connection import Connection, dial
 from streamd.sources.credentials import Credentials
 from streamd.sources.destinations import Destinations
-from streamd.sources.http_login import Challenge
 from streamd.sources.tls import any_certificate
 
 MAX_REDIRECTS = 8

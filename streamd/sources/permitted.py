@@ -1,5 +1,6 @@
-"""What the API may set as ``source =``. Narrower than what the configuration file may: who may add a stream may neither
-read nor write the service's files, nor send its secrets to a host of their choice."""
+"""What the API may set as ``source =`` and ``push =``. Narrower than what the configuration file may: who may add a
+stream may neither read nor write the service's files, nor send its secrets, or its pictures, to a host of their
+choice."""
 
 from __future__ import annotations
 
@@ -18,11 +19,17 @@ def problems(
     name: str, wanted: StreamConfig, current: StreamConfig | None, media: MediaDirectories = NO_MEDIA
 ) -> list[Problem]:
     """What is wrong with the settings that a client of the API wants for the stream. ``current``: those it has; a
-    source that stays as it is may be what it is. Does no input or output."""
-    if current is not None and current.source == wanted.source:
-        return []
-    reason = refusal(wanted.source, media)
-    return [Problem(f"streams.{name}.source", "", f"{reason}; the configuration file may")] if reason else []
+    source or push that stays as it is may be what it is. Does no input or output."""
+    found = {}
+    if current is None or current.source != wanted.source:
+        found["source"] = refusal(wanted.source, media)
+    if wanted.push != (current.push if current is not None else ()):
+        found["push"] = "the API may not set where a stream is sent to"
+    return [
+        Problem(f"streams.{name}.{key}", "", f"{reason}; the configuration file may")
+        for key, reason in found.items()
+        if reason
+    ]
 
 
 def refusal(source: str, media: MediaDirectories) -> str | None:

@@ -20,10 +20,10 @@ from types import TracebackType
 
 from streamd.config.address import SourceAddress
 from streamd.errors import SourceError, SourceRejected, SourceUnreachable
+from streamd.media.http_login import Challenge
 from streamd.media.rtsp_messages import Message, NotRtsp, Reader
 from streamd.sources.connection import Connection
 from streamd.sources.credentials import Credentials
-from streamd.sources.http_login import Challenge
 from streamd.sources.rtsp_dialler import Dialler
 
 MAX_REDIRECTS = 8

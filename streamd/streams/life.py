@@ -14,6 +14,7 @@ from streamd.config.sections import StreamConfig
 from streamd.errors import StreamStuck
 from streamd.states import LossReason, StreamState
 from streamd.streams.publisher import Publisher
+from streamd.streams.pushes import Pushes
 from streamd.streams.recorders import STOP_S, Recorders
 from streamd.streams.recovery import Faults
 from streamd.streams.run import CHECK_EVERY_S, Run, RunEvents, StreamParts
@@ -31,7 +32,7 @@ HANGING = "its threads hang: it is tried again when one of them ends, or with ot
 class Life:
     """Of one stream. Lives on the event loop."""
 
-    def __init__(self, parts: StreamParts, config: StreamConfig, recorders: Recorders) -> None:
+    def __init__(self, parts: StreamParts, config: StreamConfig, recorders: Recorders, pushes: Pushes) -> None:
         self.config = config
         """The settings in force."""
         self.wanted = config
@@ -42,6 +43,7 @@ class Life:
         self._parts = parts
         self._states = parts.states
         self._recorders = recorders
+        self._pushes = pushes
         self._settings_taken = Pulse()
         self._deadline = Deadline(END_S)
         self._wakers = 0
@@ -74,8 +76,11 @@ class Life:
             self._parts.attention.set()
 
     def reconfigure(self, config: StreamConfig) -> None:
-        """Goes on with these settings, soon."""
+        """Goes on with these settings, soon. Where it is pushed to changes at once, and touches nothing else."""
         self.wanted = config
+        self._pushes.change(config.push)
+        if config == self.config.model_copy(update={"push": config.push}):
+            self.config = config
         self._parts.attention.set()
 
     async def settings_in_force(self) -> None:
@@ -93,12 +98,13 @@ class Life:
     async def run(self) -> None:
         """Until ``stop``. Ends in data order: source, mailboxes, encoder, recorders, viewers."""
         self._recorders.start(self.config.record)
+        self._pushes.start(self.wanted.push)
         try:
             while not self.stopping:
                 await self._step()
         finally:
             try:
-                await self._end_recordings()
+                await asyncio.gather(self._end_recordings(), self._pushes.stop())
             finally:
                 if self._states.current not in (StreamState.ENDED, StreamState.FAILED):
                     self._states.enter(StreamState.STOPPING)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from streamd.config.sections import RecordedView, StreamConfig
 from streamd.states import Origin, SkipReason, StreamState
 from streamd.streams.calibrated import UNCALIBRATED, CalibrationStatus
+from streamd.streams.pushes import PushStatus
 from streamd.streams.zones import ZoneStatus
 
 
@@ -45,6 +46,7 @@ class StreamStatus:
     """Its source delivers, nothing is published, and starting it anew has not helped."""
     calibration: CalibrationStatus = UNCALIBRATED
     zones: tuple[ZoneStatus, ...] = ()
+    pushes: tuple[PushStatus, ...] = ()
 
     @property
     def is_in_force(self) -> bool:

@@ -21,6 +21,7 @@ from streamd.streams.calibrated import Calibrated, CalibrationStatus
 from streamd.streams.events import ZoneEvent
 from streamd.streams.hubs import Hubs
 from streamd.streams.life import Life
+from streamd.streams.pushes import Pushes
 from streamd.streams.recorders import Recorders
 from streamd.streams.recovery import SILENT_S, Abandoned
 from streamd.streams.run import StreamParts
@@ -68,6 +69,7 @@ class Stream:
         self._states = StateMachine(name, metrics, self._changed)
         self._hubs = Hubs(loop, self._request_keyframe, attention.set)
         self._recorders = Recorders(name, recording, self._hubs.recorded, metrics)
+        self._pushes = Pushes(name, self._hubs.find, metrics)
         self._loop = loop
         self._zones = Zones(name, config, metrics, self._zone_changed, lambda: self.calibration)
         parts = StreamParts(
@@ -84,7 +86,7 @@ class Stream:
             patience_s,
             self._zones,
         )
-        self._life = Life(parts, config, self._recorders)
+        self._life = Life(parts, config, self._recorders, self._pushes)
 
     @property
     def config(self) -> StreamConfig:
@@ -129,7 +131,7 @@ class Stream:
             skipped=dict(self.metrics.skips),
             latency_p50_ms=p50_ms,
             latency_p95_ms=p95_ms,
-            viewers=self._hubs.subscribers - self._recorders.subscriptions,
+            viewers=self._hubs.subscribers - self._recorders.subscriptions - self._pushes.subscriptions,
             recording_wanted=tuple(self._recorders.wanted),
             recording_active=tuple(self._recorders.active),
             recording_error=self._recorders.error,
@@ -137,6 +139,7 @@ class Stream:
             stuck=self._life.is_hopeless,
             calibration=self.calibration_status,
             zones=self._zones.statuses,
+            pushes=self._pushes.statuses,
         )
 
     def hub(self, view: str, codec: Codec = "h264", *, light: bool = False) -> PacketHub:

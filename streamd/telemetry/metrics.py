@@ -90,6 +90,12 @@ class Metrics:
             ["stream", "view"],
             registry=reg,
         )
+        self.push_up = Gauge(
+            "streamd_push_up",
+            "1 while this target of the stream's push takes it, by its number in the list.",
+            ["stream", "target"],
+            registry=reg,
+        )
         self.events = Counter(
             "streamd_events",
             "Times that something came near in a zone, or was gone.",
@@ -171,6 +177,8 @@ class StreamMetrics:
         self.inference_rate = Rate()
         self.unchanged_rate = Rate()
         self._name = name
+        self._push_up = metrics.push_up
+        self._pushes = 0
         self._all_events = metrics.events
         self._events: dict[str, dict[str, Counter]] = {}
         self.captured = metrics.captured.labels(name)
@@ -244,6 +252,14 @@ class StreamMetrics:
     def recording(self, view: str, *, wanted: bool, active: bool) -> None:
         for gauge, value in zip(self._recordings[view], (wanted, active), strict=True):
             gauge.set(value)
+
+    def pushes(self, up: Sequence[bool]) -> None:
+        """Those that there are now."""
+        for gone in range(len(up), self._pushes):
+            self._push_up.remove_by_labels({"stream": self._name, "target": str(gone)})
+        self._pushes = len(up)
+        for number, is_up in enumerate(up):
+            self._push_up.labels(self._name, str(number)).set(is_up)
 
     def state(self, state: StreamState) -> None:
         for other in StreamState:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from streamd.config.push import redact_push
 from streamd.config.redact import redact_source
 from streamd.config.sections import VIEWS, StreamConfig, is_manifest
 from streamd.depth.catalogue import Entry
@@ -42,6 +43,7 @@ def describe_stream(status: StreamStatus) -> dict[str, Any]:
         "overlay_alpha": status.settings.overlay_alpha,
         "calibration": asdict(status.calibration),
         "views": list(VIEWS),
+        "push": [asdict(push) for push in status.pushes],
         "zones": [_describe_zone(zone, status.size) for zone in status.zones],
         "settings": describe_settings(status.settings),
     }
@@ -135,4 +137,5 @@ def _describe_profile(profile: Profile) -> dict[str, Any]:
 
 def describe_settings(config: StreamConfig) -> dict[str, Any]:
     """Every key, passwords as ***."""
-    return config.model_dump(mode="json") | {"source": redact_source(config.source)}
+    hidden = {"source": redact_source(config.source), "push": [redact_push(target) for target in config.push]}
+    return config.model_dump(mode="json") | hidden

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from streamd.config.push import PushKind
 from streamd.config.sections import RECORDED_VIEWS, VIEWS, Precision, StreamConfig
 from streamd.depth.calibration import MAX_METRES, MAX_POINTS, MIN_POINTS
 from streamd.render.pictures import CONTENT_TYPES
-from streamd.states import Origin, StreamState
+from streamd.states import Origin, PushState, StreamState
 from streamd.streams.zone import ZoneState
 
 Schema = Mapping[str, Any]
@@ -90,10 +91,20 @@ _COMPONENTS: dict[str, Schema] = {
             "flicker": NUMBER,
             "views": listing(VIEW_NAME),
             "calibration": record({"calibrated": BOOLEAN, "in_use": BOOLEAN, "reason": TEXT_OR_NULL}),
+            "push": listing(reference("Push")),
             "zones": listing(reference("Zone")),
             "settings": {"type": "object"} | {"description": "In force; passwords as ***"},
         },
         wanted={"type": "object"} | {"description": "While these settings are not in force yet"},
+    ),
+    "Push": record(
+        {
+            "target": COUNT | {"description": "Its number in the settings, from 0"},
+            "kind": {"enum": [*get_args(PushKind)]},
+            "view": VIEW_NAME,
+            "state": {"enum": [*PushState]},
+            "reason": {**TEXT_OR_NULL, "description": "Why it is not up"},
+        }
     ),
     "Zone": record(
         {

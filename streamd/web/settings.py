@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamd.config.load import parse
+from streamd.config.push import redact_push
 from streamd.config.redact import redact_source
 from streamd.config.sections import StreamConfig
 from streamd.errors import ConfigError, Problem
@@ -20,7 +21,8 @@ def replaced(
     name: str, wanted: StreamConfig | None, body: Mapping[str, Any], media: MediaDirectories = NO_MEDIA
 ) -> StreamConfig:
     """These settings and no others. Raises ConfigError, with every problem, or for what the API may not set."""
-    config = parse({"streams": {name: _with_password(name, wanted, body)}}).streams[name]
+    given = _with_push(wanted, _with_password(name, wanted, body))
+    config = parse({"streams": {name: given}}).streams[name]
     if problems := permitted.problems(name, config, wanted, media):
         raise ConfigError(problems)
     return config
@@ -33,6 +35,8 @@ def merged(
     before = wanted.model_dump(mode="json", exclude_unset=True)
     reset = {key for key, value in body.items() if value is None and key in StreamConfig.model_fields}
     changed = {key: value for key, value in {**before, **body}.items() if key not in reset}
+    if wanted.push and "push" in reset:
+        changed["push"] = []  # left out it would stay
     return replaced(name, wanted, changed, media)
 
 
@@ -45,3 +49,11 @@ def _with_password(name: str, wanted: StreamConfig | None, settings: Mapping[str
         return {**settings, "source": wanted.source}
     reason = "has *** in place of a password: write the password to change the source"
     raise ConfigError([Problem(f"streams.{name}.source", "", reason)])
+
+
+def _with_push(wanted: StreamConfig | None, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What only the file may set stays, where it is not named or as GET shows it."""
+    if wanted is None or not wanted.push:
+        return settings
+    shown = [redact_push(target) for target in wanted.push]
+    return {**settings, "push": wanted.push} if settings.get("push", shown) == shown else settings

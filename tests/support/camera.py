@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import av
 import pytest
@@ -40,10 +40,12 @@ class Camera:
     def url(self, path: str, *, login: str = "", scheme: str = "rtsp") -> str:
         return f"{scheme}://{login and login + '@'}127.0.0.1:{self.port}/{path}"
 
-    def start(self) -> Camera:
-        command = [PYTHON, str(SERVER), str(self.port), *self._options]
+    def command(self) -> list[str]:
+        return [PYTHON, str(SERVER), str(self.port), *self._options]
+
+    def start(self) -> Self:
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until("the camera listens", self._listens)
         return self
 

@@ -8,6 +8,7 @@
     /noise      H.264, 320x180, snow in many small packets: something to damage
     /cam0 ...   with ``--cameras N``: N alike, H.264, 640x360
     /relay      with ``--relay UDP_PORT``: the H.264 that arrives there as RTP
+    /push       with ``--record FILE``: takes what is pushed there, H.264, and writes it to the file, as MPEG-TS
 
 With ``--basic`` or ``--digest USER:PASSWORD`` one has to log in; with ``--tls CERTIFICATE KEY`` it is rtsps.
 """
@@ -67,6 +68,8 @@ def main() -> None:
     protected = bool(options.basic or options.digest or options.tls)
     for path, pipeline in _paths(options).items():
         factory = _factory(pipeline, protected=protected)
+        if path == "/push":
+            factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
         if path == "/udponly":
             factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
         server.get_mount_points().add_factory(path, factory)
@@ -88,6 +91,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))
     parser.add_argument("--cameras", type=int, default=0)
     parser.add_argument("--relay", metavar="UDP_PORT")
+    parser.add_argument("--record", metavar="FILE")
     return parser.parse_args()
 
 
@@ -95,6 +99,11 @@ def _paths(options: argparse.Namespace) -> dict[str, str]:
     paths = dict(PATHS)
     for number in range(options.cameras):
         paths[f"/cam{number}"] = f"{picture('ball', 640, 360)} ! {x264('bitrate=500')} ! {H264}"
+    if options.record:
+        # One picture after the other, as they come: what was written is there when the server is killed.
+        paths["/push"] = (
+            f"rtph264depay name=depay0 ! h264parse ! mpegtsmux ! filesink buffer-mode=2 location={options.record}"
+        )
     if options.relay:
         paths["/relay"] = RELAY.format(port=options.relay)
     return paths

@@ -192,6 +192,8 @@ BAD_STREAM = [
     ("source", 5, "5: should be text in quotes"),
     ("source", "rtsp://u:hunter2@h:99999/", "rtsp://***@h:99999/: has no port from 1 to 65535 after its host"),
     ("source", "gopher://h/", f"gopher://h/: gopher:// is no kind of source; there are: {SCHEMES}, or a file"),
+    ("push", "rtsp://h/cam", "should be a list"),
+    ("push", ["rtmp://u:hunter2@h/cam"], "has one that is not rtsp://, rtsps://, whip:// or whips://"),
     ("transport", "sctp", "sctp: should be 'tcp', 'udp' or 'auto'"),
     ("read_timeout_s", 0, "0: should be greater than 0"),
     ("read_timeout_s", 601, "601: should be less than or equal to 60"),

@@ -24,11 +24,18 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert lines(
         server={"view_tokens": [f"file:{none}"]},
         webrtc={"ice_servers": [{"urls": ["turn:h:1"], "credential": f"file:{none}"}]},
-        streams={"door": {"source": f"rtsp://u:file:{none}@h/"}},
+        streams={
+            "door": {
+                "source": f"rtsp://u:file:{none}@h/",
+                "push": ["rtsp://u:p@h/", f"whip://file:{none}@h/", f"rtsp://u:file:{none}@h/"],
+            }
+        },
     ) == [
         (f"server.view_tokens: cannot read its token from {none}: No such file or directory", False),
         (f"webrtc.ice_servers.0.credential: cannot read its credential from {none}: No such file or directory", False),
         (f"streams.door.source: cannot read its password from {none}: No such file or directory", False),
+        (f"streams.door.push.1: cannot read its token from {none}: No such file or directory", False),
+        (f"streams.door.push.2: cannot read its password from {none}: No such file or directory", False),
     ]
 
 

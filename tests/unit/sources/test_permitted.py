@@ -132,3 +132,10 @@ def test_options_of_protocols_are_not(source: str) -> None:
     assert reasons(source) == [
         f"streams.cam.source: the API may not set options of {source[:3]}://; the configuration file may"
     ]
+
+
+def test_where_a_stream_is_sent_to_is_not() -> None:
+    pushed = StreamConfig(source="demo:", push=("rtsp://h/cam",))
+    assert [problem.path for problem in problems("cam", pushed, None)] == ["streams.cam.push"]
+    assert [problem.path for problem in problems("cam", StreamConfig(source="demo:"), pushed)] == ["streams.cam.push"]
+    assert problems("cam", pushed.model_copy(update={"source": "rtsp://h/live"}), pushed) == []

@@ -39,6 +39,7 @@ CONTRACT = {
     "streamd_worker_resident_memory_bytes": ("gauge", set()),
     "streamd_memory_limit_bytes": ("gauge", set()),
     "streamd_input_size_pixels": ("gauge", set()),
+    "streamd_push_up": ("gauge", {"stream", "target"}),
     "streamd_model_endpoint_up": ("gauge", {"endpoint"}),
     "streamd_model_info": ("gauge", {"model", "runtime", "precision", "sha256"}),
     "streamd_build_info": ("gauge", {"version"}),
@@ -58,6 +59,7 @@ def metrics() -> Metrics:
     porch.viewers("depth", +1)
     porch.state(StreamState.RUNNING)
     porch.zones(["door"])
+    porch.pushes([True])
     metrics.worker_restarts.labels("memory").inc()
     metrics.show_model("midas_small", "openvino", "bf16", "70d6")
     metrics.show_endpoints([True])
@@ -121,6 +123,22 @@ def test_resident_memory_of_a_process() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert resident_bytes(gone.pid) == 0
+
+
+def test_targets_of_a_push_by_their_numbers() -> None:
+    metrics = Metrics()
+    porch = metrics.of_stream("porch")
+
+    def up() -> list[float | None]:
+        value = metrics.registry.get_sample_value
+        return [value("streamd_push_up", {"stream": "porch", "target": str(number)}) for number in range(3)]
+
+    porch.pushes([True, False])
+    assert up() == [1, 0, None]
+    porch.pushes([False])
+    assert up() == [0, None, None]
+    porch.pushes([])
+    assert up() == [None, None, None]
 
 
 def test_endpoints_by_their_numbers() -> None:

@@ -74,3 +74,35 @@ def test_what_the_api_may_not_set_is_refused_unless_it_was_there() -> None:
 def test_a_password_of_the_file_that_looks_hidden_does_not_lock_it() -> None:
     wanted = StreamConfig(source="http://h/?token=***abc")
     assert merged("porch", wanted, {"max_fps": 1}).source == wanted.source
+
+
+PUSHED = WANTED.model_copy(update={"push": ("rtsp://me:hunter2@h/cam",)})
+
+
+def test_where_a_stream_is_pushed_to_stays() -> None:
+    pushed = StreamConfig.model_validate(PUSHED.model_dump(exclude_unset=True))
+    assert merged("porch", pushed, {"height": 240}).push == pushed.push
+    assert replaced("porch", pushed, {"source": "demo:"}).push == pushed.push
+    assert merged("porch", pushed, {"push": ["rtsp://***@h/cam"]}).push == pushed.push
+    assert merged("porch", pushed, {"push": list(pushed.push)}).push == pushed.push
+
+
+@pytest.mark.parametrize(
+    ("wanted", "push"),
+    [
+        (None, ["rtsp://127.0.0.1/x"]),
+        (WANTED, ["whip://h/x"]),
+        (PUSHED, []),
+        (PUSHED, None),
+        (PUSHED, ["rtsp://me:hunter2@h/other"]),
+        (PUSHED, ["rtsp://***@other/cam"]),
+        (PUSHED, ["rtsp://***@h/cam", "rtsp://h/more"]),
+    ],
+)
+def test_the_api_may_not_set_where_to(wanted: StreamConfig | None, push: list[str] | None) -> None:
+    change = merged if wanted is not None else replaced
+    with pytest.raises(ConfigError) as refused:
+        change("porch", wanted, {"source": WANTED.source, "push": push})  # type: ignore[arg-type]
+    assert str(refused.value) == (
+        "streams.porch.push: the API may not set where a stream is sent to; the configuration file may"
+    )

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from streamd.sources import http_login
-from streamd.sources.http_login import Challenge
+from streamd.media import http_login
+from streamd.media.http_login import Challenge
 
 RFC_2617 = (
     'Digest realm="testrealm@host.com", qop="auth,auth-int", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", opaque="5ccc"'
