@@ -79,7 +79,7 @@ class Upkeep:
             self._memory.update(watch.step)
             held = {view for view in RECORDED_VIEWS if self._memory.sheds(view)}
             for stream in self._streams.values():
-                stream.hold_recordings(held)
+                stream.hold(held)
 
     def _relieve_memory(self, step: Step) -> None:
         if step is Step.RECYCLE_WORKER:

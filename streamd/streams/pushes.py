@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import sleep
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from streamd.concurrency.backoff import Backoff
@@ -29,6 +29,8 @@ SHORT_S = 5.0
 """A server that lets a stream go within this time is asked less and less often, as one that refuses it."""
 STOP_S = 1.5
 """For a server to hear of the end."""
+
+HELD = "memory is short"
 
 FindHub = Callable[[str, Codec], PacketHub]
 PUSHERS: dict[PushKind, Callable[[PushTarget, Feed], Awaitable[None]]] = {"rtsp": rtsp.push, "whip": whip.push}
@@ -55,6 +57,7 @@ class Pushes:
         self._hubs = hubs
         self._metrics = metrics
         self._running = False
+        self._held: frozenset[str] = frozenset()
         self._pushes: dict[str, Push] = {}
         """By its text in the settings, in their order."""
         self._ending: set[asyncio.Task[None]] = set()
@@ -85,7 +88,18 @@ class Pushes:
             self._pushes[text] = push
         for gone in before.values():
             self._end(gone)
+        self.hold(self._held)
         self._show()
+
+    def hold(self, views: Collection[str]) -> None:
+        """These are not pushed until they are held no more. Safe to repeat."""
+        self._held = frozenset(views)
+        for push in self._pushes.values():
+            if push.view in self._held and not push.held:
+                self._end(push)
+                push.hold()
+            elif push.view not in self._held and push.held:
+                push.start()
 
     async def stop(self) -> None:
         """Returns when all have been told, or it took too long."""
@@ -114,6 +128,7 @@ class Push:
     ) -> None:
         self.state = PushState.CONNECTING
         self._reason: str | None = None
+        self._stream = stream
         self._log = StreamLog(log, stream)
         self._target = target
         self._hubs = hubs
@@ -123,14 +138,28 @@ class Push:
         self._feed = Feed(f"{stream} {target.view}", self._subscribe, self._up)
         self._loop = asyncio.get_running_loop()
         self._up_at: float | None = None
-        self.task = asyncio.create_task(self._run(), name=f"push-{stream}")
+        self.held = False
+        self.start()
+
+    @property
+    def view(self) -> str:
+        return self._target.view
+
+    def start(self) -> None:
+        self.held = False
+        self.task = asyncio.create_task(self._run(), name=f"push-{self._stream}")
+
+    def hold(self) -> None:
+        """Its task is cancelled."""
+        self.held = True
+        self._enter(PushState.WAITING, HELD)
 
     @property
     def subscribed(self) -> bool:
         return self._subscription is not None and not self._subscription.closed
 
     def status(self, number: int) -> PushStatus:
-        return PushStatus(number, self._target.kind, self._target.view, self.state, self._reason)
+        return PushStatus(number, self._target.kind, self.view, self.state, self._reason)
 
     async def _run(self) -> None:
         lost, refused = LOST.start(), REFUSED.start()
@@ -159,26 +188,21 @@ class Push:
         except Exception as error:  # a fault of ours ends nothing but this try
             self._log.exception("push to %s: internal error", self._target.place)
             return PushFailed(f"internal error: {error}", refused=True)
-        finally:
-            if self._subscription is not None:
-                self._subscription.close()
         return None
 
     def _subscribe(self, codec: Codec) -> Subscription:
-        subscription = Subscription(self._hubs(self._target.view, codec), on_drop=self._metrics.viewer_drops.inc)
+        subscription = Subscription(self._hubs(self.view, codec), on_drop=self._metrics.viewer_drops.inc)
         self._subscription = subscription
         return subscription
 
     def _up(self) -> None:
         self._up_at = self._loop.time()
-        self._log.info("push of %s to %s: up", self._target.view, self._target.place)
+        self._log.info("push of %s to %s: up", self.view, self._target.place)
         self._enter(PushState.UP, None)
 
     def _wait_after(self, failure: PushFailed) -> None:
         if failure.reason != self._reason:  # once, not at every try
-            self._log.warning(
-                "push of %s to %s: %s; trying again", self._target.view, self._target.place, failure.reason
-            )
+            self._log.warning("push of %s to %s: %s; trying again", self.view, self._target.place, failure.reason)
         self._enter(PushState.WAITING, failure.reason)
 
     def _enter(self, state: PushState, reason: str | None) -> None:

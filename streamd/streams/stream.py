@@ -201,9 +201,10 @@ class Stream:
         if not self._life.stopping:
             self._recorders.start(views or self.config.record or ("depth",))
 
-    def hold_recordings(self, views: Collection[RecordedView]) -> None:
-        """These are not recorded for now: memory is short. Without them, what was recorded goes on."""
+    def hold(self, views: Collection[RecordedView]) -> None:
+        """These are not recorded, nor pushed, for now: memory is short. Without them, what was goes on."""
         self._recorders.hold(views)
+        self._pushes.hold(views)
 
     async def stop_recording(self, views: Collection[RecordedView] = ()) -> None:
         """Returns when the files are complete; none named: of all views. Views that the settings name are

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,12 @@ import pytest
 
 from streamd.config.sections import RecordingConfig
 from streamd.media.hub import Subscription
+from streamd.sinks.push import rtsp
+from tests.integration.rtsp_site import FFMPEG, run
 from tests.integration.web_site import Site, served
 from tests.support.camera import cameras, needs_rtsp_server
+from tests.support.ports import free_port
+from tests.support.taker import Taker, taking
 from tests.support.waiting import own_time
 from tests.support.whip_server import whip_server
 
@@ -141,6 +145,60 @@ async def test_a_server_that_goes_is_back_within_5_s_and_nobody_else_notices(tar
             watch.assert_nothing_was_noticed()
             status = site.stream().status
             assert (status.recording_active, status.recording_error) == (("depth",), None)
+
+
+async def test_ffmpeg_takes_it(tmp_path: Path) -> None:
+    port, pushed = free_port(), tmp_path / "pushed.mkv"
+    url = f"rtsp://127.0.0.1:{port}/cam"
+    listen = [FFMPEG, "-nostdin", "-loglevel", "error", "-rtsp_flags", "listen", "-i", url]
+    async with pushing(url):
+        code, written = await run([*listen, "-c", "copy", "-frames:v", "20", str(pushed)])
+        assert (code, written) == (0, "")
+    with av.open(str(pushed)) as container:
+        assert len(list(container.decode(video=0))) == 20
+
+
+async def test_eight_targets_at_once_and_one_that_takes_nothing_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtsp, "SILENT_S", 1.0)
+    async with AsyncExitStack() as stack:
+        takers = [await stack.enter_async_context(taking()) for _ in range(8)]
+        site, watch = await stack.enter_async_context(pushing(*(taker.url for taker in takers)))
+
+        def up() -> list[bool]:
+            return [push.state == "up" for push in site.stream().status.pushes]
+
+        await site.until(lambda: all(up()), 10)
+        takers[3].silent = True
+        takers[3].writers[0].transport.pause_reading()  # type: ignore[attr-defined]
+        await site.until(lambda: up() == [number != 3 for number in range(8)])
+        before = [len(taker.frames) for taker in takers]
+        await site.until(lambda: sum(len(t.frames) > b for t, b in zip(takers, before, strict=True)) == 7)
+        assert site.stream().status.viewers == 1
+        watch.assert_nothing_was_noticed()
+    assert [taker.methods[-1] == "TEARDOWN" for taker in takers] == [number != 3 for number in range(8)]
+
+
+async def test_a_target_wakes_a_stream_on_demand_while_it_takes_it() -> None:
+    async with taking(Taker(silent=True)) as taker:
+        asleep = {"push": (taker.url,), "mode": "on_demand", "linger_s": 0}
+        async with served(streams={"porch": asleep}) as site:
+            await taker.until(lambda: taker.methods == ["OPTIONS"])
+            await site.until(lambda: site.stream().state == "idle")
+            taker.silent = False
+            taker.writers[0].transport.abort()
+            await site.until(lambda: site.stream().state != "idle")
+            await site.film()
+            await enters(site, "up")
+            await site.until(lambda: taker.frames)
+
+
+async def test_a_target_that_hangs_does_not_delay_the_end() -> None:
+    async with taking() as taker:
+        async with pushing(taker.url) as (site, _):
+            await enters(site, "up")
+            taker.silent = True
+            began = time.monotonic()
+        assert time.monotonic() - began < 2
 
 
 async def test_whip_is_decoded_and_deleted(tmp_path: Path) -> None:

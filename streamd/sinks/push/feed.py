@@ -22,6 +22,6 @@ class Feed:
 
     title: str
     subscribe: Callable[[Codec], Subscription]
-    """A seat at the hub of the view; once for each try. Raises StreamGone."""
+    """A seat at the hub of the view, which who takes it gives back. Raises StreamGone."""
     on_up: Callable[[], None]
     """The server takes the stream."""

@@ -168,7 +168,7 @@ class _Client:
         status = answered.status or 0
         if not 200 <= status < 300:
             known = REASONS.get(status, "redirects are not followed" if 300 <= status < 400 else "")
-            raise PushFailed(f"answers {status} {known}".rstrip() + f" to {method}", refused=True)
+            raise PushFailed(f"answers {status} {known}".rstrip() + f" to {method}", refused=status < 500)
         return answered
 
     def _can_log_in(self, answered: Message) -> bool:

@@ -75,12 +75,14 @@ class _Resource:
         if not token.isascii() or not token.isprintable():
             raise PushFailed("the token has a character that no header can hold", refused=True)
         self._login = {"Authorization": f"Bearer {token}"} if token else {}
+        self._tells: bool | None = None
+        """Whether it tells of a session that is there; some servers know no OPTIONS. None: not asked yet."""
 
     async def post(self, offer: str) -> str:
         """The answer. Raises PushFailed."""
         answered = await self._ask("POST", self._path, {**_SDP, **self._login}, offer.encode())
         if answered.status != 201:
-            raise PushFailed(_refusal(answered.status), refused=True)
+            raise PushFailed(_refusal(answered.status), refused=answered.status < 500)
         self._session = self._own(answered.headers.get("Location"))
         try:
             return answered.body.decode()
@@ -103,14 +105,17 @@ class _Resource:
         return quote(found.path + (f"?{found.query}" if found.query else ""), safe=_PRINTABLE) or "/"
 
     async def is_known(self) -> bool:
-        """Whether the session may be there still."""
+        """Whether the session may be there still. To be asked first when it is there for sure."""
         if self._session is None:
             return True
         try:
             answered = await self._ask("OPTIONS", self._session, self._login, within_s=ANSWER_S)
         except PushFailed as error:
             return error.reason == "does not answer"  # it may have been stopped; refused is gone
-        return answered.status not in (404, 410)
+        is_known = answered.status not in (404, 410)
+        if self._tells is None:
+            self._tells = is_known
+        return is_known or not self._tells
 
     async def delete(self) -> None:
         """Once, if there is a session."""
@@ -200,6 +205,7 @@ class _Call:
 
     async def over(self, resource: _Resource) -> None:
         """Returns when the stream has gone. Raises PushFailed."""
+        await resource.is_known()
         clock = asyncio.get_running_loop().time
         filters, since, ask_s = privates.filters(ice_transports(self._peer)), clock(), ASK_S
         while not self._ended:

@@ -72,9 +72,12 @@ class Peers:
 
 async def takes(feed: Feed) -> None:
     """For ever."""
-    feed.subscribe("h264")
+    subscription = feed.subscribe("h264")
     feed.on_up()
-    await asyncio.Event().wait()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        subscription.close()
 
 
 def refuses(reason: str, *, refused: bool = True) -> Act:
@@ -129,14 +132,12 @@ async def test_a_line_for_each_change_and_no_secret(peers: Peers, caplog: pytest
 
 async def test_a_fault_of_ours_ends_one_try_only(peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
     async def breaks(feed: Feed) -> None:
-        feed.subscribe("h264")
         raise ZeroDivisionError("oh")
 
     peers.acts["a"] = breaks
     async with pushed(peers, A, B):
         await peers.until(lambda: peers.tries.count("a") > 2)
         assert peers.states == [(PushState.WAITING, "internal error: oh"), (PushState.UP, None)]
-        assert len(peers.hub) <= 2
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -151,6 +152,23 @@ async def test_other_targets_leave_those_that_stay_alone(peers: Peers) -> None:
         assert (peers.up(0), peers.up(1)) == (1, None)
         await peers.until(lambda: peers.told == ["a", "c"])
         assert len(peers.hub) == 1
+
+
+async def test_a_view_is_held_while_memory_is_short(peers: Peers) -> None:
+    async with pushed(peers, A, B):
+        await peers.until(lambda: peers.states == [(PushState.UP, None)] * 2)
+        for _ in range(2):
+            peers.pushes.hold({"overlay", "depth16"})
+        assert peers.states == [(PushState.UP, None), (PushState.WAITING, "memory is short")]
+        await peers.until(lambda: peers.told == ["b"] and len(peers.hub) == 1)
+        peers.pushes.change([B, A, "rtsp://c/z#view=overlay"])
+        assert [reason for _, reason in peers.states] == ["memory is short", None, "memory is short"]
+        for _ in range(2):
+            peers.pushes.hold(())
+        await peers.until(lambda: peers.states == [(PushState.UP, None)] * 3)
+        assert sorted(peers.tries) == ["a", "b", "b", "c"]
+        assert len(peers.hub) == 3
+    assert len(peers.hub) == 0
 
 
 async def test_nothing_is_pushed_before_the_stream_runs_and_after_it(peers: Peers) -> None:

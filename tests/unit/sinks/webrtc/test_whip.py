@@ -125,7 +125,7 @@ async def test_what_is_offered() -> None:
 async def test_what_is_no_answer(said: bytes, reason: str) -> None:
     found = await failure(Endpoint(POST=said))
     assert found.reason.startswith(reason)
-    assert found.refused
+    assert found.refused != reason.startswith("answers 5")  # something behind it is away: it is back soon
 
 
 async def test_a_token_that_no_header_can_hold() -> None:
