@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ import pytest
 from streamd.config.sections import RecordingConfig
 from streamd.media.hub import Subscription
 from streamd.sinks.push import rtsp
+from streamd.sinks.webrtc import whip
 from tests.integration.rtsp_site import FFMPEG, run
 from tests.integration.web_site import Site, served
-from tests.support.camera import cameras, needs_rtsp_server
+from tests.support.camera import Camera, cameras, needs_rtsp_server
 from tests.support.ports import free_port
 from tests.support.taker import Taker, taking
 from tests.support.waiting import own_time
-from tests.support.whip_server import whip_server
+from tests.support.whip_server import WhipServer, whip_server
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -96,7 +97,7 @@ async def enters(site: Site, state: str, within_s: float = BACK_S) -> None:
 async def test_a_real_rtsp_server_takes_it(tmp_path: Path) -> None:
     pushed = tmp_path / "pushed.ts"
     with cameras(tmp_path) as start:
-        server = start("--record", str(pushed), "--digest", "me:s3cret")
+        server = await asyncio.to_thread(start, "--record", str(pushed), "--digest", "me:s3cret")
         async with pushing(server.url("push", login="me:s3cret")) as (site, _):
             await enters(site, "up")
             await site.until(lambda: pushed.exists() and pushed.stat().st_size > 20_000, 15)
@@ -106,45 +107,48 @@ async def test_a_real_rtsp_server_takes_it(tmp_path: Path) -> None:
     with av.open(str(pushed)) as container:
         pictures = list(container.decode(video=0))
     assert len(pictures) > 10
-    assert {(picture.width, picture.height) for picture in pictures} == {(320, 240)}
+    assert (pictures[-1].width, pictures[-1].height) == (320, 240)  # it may begin with a notice, of another size
     times = [picture.time or 0.0 for picture in pictures]
     assert times == sorted(set(times))
 
 
-@contextmanager
-def rtsp_target(folder: Path) -> Any:
+@asynccontextmanager
+async def rtsp_target(folder: Path) -> AsyncIterator[tuple[Camera, str]]:
     with cameras(folder) as start:
-        server = start("--record", str(folder / "pushed.ts"))
+        server = await asyncio.to_thread(start, "--record", str(folder / "pushed.ts"))
         yield server, server.url("push")
 
 
-@contextmanager
-def whip_target(folder: Path) -> Any:
-    with whip_server(folder) as server:
+@asynccontextmanager
+async def whip_target(folder: Path) -> AsyncIterator[tuple[WhipServer, str]]:
+    async with whip_server(folder) as server:
         yield server, f"whip://{server.target}"
 
 
 @pytest.mark.parametrize(
     "target", [pytest.param(rtsp_target, marks=needs_rtsp_server, id="rtsp"), pytest.param(whip_target, id="whip")]
 )
-async def test_a_server_that_goes_is_back_within_5_s_and_nobody_else_notices(target: Any, tmp_path: Path) -> None:
+async def test_a_server_that_goes_is_back_within_5_s_and_nobody_else_notices(
+    target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pusher in (rtsp, whip):
+        monkeypatch.setattr(pusher, "SILENT_S", 4.0)
     recording = RecordingConfig(directory=tmp_path / "recorded", min_free_gb=0)
-    with target(tmp_path) as (server, url):
-        async with pushing(url, recording=recording) as (site, watch):
-            await enters(site, "up", 10)
-            for fault in ("killed", "stopped"):
-                await asyncio.to_thread(server.kill if fault == "killed" else server.hang)
-                await enters(site, "waiting", 25)
-                if fault == "killed":
-                    await asyncio.to_thread(server.start)
-                else:
-                    server.wake()
-                returned = time.monotonic()
-                await enters(site, "up", BACK_S)
-                print(f"{fault}: back after {time.monotonic() - returned:.1f} s")
-            watch.assert_nothing_was_noticed()
-            status = site.stream().status
-            assert (status.recording_active, status.recording_error) == (("depth",), None)
+    async with target(tmp_path) as (server, url), pushing(url, recording=recording) as (site, watch):
+        await enters(site, "up", 10)
+        for fault in ("killed", "stopped"):
+            await asyncio.to_thread(server.kill if fault == "killed" else server.hang)
+            await enters(site, "waiting", 25)
+            if fault == "killed":
+                await asyncio.to_thread(server.start)
+            else:
+                server.wake()
+            returned = time.monotonic()
+            await enters(site, "up", BACK_S)
+            print(f"{fault}: back after {time.monotonic() - returned:.1f} s")
+        watch.assert_nothing_was_noticed()
+        status = site.stream().status
+        assert (status.recording_active, status.recording_error) == (("depth",), None)
 
 
 async def test_ffmpeg_takes_it(tmp_path: Path) -> None:
@@ -202,7 +206,7 @@ async def test_a_target_that_hangs_does_not_delay_the_end() -> None:
 
 
 async def test_whip_is_decoded_and_deleted(tmp_path: Path) -> None:
-    with whip_server(tmp_path, "--token", "s3cret") as server:
+    async with whip_server(tmp_path, "--token", "s3cret") as server:
         async with pushing(f"whip://s3cret@{server.target}#view=overlay", f"whip://wrong@{server.target}") as (site, _):
             await enters(site, "up", 10)
             await server.until("pictures", 30)
@@ -212,25 +216,23 @@ async def test_whip_is_decoded_and_deleted(tmp_path: Path) -> None:
 
 
 async def test_whip_without_h264_gets_vp8(tmp_path: Path) -> None:
-    with whip_server(tmp_path, "--vp8") as server:
-        async with pushing(f"whip://{server.target}") as (site, _):
-            await enters(site, "up", 10)
-            assert (await server.until("pictures", 10))["codec"] == "VP8"
+    async with whip_server(tmp_path, "--vp8") as server, pushing(f"whip://{server.target}") as (site, _):
+        await enters(site, "up", 10)
+        assert (await server.until("pictures", 10))["codec"] == "VP8"
 
 
 async def test_targets_change_alone(tmp_path: Path) -> None:
-    with whip_server(tmp_path) as server:
-        async with pushing() as (site, watch):
-            stream = site.stream()
-            await site.until(lambda: stream.state == "running")
-            before = site.captured()
-            stream.reconfigure(stream.wanted.model_copy(update={"push": (f"whip://{server.target}",)}))
-            assert stream.config == stream.wanted
-            await enters(site, "up", 10)
-            stream.reconfigure(stream.wanted.model_copy(update={"push": ()}))
-            assert stream.status.pushes == ()
-            assert site.metrics.registry.get_sample_value("streamd_push_up", {"stream": "porch", "target": "0"}) is None
-            await server.until("deleted", 1)
-            assert stream.state == "running"
-            assert site.captured() > before
-            watch.assert_nothing_was_noticed()
+    async with whip_server(tmp_path) as server, pushing() as (site, watch):
+        stream = site.stream()
+        await site.until(lambda: stream.state == "running")
+        before = site.captured()
+        stream.reconfigure(stream.wanted.model_copy(update={"push": (f"whip://{server.target}",)}))
+        assert stream.config == stream.wanted
+        await enters(site, "up", 10)
+        stream.reconfigure(stream.wanted.model_copy(update={"push": ()}))
+        assert stream.status.pushes == ()
+        assert site.metrics.registry.get_sample_value("streamd_push_up", {"stream": "porch", "target": "0"}) is None
+        await server.until("deleted", 1)
+        assert stream.state == "running"
+        assert site.captured() > before
+        watch.assert_nothing_was_noticed()

@@ -11,8 +11,9 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -114,13 +115,13 @@ class WhipServer(Camera):
         return found
 
 
-@contextmanager
-def whip_server(folder: Any, *options: str) -> Iterator[WhipServer]:
+@asynccontextmanager
+async def whip_server(folder: Path, *options: str) -> AsyncIterator[WhipServer]:
     server = WhipServer(folder / f"whip-{free_port()}.log", *options)
     try:
-        yield server.start()
+        yield await asyncio.to_thread(server.start)
     finally:
-        server.kill()
+        await asyncio.to_thread(server.kill)
 
 
 def main() -> None:
