@@ -117,7 +117,8 @@ class Machine:
             options.append(f"--bind-ro={sys.base_prefix}:{self.python}")
         if self.repository != REPOSITORY:
             options.append(f"--overlay={REPOSITORY}:{self.folder / 'built'}:{self.repository}")
-        return ["systemd-nspawn", *options, "--", "--unit=sysinit.target"]
+        # It goes with the process that runs this test, however that ends: else its service would go on for ever.
+        return ["setpriv", "--pdeathsig", "KILL", "systemd-nspawn", *options, "--", "--unit=sysinit.target"]
 
     def _boot(self, outside: subprocess.Popen[bytes]) -> None:
         children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")

@@ -36,8 +36,11 @@ SOUGHT = """async ([source, times]) => {
   const pen = new OffscreenCanvas(video.videoWidth, video.videoHeight).getContext("2d", { willReadFrequently: true });
   const found = [];
   for (const time of times) {
+    // When "seeked" comes, what is drawn may still be the picture of before: the new one has a callback of its own.
+    const shown = new Promise((done) => video.requestVideoFrameCallback(done));
     video.currentTime = time;
     await next("seeked");
+    await Promise.race([shown, new Promise((done) => setTimeout(done, 1000))]);
     pen.drawImage(video, 0, 0);
     const bit = (n) => pen.getImageData(8 + 16 * (n % 8), 8 + 16 * Math.floor(n / 8), 1, 1).data[1] > 128;
     found.push([...Array(16).keys()].reduce((sum, n) => sum + (bit(n) << n), 0));

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from streamd.media.frames import ByteImage, FloatImage
+from tests.support.waiting import scaled
 
 FAULTS = (
     "unready",
@@ -46,7 +47,7 @@ FAULTS = (
     "json",
 )
 HTTP_ONLY = ("endless-headers", "endless-body", "trickle", "json")
-SLOW_S = 0.8
+SLOW_S = scaled(0.8)
 HANG_S = 30.0
 LENGTH = "Inference-Header-Content-Length"
 Network = Callable[[ByteImage], FloatImage]
