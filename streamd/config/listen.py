@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 
 def split_address(listen: str) -> tuple[str, int]:
@@ -19,3 +22,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _may_be_empty(value: str) -> str:
+    if value:
+        split_address(value)
+    return value
+
+
+MaybeAddress = Annotated[str, AfterValidator(_may_be_empty)]
+"""HOST:PORT, or empty: nothing listens."""

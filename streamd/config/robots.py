@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from streamd.config.listen import split_address
+from streamd.config.listen import MaybeAddress, split_address
 from streamd.config.section import Section
 
 
@@ -26,7 +26,7 @@ class Ros2Config(Section):
 class FoxgloveConfig(Section):
     """Depth live in Foxglove, and as MCAP files: docs/robots.md. Needs streamd[foxglove]. Not by the API."""
 
-    listen: str = ""
+    listen: MaybeAddress = ""
     """127.0.0.1:8765, say, for ws://; empty: no server. Others than this machine need server.allow_anonymous, for
     Foxglove has no tokens: any program here gets the pictures, and any page in a browser here."""
     mcap: Path | None = None
@@ -37,13 +37,6 @@ class FoxgloveConfig(Section):
     """The oldest files go when all of them together are larger."""
     max_fps: float = Field(default=10.0, gt=0, le=240)
     """Frames of each stream beyond this rate are neither sent nor written."""
-
-    @field_validator("listen")
-    @classmethod
-    def _is_an_address(cls, value: str) -> str:
-        if value:
-            split_address(value)
-        return value
 
     @property
     def address(self) -> tuple[str, int]:

@@ -18,7 +18,7 @@ from pydantic import (
 
 from streamd.config.address import SourceAddress, is_odd_path
 from streamd.config.endpoints import MAX_ENDPOINTS, EndpointAddress
-from streamd.config.listen import is_loopback, split_address
+from streamd.config.listen import MaybeAddress, is_loopback, split_address
 from streamd.config.outgoing import HooksConfig, MqttConfig
 from streamd.config.push import MAX_TARGETS, PushTarget
 from streamd.config.pushed import check_pushed
@@ -67,6 +67,10 @@ Range = Literal["smooth", "frame"] | tuple[float, float]
 _Positive = Annotated[float, Field(gt=0)]
 Intrinsics = tuple[_Positive, _Positive, _Positive, _Positive]
 """fx, fy, cx, cy of a pinhole camera."""
+OPEN_TO_STRANGERS = (
+    "can be reached from other machines and nobody has to log in: "
+    "listen on 127.0.0.1, set server.view_tokens or server.control_tokens, or server.allow_anonymous = true"
+)
 MIN_TOKEN = 8
 MAX_SOURCE = 4096
 """Characters."""
@@ -154,10 +158,7 @@ class ServerConfig(Section):
     def _not_open_to_strangers(cls, value: str, info: ValidationInfo) -> str:
         decided = any(info.data.get(key) for key in ("allow_anonymous", "view_tokens", "control_tokens"))
         if not is_loopback(split_address(value)[0]) and not decided:
-            raise ValueError(
-                "can be reached from other machines and nobody has to log in: "
-                "listen on 127.0.0.1, set server.view_tokens or server.control_tokens, or server.allow_anonymous = true"
-            )
+            raise ValueError(OPEN_TO_STRANGERS)
         return value
 
     @property
@@ -225,16 +226,9 @@ class WebRtcConfig(Section):
 class RtspConfig(Section):
     """Viewers that speak RTSP, such as recorders and players: rtsp://HOST:PORT/NAME/VIEW, and /NAME for depth."""
 
-    listen: str = ""
+    listen: MaybeAddress = ""
     """HOST:PORT to listen on, such as 127.0.0.1:8554; empty: off. Where viewing takes a token, it is the password of
     any user name. Up to webrtc.max_viewers in all may watch, in whatever way."""
-
-    @field_validator("listen")
-    @classmethod
-    def _is_an_address(cls, value: str) -> str:
-        if value:
-            split_address(value)
-        return value
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -453,10 +447,7 @@ class Config(Section):
             return value
         tokens = server.view_tokens + server.control_tokens
         if not tokens:
-            raise ValueError(
-                "listen can be reached from other machines and nobody has to log in: "
-                "listen on 127.0.0.1, set server.view_tokens or server.control_tokens, or server.allow_anonymous = true"
-            )
+            raise ValueError(f"listen {OPEN_TO_STRANGERS}")
         if all(token.startswith("sha256:") for token in tokens):
             raise ValueError("listen: nobody could log in from other machines: RTSP takes tokens that are no sha256:")
         return value
