@@ -14,7 +14,6 @@ import json
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import common
 import numpy as np
 from common import log
 from live import Daemon, Metrics, running
-from still_many import clip, resident
+from still_many import clip
 
 sys.path.append(str(common.ROOT))
 from tests.support.crowd import Crowd
@@ -127,7 +126,7 @@ def of_model(model: str, clips: dict[str, Path], folder: Path, seconds: float) -
 def measured(streamd: Daemon, set_up: SetUp, clips: dict[str, Path], seconds: float) -> dict[str, Any]:
     settings = set_up.settings(clips)
     for name, each in settings.items():
-        _ask(streamd, "PUT", name, each)
+        streamd.ask("PUT", name, each)
     with ExitStack() as stack:
         crowds = []
         for name in settings if set_up.viewers else ():
@@ -136,11 +135,8 @@ def measured(streamd: Daemon, set_up: SetUp, clips: dict[str, Path], seconds: fl
             crowds.append(crowd)
         before, used_s, after = _steadily(streamd, crowds, seconds)
         seen = [viewer for crowd in crowds for viewer in crowd.counts()]
-        worker = streamd.worker_pid
-        held = {"daemon_mb": resident(streamd.pid)["resident_mb"]}
-        held |= {"worker_mb": resident(worker)["resident_mb"] if worker else 0.0}
     for name in settings:
-        _ask(streamd, "DELETE", name)
+        streamd.ask("DELETE", name)
 
     def gained(metric: str, **labels: str) -> float:
         return sum(
@@ -157,8 +153,10 @@ def measured(streamd: Daemon, set_up: SetUp, clips: dict[str, Path], seconds: fl
         "recorded": pictures if set_up.recorded else 0.0,
         "sent": sum(viewer["pictures"] for viewer in seen),
     }
-    return held | {
+    return {
         "counts": counts,
+        "daemon_mb": after.value("process_resident_memory_bytes") / 1e6,
+        "worker_mb": round(after.value("streamd_worker_resident_memory_bytes") / 1e6, 1),
         "used_s": used_s,
         "sent_kbit": sum(viewer["bytes"] for viewer in seen) * 8 / 1000,
         "recorded_kbit": gained("streamd_recorded_bytes_total") * 8 / 1000,
@@ -177,14 +175,6 @@ def _steadily(streamd: Daemon, crowds: Sequence[Crowd], seconds: float) -> tuple
         time.sleep(seconds)
         if [pid for pid in (streamd.pid, streamd.worker_pid) if pid] == pids:
             return before, sum(common.cpu_s(pid) for pid in pids) - used_s, streamd.metrics()
-
-
-def _ask(streamd: Daemon, method: str, name: str, body: dict[str, Any] | None = None) -> None:
-    data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{streamd.url}/api/v1/streams/{name}", data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=20):
-        pass
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -86,6 +86,15 @@ class Daemon:
         with urllib.request.urlopen(self.url + path, timeout=10) as answer:
             return str(answer.read().decode())
 
+    def ask(self, method: str, stream: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Changes a stream."""
+        body = None if settings is None else json.dumps(settings).encode()
+        headers = {"Content-Type": "application/json"}
+        address = f"{self.url}/api/v1/streams/{stream}"
+        request = urllib.request.Request(address, body, headers, method=method)
+        with urllib.request.urlopen(request, timeout=20):
+            pass
+
     def metrics(self) -> Metrics:
         return Metrics(time.monotonic(), self.get("/metrics"))
 

@@ -16,7 +16,6 @@ import statistics
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -174,11 +173,7 @@ def in_turns(running: Daemon, rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def _turn(running: Daemon, mode: str, seconds: float) -> dict[str, float]:
-    body = json.dumps({"inference": mode, "refresh_s": REFRESH_S}).encode()
-    address = f"{running.url}/api/v1/streams/{STREAM}"
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="PATCH")
-    with urllib.request.urlopen(request, timeout=20):
-        pass
+    running.ask("PATCH", STREAM, {"inference": mode, "refresh_s": REFRESH_S})
     time.sleep(SETTLE_S)
     worker = running.worker_pid
     assert worker is not None

@@ -123,7 +123,7 @@ def measured(options: argparse.Namespace, streamd: Daemon, names: Sequence[str])
         used = {kind: cpu_s - threads.get(kind, 0.0) for kind, cpu_s in _thread_cpu_s(streamd.pid).items()}
         cores["others"] = everything.cores()["other_cores"]
         status = {each["name"]: each for each in json.loads(streamd.get("/api/v1/streams"))["streams"]}
-        memory = {kind: resident(pid) for kind, pid in pids.items()}
+        memory = {kind: _memory(pid) for kind, pid in pids.items()}
     each = {name: _stream(name, before, after, status[name]) for name in names}
     for name, counts in seen.items():
         each[name] |= {"viewer_fps": round(counts["pictures"] / counts["s"], 2), "join_s": round(joins[name], 2)}
@@ -172,7 +172,7 @@ def _stream(name: str, before: Metrics, after: Metrics, status: Mapping[str, Any
     }
 
 
-def resident(pid: int) -> dict[str, float]:
+def _memory(pid: int) -> dict[str, float]:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return {
         "resident_mb": round(int(status["VmRSS"].split()[0]) / 1024, 1),

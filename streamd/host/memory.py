@@ -17,6 +17,8 @@ HOLD_S = 60.0
 """How long views stay away at least, once they were let go: back at once, they would take the memory again."""
 MIN_RETRY_S = 5
 KEPT_VIEW = "depth"
+SHORT = "memory is short"
+"""Why a view is let go, or held back."""
 
 
 class Step(IntEnum):

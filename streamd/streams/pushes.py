@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from streamd.concurrency.backoff import Backoff
 from streamd.config.push import PushKind, PushTarget
 from streamd.errors import PushFailed, StreamGone
+from streamd.host import memory
 from streamd.media.frames import Codec
 from streamd.media.hub import PacketHub, Subscription
 from streamd.sinks.push import rtsp
@@ -29,8 +30,6 @@ SHORT_S = 5.0
 """A server that lets a stream go within this time is asked less and less often, as one that refuses it."""
 STOP_S = 1.5
 """For a server to hear of the end."""
-
-HELD = "memory is short"
 
 FindHub = Callable[[str, Codec], PacketHub]
 PUSHERS: dict[PushKind, Callable[[PushTarget, Feed], Awaitable[None]]] = {"rtsp": rtsp.push, "whip": whip.push}
@@ -152,7 +151,7 @@ class Push:
     def hold(self) -> None:
         """Its task is cancelled."""
         self.held = True
-        self._enter(PushState.WAITING, HELD)
+        self._enter(PushState.WAITING, memory.SHORT)
 
     @property
     def subscribed(self) -> bool:

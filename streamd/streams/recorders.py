@@ -12,6 +12,7 @@ from streamd.concurrency import threads
 from streamd.concurrency.backoff import Backoff
 from streamd.config.sections import RecordedView, RecordingConfig
 from streamd.errors import DiskFull, SinkError
+from streamd.host import memory
 from streamd.media.hub import PacketHub
 from streamd.sinks.recording.recorder import Recorder, RecorderEvents, RecordingRules
 from streamd.states import SkipReason
@@ -24,7 +25,6 @@ BACKOFF = Backoff(first_s=0.5, cap_s=4.0)
 """Recording goes on soon after the disk is back."""
 STOP_S = 2.5
 """What waits is written within this time after a recording was stopped, or is lost."""
-HELD = "memory is short"
 HUNG_S = 1.0
 """At the end a disk that has not answered for this long is not waited for."""
 
@@ -141,7 +141,7 @@ class Recording:
         else:  # stopped a moment ago: it begins anew when that one has ended
             self.error = "the disk does not answer" if self._recorder.busy_s > HUNG_S else None
         if self._held:
-            self.error = HELD
+            self.error = memory.SHORT
         self._show()
 
     def hold(self, held: bool) -> None:
@@ -150,7 +150,7 @@ class Recording:
             return
         self._held = held
         if self.wanted:
-            self.error = HELD if held else None
+            self.error = memory.SHORT if held else None
             if held and self._recorder is not None:
                 self._recorder.close()
             elif not held and self._recorder is None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from streamd.errors import MemoryShort, StreamGone, UsageError, ViewersFull
-from streamd.host.memory import MemoryRelief
+from streamd.host.memory import SHORT, MemoryRelief
 from streamd.media.rtsp_messages import Message, NotRtsp, Reader
 from streamd.sinks.rtsp.answers import Refused, answer
 from streamd.sinks.rtsp.description import TRACK, Preview, sdp
@@ -104,7 +104,7 @@ class Connection:
                 self.end("silent")
             return
         if self._parts.memory.sheds(session.view):
-            self.end("memory is short")
+            self.end(SHORT)
         transport = session.transport
         if transport.heard_at is not None and now - max(transport.heard_at, self._heard_at) > TIMEOUT_S:
             self.end("silent")

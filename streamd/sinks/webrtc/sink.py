@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from streamd.config.sections import WebRtcConfig
 from streamd.errors import ViewersFull
-from streamd.host.memory import MemoryRelief
+from streamd.host.memory import SHORT, MemoryRelief
 from streamd.sinks.webrtc.ice import Connectivity
 from streamd.sinks.webrtc.session import Hubs, Session
 from streamd.telemetry.metrics import StreamMetrics
@@ -146,7 +146,7 @@ class WebRtcSink:
             if session.over.done():
                 return session.over.result()
             if self._memory.sheds(session.view):
-                return "memory is short"
+                return SHORT
             if not session.connected:
                 if clock() - since > self._join_timeout_s:
                     return "never connected"

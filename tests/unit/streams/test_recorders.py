@@ -18,6 +18,7 @@ from streamd.concurrency import threads
 from streamd.concurrency.backoff import Backoff
 from streamd.config.sections import VIEWS, RecordingConfig, View
 from streamd.errors import DiskFull, SinkError
+from streamd.host import memory
 from streamd.sinks.recording.recorder import RecorderEvents
 from streamd.streams import recorders
 from streamd.streams.recorders import Recorders
@@ -253,7 +254,7 @@ async def test_views_that_are_held_go_on_afterwards(bench: Bench) -> None:
         await asyncio.sleep(0)
         assert [each.view for each in bench.made if not each.closed] == ["depth"]
     assert bench.gauges("overlay") == (1, 0)
-    assert bench.recorders.error == recorders.HELD
+    assert bench.recorders.error == memory.SHORT
     bench.recorders.start(["rgbd"])  # waits too
     assert bench.recorders.active == ["depth"]
     bench.recorders.hold(())
