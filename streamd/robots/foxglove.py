@@ -162,14 +162,14 @@ def _image(stamp: Any, frame: str, encoding: str, pixels: np.ndarray[Any, Any]) 
 def _camera(stamp: Any, frame: str, sample: Sample) -> Any:
     from foxglove.messages import CameraCalibration
 
-    (width, height), lens = sample.size, sample.camera
+    width, height = sample.size
     return CameraCalibration(
         timestamp=stamp,
         frame_id=frame,
         width=width,
         height=height,
-        K=[lens.fx, 0, lens.cx, 0, lens.fy, lens.cy, 0, 0, 1],
-        P=[lens.fx, 0, lens.cx, 0, 0, lens.fy, lens.cy, 0, 0, 0, 1, 0],
+        K=sample.intrinsic,
+        P=sample.projection,
     )
 
 

@@ -101,9 +101,7 @@ class Ros2:
         return self._messages.Image(header, height, width, encoding, 0, data.strides[0], data.tobytes())
 
     def _camera(self, header: Any, sample: Sample) -> Any:
-        (width, height), lens = sample.size, sample.camera
-        k = [lens.fx, 0.0, lens.cx, 0.0, lens.fy, lens.cy, 0.0, 0.0, 1.0]
-        p = [lens.fx, 0.0, lens.cx, 0.0, 0.0, lens.fy, lens.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+        (width, height), k, p = sample.size, sample.intrinsic, sample.projection
         r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
         whole = self._messages.RegionOfInterest(0, 0, 0, 0, False)
         return self._messages.CameraInfo(header, height, width, "plumb_bob", [0.0] * 5, k, r, p, 0, 0, whole)

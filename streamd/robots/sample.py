@@ -36,6 +36,18 @@ class Sample:
         height, width = self.inverse_depth.shape
         return width, height
 
+    @property
+    def intrinsic(self) -> list[float]:
+        """K of sensor_msgs/CameraInfo: (3, 3), row by row."""
+        lens = self.camera
+        return [lens.fx, 0.0, lens.cx, 0.0, lens.fy, lens.cy, 0.0, 0.0, 1.0]
+
+    @property
+    def projection(self) -> list[float]:
+        """P of sensor_msgs/CameraInfo: (3, 4), row by row."""
+        lens = self.camera
+        return [lens.fx, 0.0, lens.cx, 0.0, 0.0, lens.fy, lens.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+
     def cloud(self) -> np.ndarray[tuple[int], np.dtype[np.void]] | None:
         """(n,) of POINT; None: not calibrated."""
         if self.metres is None:
