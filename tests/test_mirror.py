@@ -18,8 +18,8 @@ ELSEWHERE = {
     "integration/test_convert.py": "cli/convert jobs/convert sinks/file",
     "integration/test_convert_files.py": "sinks/endings",
     "integration/test_depth_service.py": """
-        depth/estimator depth/launcher depth/profiling depth/runtimes/openvino depth/runtimes/torch depth/service
-        depth/supervisor depth/worker
+        depth/estimator depth/launcher depth/profiling depth/runtimes/openvino depth/runtimes/runtime
+        depth/runtimes/torch depth/service depth/supervisor depth/worker
     """,
     "integration/test_depth_anything_v2_small.py": "depth/models/depth_anything_v2_small",
     "integration/test_dpt.py": "depth/models/dpt depth/models/dpt_hybrid depth/models/dpt_large depth/models/vit",

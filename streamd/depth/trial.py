@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from streamd.depth.protocol import WorkerJob
-from streamd.depth.worker import Runtime, open_runtime
+from streamd.depth.runtimes.runtime import Runtime
+from streamd.depth.worker import open_runtime
 from streamd.errors import StreamdError, WeightsRejected
 from streamd.media.frames import FloatImage
 from streamd.telemetry.metrics import resident_bytes

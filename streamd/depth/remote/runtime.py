@@ -15,7 +15,7 @@ from streamd.depth.remote import open_client
 from streamd.depth.remote.answer import Late, NoAnswer
 from streamd.depth.remote.calibration import Calibration, Pixels, Size
 from streamd.depth.remote.replica import Limits, Replica, Report
-from streamd.depth.worker import Done, Runtime
+from streamd.depth.runtimes.runtime import Done, Runtime
 from streamd.errors import DepthError
 from streamd.media.frames import ByteImage, FloatImage
 

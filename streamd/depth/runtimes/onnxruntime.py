@@ -15,7 +15,7 @@ from streamd.depth.graph.signature import Shape, Signature
 from streamd.depth.models import ModelSpec, find_model
 from streamd.depth.ort import onnxruntime
 from streamd.depth.protocol import WorkerJob
-from streamd.depth.worker import Done
+from streamd.depth.runtimes.runtime import Done
 from streamd.errors import DepthError, WeightsRejected
 from streamd.host.whole_file import WholeFile
 from streamd.media.frames import FloatImage

@@ -10,7 +10,7 @@ from streamd.depth.models import find_model
 from streamd.depth.ov import has_bf16
 from streamd.depth.ov import openvino as ov
 from streamd.depth.protocol import WorkerJob
-from streamd.depth.worker import Done
+from streamd.depth.runtimes.runtime import Done
 from streamd.errors import DepthError
 from streamd.media.frames import FloatImage
 

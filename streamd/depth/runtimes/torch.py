@@ -9,7 +9,7 @@ import torch
 from streamd.depth.graph.torch import load_network
 from streamd.depth.models import find_model
 from streamd.depth.protocol import WorkerJob
-from streamd.depth.worker import Done
+from streamd.depth.runtimes.runtime import Done
 from streamd.media.frames import FloatImage
 
 

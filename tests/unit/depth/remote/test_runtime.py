@@ -17,7 +17,7 @@ from streamd.depth.protocol import WorkerJob
 from streamd.depth.remote.calibration import Pixels
 from streamd.depth.remote.replica import UNTRIED, WAITS, Limits
 from streamd.depth.remote.runtime import RemoteRuntime
-from streamd.depth.worker import Done
+from streamd.depth.runtimes.runtime import Done
 from streamd.media.frames import FloatImage
 from tests.support.inference_server import HTTP_ONLY, PlayedServer, red
 from tests.support.relay import Relay
